@@ -14,7 +14,6 @@ from semidff.inference import VideoEngine
 from semidff.inference.executors import Executor
 from semidff.inference.loading import frame_pipeline
 from semidff.inference.methods.boxes import arrays_of
-from semidff.utils.model_building import num_classes_of
 
 from .evaluation_clips import EvaluationClip
 
@@ -33,23 +32,22 @@ def fit_filter(
     The reference is what the detector finds on every frame, filtered both ways with the default constants. It is
     compared with method *track* at one key-frame interval, whose results depend on the constants most.
     """
-    pipeline, videos = frame_pipeline(executor.model.cfg), []
+    engine, videos = VideoEngine(executor, 'frame'), []
+    pipeline = frame_pipeline(executor.model.cfg)
     for clip in clips:
         if sum(map(len, videos)) >= _MOST_FRAMES:
             break
         images = list(clip.images())
         batches = (pseudo_collate([pipeline(dict(img=image))]) for image in images)
-        results = VideoEngine(executor, 'frame').run(batches)
-        frames = zip(images, results, strict=True)
+        frames = zip(images, engine.run(batches), strict=True)
         videos.append(
             [(picture_of(i), i.shape[:2], arrays_of(r.pred_instances)) for i, r in frames]
         )
-    classes = max(num_classes_of(executor.model.spatial.detector).values(), default=1)
 
     def run(constants: FilterConstants, interval: int, both_ways: bool) -> list[Tracked]:
         found = []
         for frames in videos:
-            tracks = VideoFilter(classes, both_ways, constants=constants)
+            tracks = VideoFilter(engine.num_classes, both_ways, constants=constants)
             for number, (picture, size, own) in enumerate(frames):
                 found += tracks.push(picture, size, own if number % interval == 0 else None)
             found += tracks.flush()

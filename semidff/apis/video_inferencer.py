@@ -69,9 +69,8 @@ class AdaptedFolder(NamedTuple):
             method, schedule = 'propagate', schedule_config(interval, str(folder / 'adaptive.json'))
         scale, light_every = point.get('scale', 1.0), point.get('light_every', 1)
         constants = FilterConstants(**point.get('constants', {}))
-        chosen = point.get('filter') or (
-            'both' if point.get('smooth_boxes') else None
-        )  # as before 0.3
+        # Before 0.3, boxes were smoothed.
+        chosen = point.get('filter') or ('both' if point.get('smooth_boxes') else None)
         return cls(
             *map(str, files), method, interval, schedule, scale, chosen, light_every, constants
         )
@@ -159,9 +158,9 @@ class VideoInferencer:
             folder = AdaptedFolder.read(Path(model))
             constants = folder.constants
             if method is key_interval is schedule is None:
-                method, key_interval, schedule, scale, *recommended = folder[3:]
-                filter = filter or recommended[0]
-                light_every = recommended[1] if light_every is None else light_every
+                method, key_interval, schedule, scale = folder[3:7]
+                filter = filter or folder.filter
+                light_every = folder.light_every if light_every is None else light_every
             trained = method_class(method or 'propagate').uses_temporal
             model = folder.config
             weights = weights or (folder.weights if trained else folder.detector)

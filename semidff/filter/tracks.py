@@ -23,6 +23,7 @@ _RENEWAL = 0.5  # of the velocity, at each step
 _KEY, _LIGHT = 0, 1  # sources of detections
 
 _GRIDS = np.array([0, 0.03, 0.06, 0.12, 0.25, 0.5, 1]), np.array([0.06, 0.12, 0.25, 0.5, 1])
+_WEIGHTS = [np.stack([np.ones_like(grid), grid], 1)[:, None] for grid in _GRIDS]  # with key frames
 _FORGET = 0.98  # at each key frame
 _PRIOR = 2.0  # weight of the reliabilities to begin with
 
@@ -132,13 +133,11 @@ class Reliability:
         target, scores = found.boxes[columns], np.zeros(len(tracks))
         scores[links[0]] = found.best[links[1]]
         size = np.sqrt(_areas(target))
-        grid = np.stack([np.ones_like(_GRIDS[0]), _GRIDS[0]], 1)[:, None]
-        boxes = _mean(tracks.boxes[rows], grid * tracks.weights[rows])
+        boxes = _mean(tracks.boxes[rows], _WEIGHTS[0] * tracks.weights[rows])
         errors = np.minimum(np.abs(boxes - target).mean(-1) / size, 0.3) ** 2
         seen = tracks.evidence[:, _LIGHT] > 0
-        grid = np.stack([np.ones_like(_GRIDS[1]), _GRIDS[1]], 1)[:, None]
         existing = tracks.scores[seen, :, 0].sum(-1)[..., None]
-        existing = _mean(existing, grid * tracks.evidence[seen])[..., 0]
+        existing = _mean(existing, _WEIGHTS[1] * tracks.evidence[seen])[..., 0]
         self.geometry = self._best(0, errors)
         self.existence = self._best(1, (existing - scores[seen]) ** 2)
 
@@ -334,14 +333,11 @@ class TrackFilter:
 
     def _merge_sources(self, boxes: np.ndarray, scores: np.ndarray) -> None:
         """Make what light frames said part of what is known, before a key frame corrects it."""
-        tracks = self._tracks
-        for own, value, weights in zip(
-            ('weights', 'evidence'), (boxes, scores), self.reliability.weights, strict=True
-        ):
-            total = getattr(tracks, own) @ weights
-            setattr(tracks, own, np.stack([total, np.zeros_like(total)], 1))
-            name = 'boxes' if own == 'weights' else 'scores'
-            setattr(tracks, name, np.stack([value, value], 1))
+        tracks, (geometry, existence) = self._tracks, self.reliability.weights
+        nothing = np.zeros(len(tracks))
+        tracks.weights = np.stack([tracks.weights @ geometry, nothing], 1)
+        tracks.evidence = np.stack([tracks.evidence @ existence, nothing], 1)
+        tracks.boxes, tracks.scores = (np.stack([one, one], 1) for one in (boxes, scores))
 
     def _begin(
         self,
@@ -407,17 +403,17 @@ def combine(
     one, other = link(forward.boxes, forward.scores, backward.boxes, backward.scores)
     names |= zip(backward.ids[other].tolist(), forward.ids[one].tolist(), strict=True)
     taken = set(forward.ids.tolist())
-    lone = np.setdiff1d(np.arange(len(backward.ids)), other)
-    for own in backward.ids[lone].tolist():
-        if own not in names or names[own] in taken:
-            names[own] = new_id()
     parts = []
     for mine, theirs, linked in ((forward, backward, one), (backward, forward, other)):
         lone = np.setdiff1d(np.arange(len(mine.ids)), linked)
         part = [values[lone] for values in mine[:7]]
         part[1] = part[1] / 2 if theirs.began else part[1]
         parts.append(part)
-    parts[1][4] = np.array([names[own] for own in parts[1][4].tolist()], int)
+    own = parts[1][4].tolist()
+    for name in own:
+        if name not in names or names[name] in taken:
+            names[name] = new_id()
+    parts[1][4] = np.array([names[name] for name in own], int)
     pairs = [np.stack([forward[at][one], backward[at][other]], 1) for at in range(4)]
     boxes, scores = _mean(pairs[0], pairs[2]), _mean(pairs[1], pairs[3], nothing=0.0)
     linked = [boxes, scores, *(values[one] for values in forward[2:7])]

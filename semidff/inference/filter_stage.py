@@ -13,7 +13,7 @@ from semidff.filter import FilterConstants, Tracked, VideoFilter
 from semidff.utils.logs import log_warning
 
 from .intervals import Frame
-from .methods.boxes import arrays_of
+from .methods.boxes import arrays_of, instances_like
 
 FILTERS = 'causal', 'both'
 """``causal``: results depend on earlier frames alone. ``both``: on some later ones, too, for which they wait."""
@@ -73,12 +73,8 @@ class FilterStage:
             boxes = np.clip(found.boxes, 0, [width, height, width, height])
             inside = (boxes[:, 2:] > boxes[:, :2]).all(1)
             template, kept = self._template, Tracked(*(values[inside] for values in found))
-            instances = InstanceData(
-                bboxes=template.bboxes.new_tensor(boxes[inside]).reshape(-1, 4),
-                scores=template.scores.new_tensor(kept.scores),
-                labels=template.labels.new_tensor(kept.labels),
-                instances_id=template.labels.new_tensor(kept.ids),
-            )
+            instances = instances_like(template, boxes[inside], kept.scores, kept.labels)
+            instances.instances_id = template.labels.new_tensor(kept.ids)
             if self._masks:
                 instances.masks = self._moved_masks(kept, (height, width))
             sample.pred_instances = instances

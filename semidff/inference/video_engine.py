@@ -7,6 +7,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
+from functools import cached_property
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -119,6 +120,11 @@ class VideoEngine:
         self._free: SimpleQueue[VideoMethod] = SimpleQueue()  # for the workers of all runs
         self._made = 0
         self.reset()
+
+    @cached_property
+    def num_classes(self) -> int:
+        """Number of the detector's classes: an RPN has one, but its RoI head has all."""
+        return max(num_classes_of(self.model.spatial.detector).values(), default=1)
 
     def open(self) -> IntervalStream:
         """Return a new stream; any number of streams can be open."""
@@ -288,10 +294,9 @@ class VideoEngine:
             if method.needs_next:
                 for frame in others:
                     self._wait(frame)
-                continue
-            found |= dict.fromkeys(others)
-            if light := [frame for frame in others if not frame.is_tracked]:
-                found |= zip(light, method.non_key(light), strict=True)
+            elif others:
+                results = self._in_chunks(method.non_key, others, len(others))
+                found |= zip(others, results, strict=True)
         return found
 
     def _close(self, interval: Interval, stream: IntervalStream) -> SampleList:
@@ -351,9 +356,8 @@ class VideoEngine:
 
     def new_stage(self) -> FilterStage:
         """Return a filter of the results of one scene."""
-        classes = max(num_classes_of(self.model.spatial.detector).values(), default=1)
         ahead = max(AHEAD, min(self.schedule.longest, _LARGEST_AHEAD))
-        return FilterStage(classes, self.filter, ahead, self.constants)
+        return FilterStage(self.num_classes, self.filter, ahead, self.constants)
 
     def _end(self, stream: IntervalStream) -> SampleList:
         """Return the results that the stage after the method holds back."""
@@ -418,9 +422,8 @@ def _run_after(
             result.set_exception(error)
 
     def step(done: Future | None = None) -> None:
-        if done and (
-            done.cancelled() or done.exception()
-        ):  # of the key frame, which is taken first
+        # That of a key frame, whose own result is taken first and raises the error.
+        if done and (done.cancelled() or done.exception()):
             result.cancel()
         elif futures:
             futures.pop(0).add_done_callback(step)

@@ -37,7 +37,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_value('--scales', [1.0, 0.75, 0.5], "input sizes relative to the config's", 'S')
     help = 'error predictor, made by tools/analysis/fit_adaptive.py'
     parser.add_input('--adaptive', metavar='FILE', help=help)
-    help = 'distances between the light frames; the frames between them are tracked'
+    help = 'distances between the light frames; other non-key frames are tracked'
     parser.add_value('--light-every', [1], help, 'N')
     help = 'filters of the results: none, causal, both'
     parser.add_value('--filters', ['none'], help, 'FILTER')
