@@ -27,6 +27,8 @@ _FLOW_PART = 'temporal.flow_network'
 _WINDOW = 20  # frames
 _PAIRS, _INTERLEAVE = 8, 8  # pairs of a window, windows that alternate
 PAIRS_AT_ONCE = _PAIRS * _INTERLEAVE
+# The temporal module must not learn what the training videos happen to show (docs/training.md).
+_TRAVELS = dict(scale_bound=0.4, correction_bound=0.3, shared_classes=True, gated=True)
 RATIOS = 0.5, 1.0  # of the detector's input size, between which large frames are resized
 
 
@@ -73,6 +75,8 @@ def model_config(own: Config, checkpoint: str, networks: Candidate | Networks, k
             init_std=None,
             correction_width=networks.correction_width,
             current_width=networks.current_width,
+            **_TRAVELS,
+            with_scale=not networks.correction_width,  # a correction can do the same
         ),
     )
 

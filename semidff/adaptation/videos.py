@@ -14,7 +14,8 @@ from semidff.utils.logs import log_warning
 
 HELD_BACK = 0.15  # share of the frames, as whole videos or as the end of each video
 CLIP = 41  # least frames of a video that is held back; the end of a video has half of them at least
-_SEVERAL, _MANY = 4, 10  # videos
+_SEVERAL, _MANY = 3, 10  # videos
+_MOST = 0.4  # share of the frames that few whole videos may have; of many, twice HELD_BACK
 _MIN_FRAMES = 100
 
 
@@ -51,8 +52,9 @@ def named_videos(given: Sequence[str], own: Path) -> list[str]:
 def hold_back(videos: Sequence[VideoInfo]) -> tuple[list[VideoInfo], list[VideoInfo], float]:
     """Divide videos into those that are trained on and those that validate.
 
-    With fewer than ten videos, the end of each long enough one is held back; otherwise whole videos, which are spread
-    evenly over the list and have at most 30 % of the frames.
+    What is learned on some videos may hurt on others, which the end of the same videos does not show. Therefore whole
+    videos are held back, which are spread evenly over the list and have at most 30 % of the frames, a single one 40 %.
+    Of one or two videos, or where all are too long or too short, the end of each long enough one is held back.
 
     Returns:
         The videos of the training, those of the validation, and the share of each video that is trained on.
@@ -64,13 +66,14 @@ def hold_back(videos: Sequence[VideoInfo]) -> tuple[list[VideoInfo], list[VideoI
             'minutes of video are better'
         )
     count = max(1, round(HELD_BACK * len(videos)))
-    most = 2 * HELD_BACK * frames / count
+    most = max(2 * HELD_BACK / count, _MOST if count == 1 else 0) * frames
     short = [i for i, video in enumerate(videos) if video.length <= most]
     ends = [video for video in videos if HELD_BACK * video.length >= CLIP / 2]
-    if len(videos) < (_MANY if ends else _SEVERAL) or not short:
+    enough = [index for index in short if videos[index].length >= CLIP]
+    whole = enough or (short and (len(videos) >= _MANY or not ends))
+    if len(videos) < _SEVERAL or not whole:
         longest = max(videos, key=lambda video: video.length)
         return list(videos), ends or [longest], 1 - HELD_BACK
-    enough = [index for index in short if videos[index].length >= CLIP]
     short = enough if len(enough) >= count else short
     places = np.linspace(0, len(short) - 1, count + 2).round().astype(int)[1:-1]
     held = {short[place] for place in places}

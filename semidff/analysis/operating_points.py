@@ -182,10 +182,10 @@ def measure_operating_points(
     if not clips or max_loss < 0:
         raise ValueError('needs videos or labels, and a largest loss of at least 0')
     executors = {point: executor if point.needs_temporal else detector for point in chosen}
-    found: dict[OperatingPoint, list[_Run]] = {}
+    found: dict[OperatingPoint, list[Run]] = {}
     for one in dict.fromkeys(executors.values()):
         runs = {
-            point: _runs(point, predictor, phases, constants)
+            point: runs_of(point, predictor, phases, constants)
             for point in chosen
             if executors[point] is one
         }
@@ -270,7 +270,7 @@ def _accuracy(
 
 
 @dataclass
-class _Run:
+class Run:
     """A run of an operating point over all clips.
 
     Attributes:
@@ -293,24 +293,24 @@ class _Run:
         return Detections(np.repeat(np.arange(len(counts)), counts), *columns)
 
 
-def _runs(
+def runs_of(
     point: OperatingPoint,
     predictor: ErrorPredictor | None,
     phases: int,
     constants: FilterConstants | None = None,
-) -> list[_Run]:
+) -> list[Run]:
     """Return a run for each phase of the key frames: the first interval is l, l - l / phases, ..."""
     interval = point.key_interval
     if point.method == ADAPTIVE:
-        return [_Run(point, AdaptiveSchedule(predictor, interval=interval), constants)]
+        return [Run(point, AdaptiveSchedule(predictor, interval=interval), constants)]
     firsts = sorted({interval - interval * number // phases for number in range(phases)})
-    return [_Run(point, FixedSchedule(interval, first), constants) for first in firsts]
+    return [Run(point, FixedSchedule(interval, first), constants) for first in firsts]
 
 
 def _detect(
     executor: Executor,
     clips: Sequence[EvaluationClip],
-    runs: Mapping[OperatingPoint, Sequence[_Run]],
+    runs: Mapping[OperatingPoint, Sequence[Run]],
     progress: Callable[[str], None],
 ) -> list[int]:
     """Detect with all runs in all clips, each of which begins with a key frame; return the clips' numbers of frames.
@@ -320,9 +320,9 @@ def _detect(
     on_cpu = next(executor.model.parameters()).device.type == 'cpu'
     workers = min(default_workers(), len(clips)) if on_cpu else 1
 
-    def detect(clip: EvaluationClip) -> list[list[_Run]]:
+    def detect(clip: EvaluationClip) -> list[list[Run]]:
         with torch_threads(1) if workers > 1 else nullcontext():
-            return _detect_clip(executor, clip, runs)
+            return detect_clip(executor, clip, runs)
 
     lengths, methods = [], ', '.join(dict.fromkeys(point.method for point in runs))
     for number, pieces in enumerate(pool_map(detect, clips, workers), start=1):
@@ -335,12 +335,12 @@ def _detect(
     return lengths
 
 
-def _detect_clip(
-    executor: Executor, clip: EvaluationClip, runs: Mapping[OperatingPoint, Sequence[_Run]]
-) -> list[list[_Run]]:
+def detect_clip(
+    executor: Executor, clip: EvaluationClip, runs: Mapping[OperatingPoint, Sequence[Run]]
+) -> list[list[Run]]:
     """Return what all runs find in a clip. Points that differ in light frames and filter alone share the detections."""
     pieces = {
-        point: [_Run(point, run.schedule, run.constants) for run in several]
+        point: [Run(point, run.schedule, run.constants) for run in several]
         for point, several in runs.items()
     }
     pictures, seconds = [], 0.0
@@ -389,7 +389,7 @@ def _arrays(results: SampleList) -> tuple[np.ndarray, ...]:
 
 
 def _results(
-    executor: RememberedDetections, run: _Run, items: Sequence[dict]
+    executor: RememberedDetections, run: Run, items: Sequence[dict]
 ) -> Iterator[DetDataSample]:
     """Yield the results of a run in the packed frames of a clip, without filter."""
 
@@ -403,7 +403,7 @@ def _results(
     yield from VideoEngine(executor, method, schedule=run.schedule).run(batches())
 
 
-def _filtered(executor: Executor, run: _Run, frames: Iterable[tuple]) -> SampleList:
+def _filtered(executor: Executor, run: Run, frames: Iterable[tuple]) -> SampleList:
     """Filter results as the engine does, given with their distances, which are 0 unless tracked, and pictures."""
     method, kind = run.point.run_as, run.point.filter
     options = dict(schedule=run.schedule, filter=kind, constants=run.constants)

@@ -38,7 +38,8 @@ def agreement(
     """Compute COCO's AP with a reference detector's confident detections in place of ground truth.
 
     It is 1 where the boxes are those of the reference and no other box has a higher score than one of them. It cannot
-    tell an error of the reference from one of the evaluated detections.
+    tell an error of the reference from one of the evaluated detections. Classes are weighted by their boxes in the
+    reference: in a plain mean, classes that the reference sees once in a while decide.
 
     Args:
         found: Detections to evaluate, in the same frames.
@@ -56,7 +57,7 @@ def agreement(
         )
     truth = GroundTruth(sure.frames, sure.labels, sure.boxes)
     num_classes = 1 + max(sure.labels.max(), found.labels.max(initial=0))
-    return coco_ap(truth, found, num_frames, int(num_classes))
+    return coco_ap(truth, found, num_frames, int(num_classes), by_boxes=True)
 
 
 def coco_ap(
@@ -65,8 +66,11 @@ def coco_ap(
     num_frames: int,
     num_classes: int,
     crowd: np.ndarray | None = None,
+    by_boxes: bool = False,
 ) -> dict[str, float]:
     """Compute ``AP``, ``AP_50`` and ``AP_75`` in 0..1 with pycocotools, means over the classes with ground truth.
+
+    With ``by_boxes``, classes are weighted by their boxes.
 
     Only the 100 best detections of a class in a frame are counted. The metrics are NaN without ground truth that is no
     crowd. ``crowd``, (m,) bool, says which boxes of the ground truth are crowds: they need not be found, and detections
@@ -94,8 +98,15 @@ def coco_ap(
         evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ['all']
         evaluation.evaluate()
         evaluation.accumulate()
-        evaluation.summarize()
-    return dict(zip(FIGURES, evaluation.stats[: len(FIGURES)].tolist(), strict=True))
+    precision = evaluation.eval['precision'][..., 0, -1]  # by IoU, recall and class
+    boxes = np.bincount(truth.labels[~crowd], minlength=num_classes)
+    curves = precision, precision[0], precision[5]  # IoU 0.5 to 0.95 in steps of 0.05
+    classes = [curve.reshape(-1, num_classes).mean(0) for curve in curves]
+    weights = boxes if by_boxes else boxes > 0
+    return {
+        name: float(np.average(each, weights=weights))
+        for name, each in zip(FIGURES, classes, strict=True)
+    }
 
 
 def _annotations(boxes: GroundTruth | Detections) -> list[dict]:

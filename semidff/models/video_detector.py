@@ -84,6 +84,8 @@ class VideoDetector(BaseDetector):
         if is_kind(config, TemporalModule | ResidualModule):
             channels, strides = self.spatial.probe_levels()
             config = {**config, 'feat_channels': channels, 'feat_strides': strides}
+            if config.get('shared_classes'):
+                config['class_maps'] = self.spatial.split.class_maps()
         if is_kind(config, TemporalModule):
             config.setdefault('padding', self.spatial.split.padding)
         return MODELS.build(with_normalization(config, self.data_preprocessor))

@@ -50,9 +50,13 @@ def held(*lengths):
 
 
 def test_hold_back():
-    assert held(1000, 50, 2) == ([1000], 0.85)  # the ends of the others are too short
+    assert held(1000, 50) == ([1000], 0.85)  # the end of the other is too short
+    assert held(1000, 50, 2) == ([50], 1)
     assert held(90, 20) == ([90], 0.85)
-    assert held(*[200] * 9) == ([200] * 9, 0.85)  # none of few scenes is left out
+    assert held(200, 200) == ([200, 200], 0.85)  # none of two scenes is left out
+    assert held(200, 200, 200) == held(*[200] * 9) == ([200], 1)
+    assert held(1000, 300, 50) == ([300], 1)
+    assert held(1000, 30, 30) == ([1000], 0.85)  # what is short enough is too short to validate
     assert held(*[20] * 5) == ([20], 1)  # too short for ends
     assert held(*[50, 3] * 10) == ([50] * 3, 1)
     # three videos of 250 would be most of the frames

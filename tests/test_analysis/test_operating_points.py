@@ -99,8 +99,8 @@ def test_filtered_points_have_the_results_of_the_engine(clip, model, tmp_path, m
     batches = (dict(pack(image), picture=[picture_of(image)]) for image in clip.images())
     expected = module._arrays(list(engine.run(batches, chunk=1)))
     points = OperatingPoint(method, 3), OperatingPoint(method, 3, 1.0, every, kind)
-    runs = {point: module._runs(point, None, 1) for point in points}
-    [[plain], [run]] = module._detect_clip(as_executor(model), clip, runs)
+    runs = {point: module.runs_of(point, None, 1) for point in points}
+    [[plain], [run]] = module.detect_clip(as_executor(model), clip, runs)
     assert all(map(np.array_equal, run.found[0], expected))
     assert run.found[0][0].tolist() != plain.found[0][0].tolist() and run.filtering > 0
     assert (run.frames, run.keys) == (11, 5)
@@ -246,6 +246,15 @@ def test_agreement_counts_confident_boxes_only():
     assert agreement(reference, found, 2, 0.1)['AP'] == pytest.approx(51 / 101)
     with pytest.raises(ValueError, match='no box with a score of at least 0.95 .*highest 0.90'):
         agreement(reference, found, 2, 0.95)
+
+
+def test_agreement_weights_classes_by_their_boxes():
+    """Nine boxes of one class are found, that of another is not."""
+    boxes = np.tile([[0.0, 0, 10, 10]], (10, 1))
+    labels = np.array([0] * 9 + [3])
+    reference = Detections(np.arange(10), labels, np.full(10, 0.9), boxes)
+    found = reference.select(np.arange(9))
+    assert agreement(reference, found, 10) == pytest.approx(dict(AP=0.9, AP_50=0.9, AP_75=0.9))
 
 
 def measured(method, interval, scale, accuracy, milliseconds):

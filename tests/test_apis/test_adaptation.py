@@ -212,8 +212,14 @@ def test_outputs_are_corrected(project, tmp_path, monkeypatch):
     out = run(project, tmp_path / 'out')
     chosen = Plan.load(out / 'plan.json').networks
     assert (chosen.split, chosen.correction_width, chosen.current_width) == ('OutputSplit', 64, 64)
-    key = f'temporal.correction.blocks.{chosen.channels[0]}.2.weight'
+    (key,) = (
+        key
+        for key in weights(out)['state_dict']
+        if re.fullmatch(r'temporal\.correction\.blocks\.\d+\.2\.weight', key)
+    )
     assert weights(out)['state_dict'][key].any()
+    others = Config.fromfile(out / 'config.py').model.temporal
+    assert others.shared_classes and others.gated and not others.with_scale
 
 
 def test_labeled_videos_are_not_trained_on(project, tmp_path):

@@ -103,6 +103,67 @@ def test_the_network_on_the_current_frame_adds_to_the_context(stride, size):
     assert torch.allclose(*added, atol=1e-5) and added[0].std() > 0.1
 
 
+def test_classes_are_treated_alike():
+    """Two anchors of two classes behind the first channel: what is added does not depend on the classes' order."""
+    places = [(1, 2, 2), None, None]
+    module = build(shared_classes=True, class_maps=places).eval()
+    disturb(module)
+    pair, order = frames(module), [0, 2, 1, 4, 3, 5]
+    own = module(*pair, maps())
+    swapped = module(*pair, [level[:, order] if level.shape[1] == 6 else level for level in maps()])
+    assert torch.allclose(own[0][:, order], swapped[0], atol=1e-5)
+    assert not torch.allclose(own[1][:, order], swapped[1], atol=0.1)  # a level without classes
+    warped = build(correction_width=0).propagate(maps(), *module.fields(*pair)[:2])
+    added = own[0] - warped[0]
+    assert torch.allclose(added[:, [1, 3]], added[:, [2, 4]], atol=1e-5)
+    # The block reads the highest score of an anchor alone.
+    level, context = maps()[0], module.fields(*pair)[2][..., :8, :12]
+    level[:, 1:5:2] = level[:, 2:5:2] - 1
+    changes = []
+    for _ in range(2):
+        changes.append(module.correction(level, context, 0) - level)
+        level[:, 1:5:2] -= 5
+    assert torch.allclose(*changes, atol=1e-5) and changes[0].abs().mean() > 0.1
+
+
+def test_nothing_changes_where_the_frames_are_equal():
+    module = build(gated=True, current_width=8).eval()
+    disturb(module)
+    nn.init.normal_(module.scale.weight, std=0.1)
+    torch.manual_seed(0)
+    key = torch.randn(2, 3, 64, 128)
+    current = key.clone()
+    sizes = [(8, 16), (4, 8), (2, 4)]
+    own = [torch.randn(2, c, *size) for c, size in zip(LEVELS, sizes, strict=True)]
+    for level, same in zip(own, module(*map(module.prepare, (key, current)), own), strict=True):
+        assert torch.equal(level, same)
+    current[..., :32] = torch.randn(2, 3, 64, 32)
+    changed = module(*map(module.prepare, (key, current)), own)[0] != own[0]
+    assert changed[..., :4].float().mean() > 0.9 and not changed[..., 9:].any()
+    current = key + 0.5 / 255  # noise of a camera
+    for level, same in zip(own, module(*map(module.prepare, (key, current)), own), strict=True):
+        assert torch.allclose(level, same, atol=0.02)
+
+
+def test_the_threshold_of_the_gate_is_learned():
+    module = build(gated=True).train()
+    disturb(module)
+    module(*frames(module), maps())[0].square().sum().backward()
+    assert module.gate.log_threshold.grad.abs() > 0
+
+
+def test_a_bounded_scale_field():
+    module, free = build(0, scale_bound=0.4), build(0)
+    pair = frames(module)
+    assert torch.equal(module.fields(*pair)[1], free.fields(*pair)[1])  # one
+    for one in (module, free):
+        nn.init.normal_(one.scale.weight, std=10.0)
+    low, high = module.fields(*pair)[1].aminmax()
+    assert 0.6 <= low < 0.7 and 1.3 < high <= 1.4
+    free.load_state_dict(module.state_dict())
+    assert free.fields(*pair)[1].min() < 0
+
+
 def test_levels_of_other_units_learn_alike():
     """Boxes in pixels beside logits: their unit follows from the first training batches, and is then fixed."""
     factor = torch.tensor([1.0, 1000.0, 1.0, 1.0, 1.0, 0.01])[:, None, None]

@@ -46,6 +46,15 @@ def test_complexity_reads_no_pretrained_weights(run, project):
     assert 's (DFF Eq. 7) at l = 20' in printed
 
 
+def test_transfer(run, project):
+    options = ('--videos', 'in.mp4', 'in.mp4', '--min-score', 0.01, '--key-interval', 2, *CPU)
+    printed = run('analysis/transfer.py', 'config.py', 'two.pth', *options, '--out', 'transfer')
+    assert printed.count('in.mp4 | ') == 2
+    rows = json.loads((project / 'transfer/transfer.json').read_text())
+    table = (project / 'transfer/transfer.md').read_text()
+    assert f'{100 * rows[0]["propagate"]["AP"]:.1f} / ' in table and 'propagate' in table
+
+
 def test_speed_of_methods_and_options(run, project):
     options = ('--methods', 'copy', 'propagate', '--precision', 'fp32', 'bf16', '--channels-last')
     inputs = ('config.py', 'two.pth', '--video', 'in.mp4', '--key-interval', 2)

@@ -206,6 +206,11 @@ class DenseHeads(HeadFamily):
             box_weight=self.box_weight,
         )
 
+    def classes_of(self, name: str) -> int:
+        head = self.dense_head
+        own = name.rsplit('_', 1)[0] == _names(head)[0] and getattr(head, 'use_sigmoid_cls', False)
+        return head.cls_out_channels if own else 1
+
     def _outputs(self, raw: Mapping[str, Tensor]) -> tuple[list[Tensor], ...]:
         """Return what ``forward`` of the dense head returns: lists, which FSAF's loss changes."""
         names = _names(self._separable_head())

@@ -164,6 +164,10 @@ class HeadFamily(ABC):
         """See :meth:`~semidff.models.spatial.SpatialModule.fixed_shape`; ``detector`` has the test settings."""
         return None
 
+    def classes_of(self, name: str) -> int:
+        """Return the number of classes, in the order anchor, class, that a raw output scores independently, else 1."""
+        return 1
+
     def fits(self, sample: DetDataSample) -> bool:
         """Return whether :meth:`fixed_shape` holds for a frame, apart from its own flag."""
         return True

@@ -170,6 +170,17 @@ class OutputSplit(ExtractFeatSplit):
             raw.update(zip(names, maps.split(channels, 1), strict=True))
         return self.heads, raw
 
+    def class_maps(self) -> list[tuple[int, int, int] | None]:
+        found = []
+        for level in self._layout:
+            start, place = 0, None
+            for name, count in level:
+                if (classes := self.heads.classes_of(name)) > 1:
+                    place = start, count // classes, classes
+                start += count
+            found.append(place)
+        return found
+
     def comparable(self, features: Sequence[Tensor], truth: Sequence[Tensor]) -> list[Tensor]:
         """Return each output of each level in units of its true :func:`~semidff.models.losses.typical_size`."""
         outputs = []

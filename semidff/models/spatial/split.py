@@ -60,6 +60,13 @@ class Split(ABC):
         """Return the heads that follow the split point, with their inputs or, as a dict, their raw outputs."""
         return self.heads, tuple(features)
 
+    def class_maps(self) -> list[tuple[int, int, int] | None] | None:
+        """Return, for each propagated map, the first channel of its class scores, its anchors, and its classes.
+
+        None stands for maps without, or whose classes exclude each other.
+        """
+        return None
+
     def comparable(self, features: Sequence[Tensor], truth: Sequence[Tensor]) -> list[Tensor]:
         """Return maps whose errors have one unit, that of the true maps: here the features, which Eq. 4 compares."""
         return list(features)

@@ -69,6 +69,10 @@ class Correction(nn.Module):
     the output of a network on the current frame, if there is one. W1 and W3 are 1 x 1 convolutions, W2 is a 3 x 3
     convolution. W3 starts at zero, so that an untrained block changes nothing.
 
+    With ``class_maps``, all classes are treated alike: the block reads the highest score of an anchor's classes in
+    place of all of them, and what it adds is the same for each. Then it can move, raise and lower what the detector
+    found in the key frame, but not name it.
+
     Levels with the same number of channels share the weights. The units u, one for each channel of each level, are
     averages of :func:`~semidff.models.losses.typical_size` over the first training batches.
 
@@ -76,6 +80,9 @@ class Correction(nn.Module):
         hidden_channels: Channels of the flow network's last features.
         width: Channels of the context and between the convolutions.
         current: Network that maps the flow network's input of the current frame to a context.
+        class_maps: For each level, the first channel of the class scores, the number of anchors, and that of classes;
+            None for a level without.
+        bound: Largest correction in its units; None for no bound.
     """
 
     def __init__(
@@ -84,8 +91,16 @@ class Correction(nn.Module):
         channels: Sequence[int],
         width: int,
         current: nn.Module | None = None,
+        class_maps: Sequence[tuple[int, int, int] | None] | None = None,
+        bound: float | None = None,
     ) -> None:
         super().__init__()
+        self.bound = bound
+        self.class_maps = class_maps or (None,) * len(channels)
+        channels = [
+            count - (place[1] * (place[2] - 1) if place else 0)
+            for count, place in zip(channels, self.class_maps, strict=True)
+        ]
         self.context = nn.Conv2d(hidden_channels, width, 1)
         self.current = current
         self.blocks = nn.ModuleDict(
@@ -111,13 +126,25 @@ class Correction(nn.Module):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
 
-    def context_of(self, hidden: Tensor, current: Tensor) -> Tensor:
-        """Return the context (N, ``width``, h, w) of the flow network's last features and the current frame's input."""
+    def context_of(self, hidden: Tensor, current: Tensor, gate: Tensor | None = None) -> Tensor:
+        """Return the context (N, ``width``, h, w) of the flow network's last features and the current frame's input.
+
+        A gate (N, 1, h, w), by which the corrections are multiplied, becomes its last channel.
+        """
         context = self.context(hidden)
-        return context if self.current is None else context + self.current(current)
+        if self.current is not None:
+            context = context + self.current(current)
+        return context if gate is None else torch.cat((context, gate.to(context.dtype)), 1)
 
     def forward(self, maps: Tensor, context: Tensor, level: int) -> Tensor:
-        """Correct warped maps (N, C, h, w) of a level, given the context (N, ``width``, h, w) at its cells."""
+        """Correct warped maps (N, C, h, w) of a level, given the context at its cells."""
+        context, gate = context.tensor_split([self.context.out_channels], 1)
+        whole, place = maps, self.class_maps[level]
+        if place:
+            start, anchors, classes = place
+            end = start + anchors * classes
+            highest = maps[:, start:end].unflatten(1, (anchors, classes)).amax(2)
+            maps = _joined(maps[:, :start], highest, maps[:, end:])
         unit = getattr(self, f'unit{level}')
         if self.training and level not in self._settled and self.batches[level] >= _BATCHES:
             self._settled.add(level)
@@ -135,4 +162,17 @@ class Correction(nn.Module):
         # The division is part of the weights, which are fewer than the maps' elements.
         hidden = F.conv2d(maps, first.weight / unit, first.bias)
         correction = last(F.relu_(second(F.relu_(hidden.add_(context)))))
-        return torch.addcmul(maps, correction.to(maps.dtype), unit.to(maps.dtype))
+        if self.bound is not None:
+            correction = self.bound * torch.tanh(correction / self.bound)
+        if gate.shape[1]:
+            correction = correction * gate
+        if not place:
+            return torch.addcmul(maps, correction.to(maps.dtype), unit.to(maps.dtype))
+        correction = (correction * unit).to(maps.dtype)
+        end = start + anchors
+        scores = correction[:, start:end].repeat_interleave(classes, 1)
+        return whole + _joined(correction[:, :start], scores, correction[:, end:])
+
+
+def _joined(*maps: Tensor) -> Tensor:
+    return torch.cat([one for one in maps if one.shape[1]], 1)  # runtimes know no empty maps

@@ -1,7 +1,10 @@
 """The temporal module T: flow network, scale field and warp (semi-DFF 3.3, Eq. 1; DFF Eq. 3)."""
 
+import math
 from collections.abc import Sequence
 
+import torch
+import torch.nn.functional as F
 from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -38,6 +41,14 @@ class TemporalModule(BaseModule):
             scaled maps; 0, as in the papers, for none.
         current_width: Channels of a :class:`~semidff.models.temporal.correction.CurrentFrame` network, whose output the
             correction reads, too; 0 for none.
+        scale_bound: Largest distance of the scale field from 1, below 1; None, as in the papers, for no bound. The
+            bounded field is ``1 + b tanh((S - 1) / b)``.
+        correction_bound: Largest correction in its units, about standard deviations of the maps; None for no bound.
+        shared_classes: Whether the correction treats all classes alike, see there. A correction of its own for each
+            class learns to add boxes of those classes that the training videos show.
+        gated: Whether maps change only where the frames differ, see :class:`ChangeGate`.
+        class_maps: In a video detector, those of its split point
+            (:meth:`~semidff.models.spatial.split.Split.class_maps`).
     """
 
     def __init__(
@@ -50,6 +61,11 @@ class TemporalModule(BaseModule):
         padding: str = 'zeros',
         correction_width: int = 0,
         current_width: int = 0,
+        scale_bound: float | None = None,
+        correction_bound: float | None = None,
+        shared_classes: bool = False,
+        gated: bool = False,
+        class_maps: Sequence[tuple[int, int, int] | None] | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -70,6 +86,7 @@ class TemporalModule(BaseModule):
         self.field_channels = tuple(dict.fromkeys(self.feat_channels))
         self.init_std = init_std
         self.correction_width, self.current_width = correction_width, current_width
+        self.scale_bound = scale_bound
         self.scale = nn.Conv2d(hidden, sum(self.field_channels), 1) if with_scale else None
         self.correction = None
         if correction_width:
@@ -81,7 +98,15 @@ class TemporalModule(BaseModule):
                 if current_width
                 else None
             )
-            self.correction = Correction(hidden, self.feat_channels, correction_width, current)
+            alike = class_maps if shared_classes else None
+            self.correction = Correction(
+                hidden, self.feat_channels, correction_width, current, alike, correction_bound
+            )
+        self.gate = (
+            ChangeGate(self.flow_network.stride // self.flow_network.downsampling)
+            if gated
+            else None
+        )
         if isinstance(self.flow_network, FlowNetwork):
             self.flow_network.reset_parameters(init_std)
         if with_scale:
@@ -102,12 +127,19 @@ class TemporalModule(BaseModule):
             without one; and the context (N, ``correction_width``, h, w), None without a correction. The scale field
             holds one field per number of channels of the levels, in the order of ``field_channels``.
         """
-        output = self.flow_network(current, key.expand_as(current))
-        return (
-            output.flow,
-            None if self.scale is None else self.scale(output.hidden),
-            None if self.correction is None else self.correction.context_of(output.hidden, current),
-        )
+        flow, hidden, _ = self.flow_network(current, key.expand_as(current))
+        scale = gate = context = None
+        if self.scale is not None:
+            scale = self.scale(hidden)
+            if self.scale_bound is not None:
+                scale = 1 + self.scale_bound * torch.tanh((scale - 1) / self.scale_bound)
+        if self.gate is not None:
+            gate = self.gate(key, current, flow.shape[-2:])
+            flow = flow * gate
+            scale = None if scale is None else 1 + (scale - 1) * gate
+        if self.correction is not None:
+            context = self.correction.context_of(hidden, current, gate)
+        return flow, scale, context
 
     def propagate(
         self,
@@ -147,6 +179,31 @@ class TemporalModule(BaseModule):
     ) -> tuple[Tensor, ...]:
         """Predict the current frames' features from those of the key frames, or of one for all (semi-DFF Eq. 1)."""
         return self.propagate(features, *self.fields(key, current))
+
+
+class ChangeGate(nn.Module):
+    """Tells where a frame differs from its key frame: ``g = r^4 / (1 + r^4)`` with ``r = d / t`` (not in the papers).
+
+    d is the mean absolute difference of the frames in a cell, the largest of 5 x 5 cells, and t a learned threshold, at
+    first 6 of 256 gray levels. Where nothing moves, the key frame's maps are exact, and flow and correction could only
+    disturb them.
+
+    Args:
+        factor: Pixels of the flow network's input in a cell of its flow.
+    """
+
+    def __init__(self, factor: int) -> None:
+        super().__init__()
+        self.factor = factor
+        self.log_threshold = nn.Parameter(torch.tensor(math.log(6 / 255)))
+
+    def forward(self, key: Tensor, current: Tensor, size: Sequence[int]) -> Tensor:
+        """Return the gate (N, 1, h, w), 0 to 1, given the flow network's input of both frames and the flow's size."""
+        change = (current - key).abs().mean(1, keepdim=True)
+        change = F.avg_pool2d(change, self.factor, ceil_mode=True)
+        change = F.max_pool2d(change, 5, 1, 2)[..., : size[0], : size[1]]
+        ratio = (change / self.log_threshold.exp()).square().square()
+        return ratio / (1 + ratio)
 
 
 @MODELS.register_module()

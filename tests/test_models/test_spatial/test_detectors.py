@@ -135,6 +135,36 @@ def test_predictions_on_maps_are_the_detectors_own(name, split, channels):
     check_predictions(detector, dict(type=split), images, data, channels, atol=atol)
 
 
+@pytest.mark.parametrize('name', [name for name, case in DETECTORS.items() if case[2]])
+@torch.no_grad()
+def test_class_maps_hold_the_scores_of_the_classes(name):
+    """If the order of the classes is reversed there, so are the labels. SSD's classes exclude each other."""
+    detector, images, data = stock(name)
+    spatial = SpatialModule(detector, dict(type='OutputSplit'))
+    channels, _ = spatial.probe_levels()
+    places = spatial.split.class_maps()
+    if name.startswith(('ssd', 'yolov3', 'centernet', 'mask')):
+        assert places == [None] * len(channels)
+        return
+    levels = [level[:1].clone() for level in spatial.features(images)]
+    for level, (start, anchors, classes) in zip(levels, places, strict=True):
+        nn.init.normal_(level[:, start : start + anchors * classes])
+    found = spatial.predict(levels, [data[0].clone()])[0].pred_instances
+    for level, (start, anchors, classes) in zip(levels, places, strict=True):
+        scores = level[:, start : start + anchors * classes].unflatten(1, (anchors, classes))
+        level[:, start : start + anchors * classes] = scores.flip(2).flatten(1, 2).clone()
+    other = spatial.predict(levels, [data[0].clone()])[0].pred_instances
+    count = detector.bbox_head.num_classes
+    own, boxes = (
+        {
+            (count - 1 - k if flipped else k, *box)
+            for k, box in zip(one.labels.tolist(), one.bboxes.tolist(), strict=True)
+        }
+        for one, flipped in ((found, False), (other, True))
+    )
+    assert len(own & boxes) >= 0.7 * len(own) > 0  # where scores are equal, the order differs
+
+
 @pytest.mark.parametrize('name', DETECTORS)
 def test_semantic_loss(name):
     detector, images, data = stock(name)
