@@ -93,7 +93,11 @@ def validate(
     write_json(report, out / 'report.json', indent=2, nan_as_null=True)
     progress(report['verdict'])
     recommended = {name: report['recommended'][name] for name in OperatingPoint._fields}
-    return dict(recommended, constants=dict(drift=constants.drift, fade=constants.fade))
+    return dict(
+        recommended,
+        runtime=plan.runtime,
+        constants=dict(drift=constants.drift, fade=constants.fade),
+    )
 
 
 def choose_clips(
