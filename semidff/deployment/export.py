@@ -17,13 +17,18 @@ from semidff.utils.image_detectors import test_datasets, transform_name
 
 @torch.no_grad()
 def export_onnx(
-    model: VideoDetector, folder: str | Path, shape: Sequence[int], classes: Sequence[str] = ()
+    model: VideoDetector,
+    folder: str | Path,
+    shape: Sequence[int],
+    classes: Sequence[str] = (),
+    boxes: bool = True,
 ) -> Description:
     """Write ``key.onnx``, ``non_key.onnx`` and ``video_detector.json``.
 
     Args:
         model: A video detector with temporal module; it is put into eval mode.
         shape: Height and width of the frames behind the test pipeline.
+        boxes: Whether the post-processing is part of the graphs, where it can be exported.
 
     Returns:
         The content of ``video_detector.json``.
@@ -40,7 +45,7 @@ def export_onnx(
         )
     model.eval()
     failed = None
-    for with_boxes, count in ((True, 2), (False, 2), (False, 1)):
+    for with_boxes, count in ((True, 2), (False, 2), (False, 1))[not boxes :]:
         try:
             graphs = _export(model, shape, with_boxes, count)
             break

@@ -75,7 +75,9 @@ class Description:
 class _Compiled(NamedTuple):
     runtime: Runtime
     raw: dict[str, str]  # as of Description
-    with_boxes: bool = False
+    with_boxes: bool = (
+        False  # which the executor does not use: those of equal scores may change places
+    )
 
     def run(
         self, inputs: Mapping[str, Tensor], sample: DetDataSample | None = None
@@ -194,8 +196,6 @@ class ExportedGraphs:
         test_cfg: dict,
     ) -> SampleList:
         raw = {name: maps[own] for name, own in graph.raw.items()}
-        if 'boxes' in maps:
-            return self.model.spatial.finish(maps['boxes'].cpu().clone(), raw, [sample], test_cfg)
         return self.model.spatial.predict_raw(raw, [sample], test_cfg)
 
     @TURNS.running()
@@ -258,9 +258,12 @@ class ExportedGraphs:
         file = Path(self._arguments['cache'], f'{kind.__name__}-{digest}.onnx')
         if not file.is_file():
             graph, raw = self._export(kind, inputs, sample)
-            write_json(raw, file.with_suffix('.json'))
-            with atomic_write(file, binary=True) as unfinished:
-                unfinished.write(graph)
+            try:
+                write_json(raw, file.with_suffix('.json'))
+                with atomic_write(file, binary=True) as unfinished:
+                    unfinished.write(graph)
+            except OSError:  # a folder of others, or a full disk
+                return graph, raw
         return file, json.loads(file.with_suffix('.json').read_text())
 
     @torch.inference_mode(False)

@@ -6,7 +6,7 @@ import platform
 import re
 import time
 from collections.abc import Callable, Mapping
-from importlib.metadata import PackageNotFoundError, version
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -107,13 +107,17 @@ class FastestRuntime:
     def _choose(self, signature: str, run: Callable, key: KeyFrame) -> str:
         """Return the choice of the file, or measure; other processes wait."""
         file = Path(self._folder, FILE)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with open(file.with_suffix('.lock'), 'w') as lock:
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            lock = open(file.with_suffix('.lock'), 'w')  # noqa: SIM115
+        except OSError:  # a folder of others
+            return self._measured(signature, run, key, None)
+        with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             return self._measured(signature, run, key, file)
 
-    def _measured(self, signature: str, run: Callable, key: KeyFrame, file: Path) -> str:
-        known = json.loads(file.read_text()) if file.is_file() else {}
+    def _measured(self, signature: str, run: Callable, key: KeyFrame, file: Path | None) -> str:
+        known = json.loads(file.read_text()) if file and file.is_file() else {}
         self._digest = self._digest or self._key()
         found = known.get(self._digest, {}).get(signature)
         if found is not None:
@@ -128,14 +132,12 @@ class FastestRuntime:
         times = {name: float(np.median(own)) for name, own in laps.items()}
         best = min(times, key=times.get)
         best = best if times[best] < (1 - MARGIN) * times['torch'] else 'torch'
-        if not has_busy_cores():
-            milliseconds = {name: round(1000 * one, 3) for name, one in times.items()}
-            known.setdefault(self._digest, {})[signature] = dict(
-                runtime=best, milliseconds=milliseconds
-            )
+        if has_busy_cores():
+            log_warning(f'{signature}: {best} is fastest beside a busy process, which is not kept')
+        elif file:
+            found = dict(runtime=best, milliseconds={n: 1000 * one for n, one in times.items()})
+            known.setdefault(self._digest, {})[signature] = found
             write_json(known, file, indent=1)
-        else:
-            log_warning(f'{signature}: {best} was fastest beside a busy process; not kept')
         return best
 
     def _key(self) -> str:
@@ -143,11 +145,5 @@ class FastestRuntime:
         processor = platform.processor()
         if (info := Path('/proc/cpuinfo')).is_file():
             processor = re.search('model name.*|$', info.read_text())[0]
-        versions = []
-        for package in ('torch', *self.candidates):
-            try:
-                versions.append(version(package))
-            except PackageNotFoundError:  # another build of it
-                versions.append(package)
-        threads = torch.get_num_threads()
-        return digest_of(self.model, processor, threads, *versions)
+        versions = [import_module(name).__version__ for name in self.candidates]
+        return digest_of(self.model, processor, torch.get_num_threads(), *versions)

@@ -2,16 +2,17 @@
 
 import copy
 import io
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 Arrays = dict[str, np.ndarray]
 
 
-class Runtime(Protocol):
+class Runtime(ABC):
     """A compiled graph.
 
     Args:
@@ -20,22 +21,26 @@ class Runtime(Protocol):
         precision: Of convolutions and matrix products, as of :class:`~semidff.inference.Acceleration`.
     """
 
+    @abstractmethod
     def __init__(
         self, graph: Path | bytes, threads: int, streams: int, precision: str = 'fp32'
     ) -> None: ...
 
     @classmethod
+    @abstractmethod
     def check(cls, precision: str = 'fp32', **options: Any) -> None:
         """Import the library; raise its ImportError, or a ValueError if it has no such precision."""
 
+    @abstractmethod
     def __call__(self, inputs: Arrays) -> Arrays:
         """Return the outputs, which the next call may overwrite."""
 
     def independent(self) -> 'Runtime':
         """Return the same graph for another thread."""
+        return self
 
 
-class OnnxRuntime:
+class OnnxRuntime(Runtime):
     """A graph in onnxruntime. ``providers`` are its execution providers, in order of preference."""
 
     def __init__(
@@ -63,11 +68,8 @@ class OnnxRuntime:
     def __call__(self, inputs: Arrays) -> Arrays:
         return dict(zip(self._outputs, self._session.run(None, inputs), strict=True))
 
-    def independent(self) -> 'OnnxRuntime':
-        return self
 
-
-class OpenVino:
+class OpenVino(Runtime):
     """A graph in OpenVINO on a ``device``. Other threads have other infer requests of the compiled graph."""
 
     _precisions = dict(fp32='f32', bf16='bf16', fp16='f16')
