@@ -28,8 +28,6 @@ def parse_args() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    import torch
-
     import semidff.registry  # noqa: F401 (registers the parts of configs)
     from semidff.datasets.class_names import class_names
     from semidff.deployment import ExportedGraphs, export_onnx, sample_batches, verify
@@ -40,9 +38,8 @@ def main(args: argparse.Namespace) -> None:
     state, meta = read_checkpoint(args.checkpoint)
     load_for_test(model, args.checkpoint, needs_temporal=True, state=state)
     batches = sample_batches(model.cfg, args.frames, args.shape, args.video)
-    inputs = model.data_preprocessor(dict(batches[0]), False)['inputs']
-    with torch.no_grad():
-        about = export_onnx(model, args.out, inputs.shape[-2:], class_names(model.cfg, meta))
+    shape = batches[0]['inputs'][0].shape[-2:]
+    about = export_onnx(model, args.out, shape, class_names(model.cfg, meta))
     for path in sorted(Path(args.out).glob('*.onnx')):
         print(f'{path}: {path.stat().st_size / 2**20:.1f} MB')
     print(f'frames enter as 1 x 3 x {about.shape[0]} x {about.shape[1]}')

@@ -17,6 +17,7 @@ from semidff.utils.arguments import (
     ToolParser,
     add_device,
     add_method_arguments,
+    add_runtime,
     positive,
     run_tool,
 )
@@ -62,6 +63,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--channels-last', action='store_true', default=None, help=help)
     parser.add_flag('--compile', 'compile the networks; the first frames take minutes')
     parser.add_flag('--no-graphs', 'on a GPU: launch the operators of a frame one by one')
+    add_runtime(parser, 'torch, or what the folder of an adaptation recommends')
     help = 'decode and preprocess N frames ahead in the background (default: 4; cameras: 0)'
     parser.add_argument('--read-ahead', type=int, metavar='N', help=help)
     help = (
@@ -106,6 +108,7 @@ def main(args: argparse.Namespace) -> None:
         light_every=args.light_every,
         decoder_threads=args.decoder_threads,
         graphs=False if args.no_graphs else None,
+        runtime=args.runtime,
     )
     if is_archive(args.input):
         detect_in_archive(args, arguments)

@@ -126,6 +126,7 @@ class Plan:
     networks: Networks
     data: Data
     training: Training
+    runtime: str = 'torch'  # in which times were measured
 
     @classmethod
     def load(cls, path: Path) -> 'Plan':
@@ -188,7 +189,7 @@ class Plan:
         lines = [
             f'Detector: {networks.family}; propagated: {levels}',
             f'Forecasts at l = {networks.key_interval}, input {height}x{width}, from decoding to boxes, on this '
-            f'machine ({self.device}, intervals at a time: {networks.workers}); the detector alone: '
+            f'machine ({self.device}, {self.runtime}, intervals at a time: {networks.workers}); the detector alone: '
             f'{chosen.fps / chosen.speedup:.1f} fps',
             text_table(rows),
             *notes,

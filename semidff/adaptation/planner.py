@@ -66,6 +66,7 @@ def folder_plan(
     seed: int | None = None,
     device: str = 'cpu',
     progress: Callable[[str], None] = lambda text: None,
+    runtime: str | None = None,
 ) -> Plan:
     """Return the plan of a folder, or make one and save it.
 
@@ -79,6 +80,7 @@ def folder_plan(
         plan = Plan.load(file)
         current = vars(plan) | vars(plan.networks)
         asked = dict(minutes=minutes, key_interval=key_interval, fps=fps, seed=seed)
+        asked['runtime'] = runtime
         other = [name for name, value in asked.items() if value not in (None, current[name])]
         if (plan.digest, plan.config_digest) != digests:
             other.append('detector')
@@ -86,7 +88,8 @@ def folder_plan(
         if begun and other:
             raise PlanError(
                 f'{out}: is the adaptation of {plan.detector} with minutes={plan.minutes:g}, '
-                f'key_interval={plan.networks.key_interval}, fps={plan.fps} and seed={plan.seed}, but '
+                f'key_interval={plan.networks.key_interval}, fps={plan.fps}, seed={plan.seed} and '
+                f'runtime={plan.runtime}, but '
                 f'{", ".join(sorted(other))} differs; give the same, or another --out'
             )
         known = (*plan.videos.videos, *plan.videos.held_back, *plan.videos.skipped)
@@ -96,15 +99,17 @@ def folder_plan(
             plan.save(file)
             return plan
         minutes, seed = minutes or plan.minutes, plan.seed if seed is None else seed
+        runtime = runtime or plan.runtime
         if fps is key_interval is None:
             fps, key_interval = plan.fps, None if plan.fps else plan.networks.key_interval
+    runtime = runtime or 'torch'
     (out / 'detector.pth').unlink(missing_ok=True)  # of a training that stopped at its start
     progress('opening the videos')
     readable = load_videos(write_list(out / 'videos' / 'found.txt', videos))
     trained, held_back, portion = hold_back(readable)
     first = _first_video(trained)
     networks, model = _choose_networks(
-        detector, checkpoint, own, first, key_interval, fps, device, progress
+        detector, checkpoint, own, first, key_interval, fps, device, runtime, progress
     )
     progress('checking the frames and the input sizes of the validation')
     minutes = minutes or _MINUTES
@@ -118,7 +123,7 @@ def folder_plan(
     interval = [1, max(2 * networks.key_interval - 1, 5)]
     trial = Training(interval, steps, {}, torch.get_num_threads(), 0.0)
     parts = Videos(paths, validating, skipped, portion, clips, scales), networks, data, trial
-    plan = Plan(detector, checkpoint, *digests, kind, minutes, fps, seed or 0, *parts)
+    plan = Plan(detector, checkpoint, *digests, kind, minutes, fps, seed or 0, *parts, runtime)
     progress('measuring iterations')
     listed = write_list(out / 'videos' / 'train.txt', paths)
     timed = _time_iterations(plan, make_config(own, plan, listed, device), device)
@@ -149,6 +154,7 @@ def _choose_networks(
     key_interval: int | None,
     fps: float | None,
     device: str,
+    runtime: str,
     progress: Callable[[str], None],
 ) -> tuple[Networks, VideoDetector]:
     """Choose split point, flow network and key-frame interval by measured times; build the networks for training."""
@@ -167,6 +173,7 @@ def _choose_networks(
     progress('measuring split points and flow networks')
     build = partial(_build, own, checkpoint, device)
     models, candidates = {}, []
+    speed = Acceleration(channels_last=True, runtime=runtime)
     for split in heads.splits:
         for downsampling in DOWNSAMPLING:
             one = Candidate(split, WIDTH, downsampling, _FLOW_STRIDE)
@@ -180,7 +187,7 @@ def _choose_networks(
                 candidates.append(replace(one, refused=str(error)))
                 break
             candidates.append(replace(one, flow_stride=model.temporal.flow_network.stride))
-            models[one.choice] = accelerate(model, Acceleration(channels_last=True))
+            models[one.choice] = accelerate(model, speed)
     if not models:
         raise PlanError(f'{detector}: {candidates[0].refused}')
     clips, pipeline = clips_of(video.path, _CLIP + 1), frame_pipeline(own)

@@ -97,7 +97,11 @@ def validate(
     progress(learned.splitlines()[-1])
     progress(report['verdict'])
     recommended = {name: report['recommended'][name] for name in OperatingPoint._fields}
-    return dict(recommended, constants=dict(drift=constants.drift, fade=constants.fade))
+    return dict(
+        recommended,
+        runtime=plan.runtime,
+        constants=dict(drift=constants.drift, fade=constants.fade),
+    )
 
 
 def _what_was_learned(points: Sequence[dict], key_interval: int, portion: float) -> str:

@@ -68,8 +68,8 @@ class SpeedRow(NamedTuple):
         adaptive: File of an :class:`~semidff.inference.AdaptiveSchedule`; otherwise, ``test_cfg.schedule`` of the
             config is the schedule, if there is one.
         scale: Input size relative to that of the config, for height and width.
-        precision: See :class:`~semidff.inference.Acceleration`, with ``channels_last``, ``compile`` and ``graphs``;
-            default: that of the config.
+        precision: See :class:`~semidff.inference.Acceleration`, with ``channels_last``, ``compile``, ``graphs`` and
+            ``runtime``; default: that of the config.
         light_every: Those of the engine, as ``filter``; default: those of the config's ``test_cfg``.
     """
 
@@ -86,10 +86,11 @@ class SpeedRow(NamedTuple):
     graphs: bool | None = None
     light_every: int | None = None
     filter: str | None = None
+    runtime: str = 'torch'
 
     @property
     def options(self) -> tuple:
-        return self.precision, self.channels_last, self.compile, self.graphs
+        return self.precision, self.channels_last, self.compile, self.graphs, self.runtime
 
     @classmethod
     def parse(cls, text: str) -> 'SpeedRow':
@@ -166,7 +167,7 @@ def measure_speed(
         for row in members:
             timer = _timer(row, executor, longest, shape)
             tasks[row.name] = _on_clips(timer.run, clips())
-        if parts and executor.model.has_temporal:
+        if parts and executor.model.has_temporal and members[0].runtime == 'torch':
             pack = pack_with(frame_pipeline(cfg, shape))
             packed = map(partial(map, pack), clips())
             part_tasks[tuple(options)] = _on_clips(partial(time_parts, executor.model), packed)

@@ -51,6 +51,7 @@ def adapt(
     anyway: bool = False,
     device: str | None = None,
     seed: int | None = None,
+    runtime: str | None = None,
 ) -> Path:
     """Turn an image detector into a faster video detector, with unlabeled videos.
 
@@ -70,6 +71,8 @@ def adapt(
         anyway: Whether to train even if the forecast speed-up is below 1.3.
         device: Device; default: a GPU if available.
         seed: Seed of the training; None: 0, or that of the plan in the folder.
+        runtime: What computes the frames of all measurements and of the result, see :class:`VideoInferencer`; None:
+            ``torch``, or that of the plan.
 
     Returns:
         The folder, which :class:`VideoInferencer` takes.
@@ -97,7 +100,7 @@ def adapt(
         check_labels(labels, detector_config(detector), checkpoint, found)
     with _training_device(device) as device, occupy(out, 'adaptation', '--out'):
         asked = minutes, key_interval, fps, seed
-        plan = folder_plan(detector, checkpoint, found, out, *asked, device, _say)
+        plan = folder_plan(detector, checkpoint, found, out, *asked, device, _say, runtime)
         print(plan.text(), flush=True)
         if plan_only:
             _say(f'stopped after the plan, which is {out / "plan.json"}')
@@ -201,7 +204,10 @@ def _validate(plan: Plan, out: Path, device: str, labels: str | Path | None) -> 
     """Measure operating points, and put the recommended one into the config."""
     _say('validation on held-back frames')
     config = read_config(out / 'config.py')
-    loaded = _load(out, device), _load(out, device, 'detector.pth', 'frame')
+    loaded = (
+        _load(out, device, runtime=plan.runtime),
+        _load(out, device, 'detector.pth', 'frame', plan.runtime),
+    )
     executors = (inferencer.engine.method.executor for inferencer in loaded)
     config.recommended = validate(plan, *executors, out, labels, _say)
     fitted, file = out / 'validation' / ADAPTIVE_FILE, out / ADAPTIVE_FILE
@@ -214,11 +220,16 @@ def _validate(plan: Plan, out: Path, device: str, labels: str | Path | None) -> 
 
 
 def _load(
-    out: Path, device: str, weights: str = 'last.pth', method: str = 'propagate'
+    out: Path,
+    device: str,
+    weights: str = 'last.pth',
+    method: str = 'propagate',
+    runtime: str = 'torch',
 ) -> VideoInferencer:
     """Load the result, or the detector, at the config's input size."""
     config = str(out / 'config.py')
-    return VideoInferencer(config, out / weights, device, method=method, show_progress=False)
+    options = dict(method=method, show_progress=False, runtime=runtime)
+    return VideoInferencer(config, out / weights, device, **options)
 
 
 def _render(plan: Plan, out: Path, device: str, labels: str | Path | None) -> None:

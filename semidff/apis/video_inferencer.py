@@ -46,6 +46,7 @@ class AdaptedFolder(NamedTuple):
     filter: str | None
     light_every: int
     constants: FilterConstants  # of the filter, with all methods
+    runtime: str
 
     @classmethod
     def read(cls, folder: Path) -> 'AdaptedFolder':
@@ -68,12 +69,12 @@ class AdaptedFolder(NamedTuple):
         if method == 'adaptive':
             method, schedule = 'propagate', schedule_config(interval, str(folder / 'adaptive.json'))
         scale, light_every = point.get('scale', 1.0), point.get('light_every', 1)
+        runtime = point.get('runtime', 'torch')
         constants = FilterConstants(**point.get('constants', {}))
         # Before 0.3, boxes were smoothed.
         chosen = point.get('filter') or ('both' if point.get('smooth_boxes') else None)
-        return cls(
-            *map(str, files), method, interval, schedule, scale, chosen, light_every, constants
-        )
+        point = interval, schedule, scale, chosen, light_every, constants, runtime
+        return cls(*map(str, files), method, *point)
 
 
 class VideoInferencer:
@@ -117,6 +118,8 @@ class VideoInferencer:
         decoder_threads: Number of threads that decode a video file. With several, the frames of damaged files may
             depend on timing.
         graphs: Whether frames run as CUDA graphs; default: on a GPU, unless ``compile``.
+        runtime: What computes the frames: ``torch``, ``onnxruntime`` or ``openvino``, see
+            :class:`~semidff.inference.Acceleration`; default: ``torch``, or what a folder recommends.
 
     Attributes:
         model: The video detector.
@@ -152,11 +155,14 @@ class VideoInferencer:
         decoder_threads: int = 1,
         smooth_boxes: int | None = None,
         graphs: bool | None = None,
+        runtime: str | None = None,
     ) -> None:
         scale, constants, filter = 1.0, None, filter or former_filter(smooth_scores, smooth_boxes)
+        cache = None
         if isinstance(model, str | Path) and Path(model).is_dir():
             folder = AdaptedFolder.read(Path(model))
-            constants = folder.constants
+            constants, runtime = folder.constants, runtime or folder.runtime
+            cache = Path(model) / 'graphs'
             if method is key_interval is schedule is None:
                 method, key_interval, schedule, scale = folder[3:7]
                 filter = filter or folder.filter
@@ -180,6 +186,8 @@ class VideoInferencer:
                 channels_last,
                 compile,
                 graphs,
+                runtime or 'torch',
+                cache,
             )
         self.model = executor.model
         self.pipeline = frame_pipeline(self.model.cfg, scale=scale)

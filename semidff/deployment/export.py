@@ -1,50 +1,39 @@
-"""Export of a video detector's two graphs as ONNX with PyTorch's exporter (``torch.export``, not TorchScript).
+"""Export of a video detector's two graphs as ONNX files, with their description."""
 
-The size of frames is fixed at export: the warp embeds features in a map whose sides are the next powers of two, and
-the flow network crops its maps to the sizes of others.
-"""
-
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from mmcv.ops import RoIAlign
-from mmdet.models.roi_heads.roi_extractors import BaseRoIExtractor
 from torch import Tensor
 
-from semidff.inference.executors.exported import FILE, KEY, NON_KEY, Description
+from semidff.inference.executors.exported import FILE, KEY, NON_KEY, Description, check_exportable
+from semidff.inference.executors.onnx_export import ExportError, export_graph
 from semidff.models import VideoDetector
-from semidff.models.data_preprocessor import normalization
-from semidff.models.graphs import Graph, KeyGraph, NonKeyGraph
-from semidff.models.precision import COMPILED_OPERATORS
+from semidff.models.graphs import KeyGraph, NonKeyGraph
 from semidff.models.spatial.head_family import levels, numbered
 from semidff.utils.atomic_write import atomic_write
-
-OPSET = 19  # the warp needs GridSample, which exists since 16
-
-
-class ExportError(RuntimeError):
-    """A model that cannot be exported."""
+from semidff.utils.image_detectors import test_datasets, transform_name
 
 
 @torch.no_grad()
 def export_onnx(
-    model: VideoDetector, folder: str | Path, shape: Sequence[int], classes: Sequence[str] = ()
+    model: VideoDetector,
+    folder: str | Path,
+    shape: Sequence[int],
+    classes: Sequence[str] = (),
+    boxes: bool = True,
 ) -> Description:
     """Write ``key.onnx``, ``non_key.onnx`` and ``video_detector.json``.
 
     Args:
         model: A video detector with temporal module; it is put into eval mode.
-        shape: Height and width of the network's input, padding included.
+        shape: Height and width of the frames behind the test pipeline.
+        boxes: Whether the post-processing is part of the graphs, where it can be exported.
 
     Returns:
         The content of ``video_detector.json``.
     """
-    if model.spatial.prediction != 'pred_instances':
-        raise ExportError(
-            f'this model predicts {model.spatial.prediction}; only detectors are exported'
-        )
+    check_exportable(model)
     if model.temporal is None:
         raise ExportError(
             'the model has no temporal module, so there is no graph for non-key frames; give a config of stage two'
@@ -55,71 +44,76 @@ def export_onnx(
             f'the temporal module has no weights ({network}): its flow is computed outside of PyTorch'
         )
     model.eval()
-    device = next(model.parameters()).device
-    # A random example frame has no regularities that tracing could exploit.
-    generator = torch.Generator().manual_seed(0)
-    frame = torch.randn((1, 3, *shape), generator=generator).to(device)
-    key_graph, non_key_graph = KeyGraph(model), NonKeyGraph(model)
-    key = key_graph.named(frame)
-    features = levels('features', key)
-    inputs = dict(key_image=key['key_image'], frame=frame, **numbered('key_features', features))
-    non_key = non_key_graph.named(*inputs.values())
-    preprocessor = model.data_preprocessor
-
-    def shapes(maps: dict[str, Tensor]) -> dict[str, list[int]]:
-        return {name: list(tensor.shape) for name, tensor in maps.items()}
-
+    failed = None
+    for with_boxes, count in ((True, 2), (False, 2), (False, 1))[not boxes :]:
+        try:
+            graphs = _export(model, shape, with_boxes, count)
+            break
+        except ExportError as error:
+            failed = failed or error
+    else:
+        raise failed
+    inputs, outputs = ([one[index] for one in graphs.values()] for index in (1, 2))
     description = Description(
         shape=list(shape),
-        normalization=dict(
-            normalization(preprocessor), pad_value=getattr(preprocessor, 'pad_value', 0)
-        ),
+        dtype=str(inputs[0]['frame'].dtype).removeprefix('torch.'),
+        pipeline=_steps(model),
         strides=list(getattr(model.temporal, 'feat_strides', ())),
         classes=list(classes),
-        key_inputs=shapes(dict(frame=frame)),
-        key_outputs=shapes(key),
-        non_key_inputs=shapes(inputs),
-        non_key_outputs=shapes(non_key),
-        raw=non_key_graph.raw_names(features),
+        key_inputs=_shapes(inputs[0]),
+        key_outputs=_shapes(outputs[0]),
+        non_key_inputs=_shapes(inputs[1]),
+        non_key_outputs=_shapes(outputs[1]),
+        raw=NonKeyGraph(model).raw_names(outputs[1]),
     )
     folder = Path(folder)
     (folder / FILE).unlink(missing_ok=True)  # graphs of two models would fit together
-    _write(key_graph, dict(frame=frame), list(key), folder / KEY)
-    _write(non_key_graph, inputs, list(non_key), folder / NON_KEY)
+    for name, (content, *_) in graphs.items():
+        # One file with the weights; protobuf is limited to 2 GB.
+        with atomic_write(folder / name, binary=True) as file:
+            file.write(content)
     description.write(folder)
     return description
 
 
-def _write(graph: Graph, inputs: dict[str, Tensor], outputs: list[str], path: Path) -> None:
-    with warnings.catch_warnings():
-        # PyTorch's exporter warns about PyTorch's own code.
-        warnings.simplefilter('ignore')
-        try:
-            program = torch.onnx.export(
-                graph.eval(),
-                tuple(inputs.values()),
-                input_names=list(inputs),
-                output_names=outputs,
-                opset_version=OPSET,
-                dynamo=True,
-                verbose=False,
-            )
-        except torch.onnx.OnnxExporterError as error:
-            cause: BaseException = error
-            while cause.__cause__ is not None:
-                cause = cause.__cause__
-            text = f'{type(cause).__name__}: {str(cause).strip().partition(chr(10))[0]}'
-            kinds = {type(module) for module in graph.modules()}
-            # RoIs are pooled behind the graph.
-            names = sorted(
-                kind.__name__
-                for kind in kinds
-                if issubclass(kind, COMPILED_OPERATORS)
-                and not issubclass(kind, BaseRoIExtractor | RoIAlign)
-            )
-            if names:
-                text = f'{", ".join(names)} call compiled operators of mmcv, which have no ONNX form ({text})'
-            raise ExportError(f'{path.name}: PyTorch cannot export this model: {text}') from error
-    # One file with the weights; protobuf is limited to 2 GB.
-    with atomic_write(path, binary=True) as file:
-        file.write(program.model_proto.SerializeToString())
+def _export(
+    model: VideoDetector, shape: Sequence[int], with_boxes: bool, count: int
+) -> dict[str, tuple[bytes, dict[str, Tensor], dict[str, Tensor]]]:
+    """Return both graphs by the names of their files, with example inputs and outputs; ``count`` 1 is a fixed one."""
+    device = next(model.parameters()).device
+    # Random example frames have no regularities that tracing could exploit.
+    generator = torch.Generator().manual_seed(0)
+    frame = torch.randint(256, (count, 3, *shape), generator=generator).to(device)
+    frame = frame.byte() if hasattr(model.data_preprocessor, 'send') else frame.float()
+    geometry = torch.tensor([[*shape, 1.0, 1.0]] * count, device=device)
+    last = dict(geometry=geometry) if with_boxes else {}
+    found, given = {}, dict(frame=frame)
+    for name, kind in ((KEY, KeyGraph), (NON_KEY, NonKeyGraph)):
+        graph, inputs = kind(model, with_boxes=with_boxes), given | last
+        outputs = graph.named(*inputs.values())
+        if with_boxes and 'boxes' not in outputs:
+            raise ExportError('the post-processing has no fixed shape')
+        content = export_graph(graph, inputs, list(outputs), batch=count > 1)
+        found[name] = content, inputs, outputs
+        if kind is KeyGraph:
+            features = numbered('key_features', levels('features', outputs))
+            given = dict(key_image=outputs['key_image'], frame=frame, **features)
+    return found
+
+
+def _shapes(maps: dict[str, Tensor]) -> dict[str, list]:
+    count = [1 if len(next(iter(maps.values()))) == 1 else 'N']
+    return {name: count + list(tensor.shape[1:]) for name, tensor in maps.items()}
+
+
+def _steps(model: VideoDetector) -> dict:
+    """Return what the test pipeline does to a frame: ``scale`` (w, h), ``keep_ratio``, ``pad_value``; None without."""
+    steps = next(iter(test_datasets(getattr(model, 'cfg', {}))), {}).get('pipeline') or ()
+    steps = {transform_name(step): step for step in steps}
+    resize, pad = steps.get('Resize', {}), steps.get('Pad')
+    value = None if pad is None else pad.get('pad_val', 0)
+    return dict(
+        scale=resize.get('scale'),
+        keep_ratio=resize.get('keep_ratio', False),
+        pad_value=value.get('img', 0) if isinstance(value, dict) else value,
+    )

@@ -21,7 +21,7 @@ from semidff.inference.executors.exported import KEY, NON_KEY
 from semidff.inference.loading import frame_pipeline, pair
 from semidff.models import VideoDetector
 from semidff.models.graphs import KeyGraph, NonKeyGraph
-from semidff.models.spatial.head_family import levels
+from semidff.models.spatial.head_family import levels, numbered
 from semidff.synthetic.smooth_video import smooth_frames
 from semidff.utils.image_detectors import test_datasets
 from semidff.utils.tables import text_table
@@ -86,8 +86,7 @@ def verify(model: VideoDetector, exported: ExportedGraphs, batches: Sequence[dic
     """
     model.eval()
     maps: dict[str, Difference] = {}
-    inputs = [model.data_preprocessor(copy.deepcopy(b), False)['inputs'] for b in batches]
-    for graph, reference, other in _outputs(model, exported, inputs):
+    for graph, reference, other in _outputs(model, exported, batches):
         for output, expected in reference.items():
             name, difference = f'{graph} {output}', Difference.between(expected, other[output])
             maps[name] = Difference(*map(max, difference, maps.get(name, Difference())))
@@ -103,16 +102,25 @@ def verify(model: VideoDetector, exported: ExportedGraphs, batches: Sequence[dic
 
 
 def _outputs(
-    model: VideoDetector, exported: ExportedGraphs, frames: Sequence[Tensor]
+    model: VideoDetector, exported: ExportedGraphs, batches: Sequence[dict]
 ) -> Iterator[tuple[str, dict[str, Tensor], dict[str, Tensor]]]:
-    """Each frame's graph, and its outputs in PyTorch and in onnxruntime."""
-    keys = KeyGraph(model).named(frames[0]), exported.key_graph(frame=frames[0])
-    yield KEY, *keys
-    features = [levels('features', key) for key in keys]
-    graph = NonKeyGraph(model)
-    for frame in frames[1:]:
-        reference = graph.named(keys[0]['key_image'], frame, *features[0])
-        yield NON_KEY, reference, exported.run_non_key(keys[1]['key_image'], frame, features[1])
+    """Each frame's graph, and its outputs in PyTorch and in the runtime."""
+    keys = None
+    for batch in batches:
+        frame, samples = model.preprocess(batch['inputs'], batch['data_samples'])
+        if keys is None:
+            inputs = [dict(frame=frame)] * 2
+        else:
+            inputs = [
+                dict(key_image=key['key_image'], frame=frame)
+                | numbered('key_features', levels('features', key))
+                for key in keys
+            ]
+        kind = KeyGraph if keys is None else NonKeyGraph
+        reference = kind(model).named(*inputs[0].values())
+        found = exported.outputs(kind, inputs[1], samples[0])
+        yield KEY if keys is None else NON_KEY, reference, found
+        keys = keys or (reference, found)
 
 
 def _detect(model: Executor, batches: Sequence[dict]) -> SampleList:

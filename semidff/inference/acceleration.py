@@ -1,6 +1,10 @@
-"""Speed options of a video detector: memory layout, precision, compiled and captured graphs."""
+"""Speed options of a video detector: memory layout, precision, compiled and captured graphs, runtime."""
 
+import copy
+import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -9,7 +13,7 @@ from torch import nn
 from semidff.models.precision import to_channels_last, to_half
 from semidff.models.video_detector import VideoDetector
 
-from .executors import CudaGraphs, Executor
+from .executors import RUNTIMES, CudaGraphs, Executor, ExportedGraphs, FastestRuntime
 
 PRECISIONS: dict[str, torch.dtype | None] = {
     'fp32': None,
@@ -29,24 +33,33 @@ class Acceleration(NamedTuple):
             the scale field. Compilation takes a minute or two, at the first frame of each size.
         graphs: Whether frames run as CUDA graphs, with one launch each; None: on a GPU, unless compiled. Settings and
             hooks of the model are those at the second batch of each size, when it is captured.
+        runtime: Library that computes the frames: ``torch``; ``onnxruntime`` or ``openvino``, which run exported graphs
+            (:class:`~semidff.inference.executors.ExportedGraphs`); or ``auto``, for each graph the fastest one.
     """
 
     precision: str = 'fp32'
     channels_last: bool = False
     compile: bool = False
     graphs: bool | None = None
+    runtime: str = 'torch'
 
     def __str__(self) -> str:
         options = ['channels-last' * bool(self.channels_last), 'compiled' * self.compile]
         options.append({True: 'graphs', False: 'no graphs', None: ''}[self.graphs])
+        options.append('' if self.runtime == 'torch' else self.runtime)
         return ', '.join(filter(None, [self.precision, *options]))
 
 
-def accelerate(model: nn.Module, options: Acceleration, backend: str = 'inductor') -> Executor:
+def accelerate(
+    model: nn.Module,
+    options: Acceleration,
+    backend: str = 'inductor',
+    cache: str | Path | None = None,
+) -> Executor:
     """Change a model in place to predict with speed options, and return its executor.
 
     It is a ``VideoDetector`` on its device, or any mmdet detector, which is wrapped into one, and for prediction only
-    from then on. A deep copy of it has the same options but is not compiled.
+    from then on. A deep copy of it has the same options but is not compiled. ``cache`` is that of the exported graphs.
     """
     if options.precision not in PRECISIONS:
         raise ValueError(
@@ -56,6 +69,18 @@ def accelerate(model: nn.Module, options: Acceleration, backend: str = 'inductor
         raise ValueError('compile and graphs exclude each other')
     model = VideoDetector.wrap(model)
     on_gpu = next(model.parameters()).is_cuda
+    if options.runtime == 'auto':
+        if not on_gpu and model.spatial.prediction == 'pred_instances':
+            return _fastest(model, options, cache)
+        options = options._replace(runtime='torch')
+    if options.runtime != 'torch':
+        if options.runtime not in RUNTIMES or options.compile or options.graphs:
+            raise ValueError(
+                f'runtime {options.runtime!r}: choose one of torch, {", ".join(RUNTIMES)}, auto; compile and graphs '
+                'are options of torch'
+            )
+        runtime, precision = options.runtime, options.precision
+        return ExportedGraphs(model, None, runtime, cache, precision=precision)
     model.autocast = dtype = PRECISIONS[options.precision]
     if options.channels_last:
         to_channels_last(model)
@@ -69,6 +94,22 @@ def accelerate(model: nn.Module, options: Acceleration, backend: str = 'inductor
     if graphs is None:
         graphs = on_gpu and not options.compile
     return CudaGraphs(model) if graphs else model
+
+
+def _fastest(
+    model: VideoDetector, options: Acceleration, cache: str | Path | None
+) -> FastestRuntime:
+    if cache is None:
+        cache = Path(os.environ.get('XDG_CACHE_HOME', '~/.cache')).expanduser() / 'semidff'
+    exported = model if options.precision == 'fp32' else copy.deepcopy(model)
+    candidates = dict(torch=accelerate(model, options._replace(runtime='torch')))
+    for name in RUNTIMES:
+        # Those that are not installed, or do not have the precision, are none.
+        with suppress(ImportError, ValueError):
+            precision = options.precision
+            candidates[name] = ExportedGraphs(exported, None, name, cache, precision=precision)
+    layout = torch.channels_last if options.channels_last else torch.contiguous_format
+    return FastestRuntime(candidates, cache, layout)
 
 
 def _compile(model: VideoDetector, **settings: Any) -> None:

@@ -4,6 +4,7 @@ import copy
 import math
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from mmengine.config import Config, ConfigDict
@@ -31,6 +32,8 @@ def load_model(
     channels_last: bool | None = None,
     compile: bool = False,
     graphs: bool | None = None,
+    runtime: str = 'torch',
+    cache: str | Path | None = None,
 ) -> Executor:
     """Build a config's model for inference, load its weights and set ``cfg`` and ``dataset_meta``.
 
@@ -40,9 +43,10 @@ def load_model(
             (``model.checkpoint``).
         method: Method of :class:`~semidff.inference.VideoEngine`, which determines the weights needed.
         classes: Class names; default: those of the checkpoint or config.
-        precision: See :class:`Acceleration`, with ``channels_last``, ``compile`` and ``graphs``; default: that of the
-            config's ``test_cfg.fp16`` (which means bf16 on CPUs, as in ``tools/test.py``).
+        precision: See :class:`Acceleration`, with what follows; default: that of the config's ``test_cfg.fp16`` (which
+            means bf16 on CPUs, as in ``tools/test.py``).
         channels_last: Default: whether the config has ``ChannelsLastHook``.
+        cache: Folder in which exported graphs are kept.
 
     Returns:
         The executor of the model, which is its ``model``.
@@ -66,7 +70,8 @@ def load_model(
     if channels_last is None:  # as in tests with this config: the layout changes the last digits
         hooks = [*(cfg.get('default_hooks') or {}).values(), *(cfg.get('custom_hooks') or ())]
         channels_last = any(hook and hook.get('type') == 'ChannelsLastHook' for hook in hooks)
-    executor = accelerate(model, Acceleration(precision, channels_last, compile, graphs))
+    options = Acceleration(precision, channels_last, compile, graphs, runtime)
+    executor = accelerate(model, options, cache=cache)
     model = executor.model
     if next(model.parameters()).is_cuda:
         model.data_preprocessor._non_blocking = True  # frames are in pinned memory

@@ -4,6 +4,7 @@ import math
 from hashlib import sha1
 
 import torch
+import torch.nn.functional as F
 from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmdet.models.utils.misc import samplelist_boxtype2tensor
 from mmdet.registry import MODELS
@@ -40,6 +41,14 @@ class FrameNormalizer(ImgDataPreprocessor):
             if self._enable_normalize:
                 pixels.sub_(self.mean).div_(self.std)
         return dict(data, inputs=batch, data_samples=data.get('data_samples'))
+
+    def normalized(self, frames: Tensor) -> Tensor:
+        """Return the result for a batch (N, 3, H, W), without loops and changes in place, which graphs cannot hold."""
+        below, right = (-side % self.pad_size_divisor for side in frames.shape[-2:])
+        frames = (frames.flip(1) if self._channel_conversion else frames).float()
+        if self._enable_normalize:
+            frames = (frames - self.mean) / self.std
+        return F.pad(frames, (0, right, 0, below), value=float(self.pad_value))
 
 
 @MODELS.register_module()

@@ -1,27 +1,39 @@
-"""The two graphs of a video detector (DFF Algorithm 1), modules from tensors to tensors."""
+"""The graphs of a video detector (DFF Algorithm 1), modules from tensors to tensors."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 
 from mmdet.structures import SampleList
 from torch import Tensor, nn
 
 from .key_frame import KeyFrame
-from .spatial.head_family import numbered
+from .spatial.head_family import levels, numbered
 from .video_detector import VideoDetector
+
+FIELDS = 'flow', 'scale', 'context'
 
 
 class Graph(nn.Module, ABC):
     """Part of a video detector with named inputs and outputs: what is exported, captured as a CUDA graph and timed.
 
+    Frames are those of ``model.preprocess``, or normalized ones.
+
     Args:
-        model: A video detector with temporal module; it is shared, not copied.
+        model: A video detector; it is shared, not copied.
         samples: Data samples of the frames, if they may be padded.
+        with_boxes: Whether the post-processing is part of the graph, with ``geometry`` as the last input and ``boxes``
+            as the last output (:meth:`~semidff.models.spatial.SpatialModule.fixed_shape`), where it is known.
     """
 
-    def __init__(self, model: VideoDetector, samples: SampleList | None = None) -> None:
+    def __init__(
+        self, model: VideoDetector, samples: SampleList | None = None, with_boxes: bool = False
+    ) -> None:
         super().__init__()
-        self.model, self.samples = model, samples
+        self.model, self.samples, self.with_boxes = model, samples, with_boxes
+
+    @property
+    def test_cfg(self) -> dict:
+        """Settings that replace some of the detector's."""
+        return self.model.non_key_test_cfg
 
     @abstractmethod
     def compute(self, *inputs: Tensor) -> KeyFrame:
@@ -29,43 +41,76 @@ class Graph(nn.Module, ABC):
 
     def named(self, *inputs: Tensor) -> dict[str, Tensor]:
         """Run the graph; return the outputs by name, in their order, without raw outputs that are features."""
+        geometry = None
+        if self.with_boxes:
+            *inputs, geometry = inputs
         image, features = self.compute(*inputs)
         maps = {} if image is None else dict(key_image=image)
         raw = self.model.spatial.raw_outputs(features)
         known = {id(level) for level in features}
-        return (
-            maps
-            | numbered('features', features)
-            | {name: maps for name, maps in raw.items() if id(maps) not in known}
-        )
+        maps |= numbered('features', features)
+        maps |= {name: found for name, found in raw.items() if id(found) not in known}
+        if geometry is not None:
+            boxes = self.model.spatial.fixed_shape(raw, geometry, self.test_cfg)
+            maps |= {} if boxes is None else dict(boxes=boxes)
+        return maps
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Return the outputs of :meth:`named` without their names."""
         return tuple(self.named(*inputs).values())
 
-    def raw_names(self, features: Sequence[Tensor]) -> dict[str, str]:
-        """Return the graph's name of each raw output of the spatial module."""
+    def raw_names(self, outputs: dict[str, Tensor]) -> dict[str, str]:
+        """Return the graph's name of each raw output of the spatial module, given :meth:`named`."""
+        features = levels('features', outputs)
         own = {id(level): name for name, level in numbered('features', features).items()}
         raw = self.model.spatial.raw_outputs(features)
         return {name: own.get(id(maps), name) for name, maps in raw.items()}
 
 
 class KeyGraph(Graph):
-    """The spatial module on a key frame.
+    """The spatial module on key frames.
 
-    ``frame`` (1, 3, H, W) → ``key_image`` (1, 3, H / 2, W / 2), ``features_0``, ..., raw outputs.
+    ``frame`` (N, 3, H, W) → ``key_image`` (N, 3, H / 2, W / 2), ``features_0``, ..., raw outputs.
     """
+
+    test_cfg = {}  # noqa: RUF012 (not changed)
 
     def compute(self, frame: Tensor) -> KeyFrame:
         return self.model.key_frame(frame, self.samples)
 
 
 class NonKeyGraph(Graph):
-    """Temporal module and task network on a non-key frame, without the feature network.
+    """Temporal module and task network on non-key frames, without the feature network.
 
-    ``key_image``, ``frame`` (1, 3, H, W), ``key_features_0``, ... → ``features_0``, ..., raw outputs.
+    ``key_image``, ``frame`` (N, 3, H, W), ``key_features_0``, ... → ``features_0``, ..., raw outputs.
     """
 
     def compute(self, key_image: Tensor, frame: Tensor, *key_features: Tensor) -> KeyFrame:
-        current = self.model.temporal.prepare(frame)
+        current = self.model.temporal.prepare(self.model.normalized(frame))
         return KeyFrame(None, self.model.temporal(key_image, current, key_features))
+
+
+class FlowGraph(Graph):
+    """The part of :class:`NonKeyGraph` that schedules and panels ask for.
+
+    ``key_image``, ``frame`` → ``current``, the temporal module's input, and those of ``flow``, ``scale`` and
+    ``context`` that the temporal module has.
+    """
+
+    def compute(self, key_image: Tensor, frame: Tensor) -> dict[str, Tensor]:
+        current = self.model.temporal.prepare(self.model.normalized(frame))
+        fields = dict(zip(FIELDS, self.model.temporal.fields(key_image, current), strict=True))
+        return dict(current=current) | {n: maps for n, maps in fields.items() if maps is not None}
+
+    named = compute
+
+
+class PropagationGraph(Graph):
+    """What follows :class:`FlowGraph`: its fields, in order, and the key frame's features → those of the frame."""
+
+    def compute(self, *inputs: Tensor) -> KeyFrame:
+        temporal = self.model.temporal
+        given = iter(inputs)
+        has = True, temporal.scale is not None, temporal.correction is not None
+        fields = [next(given) if one else None for one in has]
+        return KeyFrame(None, temporal.propagate(list(given), *fields))

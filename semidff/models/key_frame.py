@@ -20,6 +20,15 @@ class KeyFrame(NamedTuple):
         image = None if images[0] is None else torch.cat(images)
         return cls(image, tuple(torch.cat(level) for level in zip(*features, strict=True)))
 
+    def frame(self, index: int) -> 'KeyFrame':
+        """Return that of one of the frames, or the one for all, without a copy."""
+        index = index if len(self.features[0]) > 1 else 0
+        one = slice(index, index + 1)
+        return KeyFrame(
+            self.image if self.image is None else self.image[one],
+            tuple(level[one] for level in self.features),
+        )
+
     def split(self) -> 'list[KeyFrame]':
         """Return the key frames of a batch, each with its own memory, so that none keeps the batch alive."""
         count = len(self.features[0])

@@ -178,6 +178,8 @@ class VideoDetector(BaseDetector):
         """Return frames from :meth:`preprocess`, normalized and padded."""
         if inputs.is_floating_point():
             return inputs
+        if torch.compiler.is_compiling():
+            return self.data_preprocessor.normalized(inputs)
         return self.data_preprocessor(dict(inputs=list(inputs), data_samples=None))['inputs']
 
     def key_image(self, inputs: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from .stopping import interrupted_by_signals
 
 INTERRUPTED = 130
 PRECISIONS = ('fp32', 'bf16', 'fp16')
+RUNTIMES = ('torch', 'onnxruntime', 'openvino', 'auto')
 
 
 def positive(text: str) -> int:
@@ -112,6 +113,11 @@ def detector_parser(description: str) -> ToolParser:
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add ``--device``; :func:`run_tool` replaces the default."""
     parser.add_argument('--device', help='where to run (default: a GPU if available)')
+
+
+def add_runtime(parser: argparse.ArgumentParser, by_default: str, **options: Any) -> None:
+    help = f'what computes the frames; auto: for each graph the fastest (default: {by_default})'
+    parser.add_argument('--runtime', choices=RUNTIMES, help=help, **options)
 
 
 def add_cfg_options(parser: argparse.ArgumentParser, config: str = 'the config') -> None:

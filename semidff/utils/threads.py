@@ -26,9 +26,17 @@ def use_idle_cores() -> None:
     """
     if any(name in os.environ for name in THREAD_VARIABLES):
         return
+    torch.set_num_threads(max(1, min(_idle_cores(), torch.get_num_threads())))
+
+
+def has_busy_cores() -> bool:
+    """Return whether other processes, or other threads, compute now."""
+    return _idle_cores() < len(_own_cores())
+
+
+def _idle_cores() -> int:
     busy = psutil.cpu_percent(0.5, percpu=True)
-    idle = round(sum(1 - busy[core] / 100 for core in _own_cores()))
-    torch.set_num_threads(max(1, min(idle, torch.get_num_threads())))
+    return round(sum(1 - busy[core] / 100 for core in _own_cores()))
 
 
 def _own_cores() -> Collection[int]:

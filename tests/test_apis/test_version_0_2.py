@@ -90,7 +90,7 @@ def test_the_description_of_exported_graphs(folder, tmp_path):
     from semidff.deployment import ExportedGraphs, export_onnx
 
     inferencer = VideoInferencer(folder, method='propagate', **OPTIONS)
-    export_onnx(inferencer.model, tmp_path, SIZE[::-1], list(CLASSES))
+    export_onnx(inferencer.model, tmp_path, SIZE[::-1], list(CLASSES), boxes=False)
     shutil.copy(DATA / 'video_detector.json', tmp_path)
     engine = VideoEngine(ExportedGraphs(inferencer.model, tmp_path), 'propagate', key_interval=3)
     batches = (inferencer.preprocess(Frame(*pair[::-1], 0.0)) for pair in enumerate(FRAMES))

@@ -19,6 +19,7 @@ from semidff.apis import VideoInferencer
 from semidff.datasets import CocoVIDDataset
 from semidff.datasets.video_readers import Frame, VideoError, VideoWarning, open_any
 from semidff.inference import METHODS
+from semidff.inference.executors import ExportedGraphs, FastestRuntime
 from semidff.utils.checkpoint import CheckpointError
 from semidff.utils.error_messages import ConfigError
 from tests.damaged_video import wipe, write_video
@@ -417,3 +418,17 @@ def test_progress_has_frames_rate_and_time_left(project, capsys):
 
 def test_what_is_imported_when_it_is_used_is_listed():
     assert 'adapt' in dir(apis) and all(callable(getattr(apis, name)) for name in dir(apis))
+
+
+def test_the_runtime_is_that_of_the_folder_or_another_one(project, tmp_path):
+    pytest.importorskip('openvino', reason="needs the extra 'openvino'")
+    config = Config.fromfile(project / 'config.py')
+    config.recommended = dict(method='propagate', runtime='openvino')
+    config.dump(tmp_path / 'config.py')
+    for name, weights in (('last.pth', 'two.pth'), ('detector.pth', 'one.pth')):
+        os.link(project / weights, tmp_path / name)
+    kinds = []
+    for options in ({}, dict(runtime='auto'), dict(runtime='torch')):
+        inferencer = VideoInferencer(tmp_path, device='cpu', **options)
+        kinds.append(type(inferencer.engine.method.executor))
+    assert kinds == [ExportedGraphs, FastestRuntime, type(inferencer.model)]

@@ -4,18 +4,29 @@ import copy
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import mmcv._ext
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 
 from semidff.deployment import Description, ExportedGraphs, ExportError, export_onnx, verify
 from semidff.inference import VideoEngine
 from semidff.models import TemporalModule, VideoDetector
+from semidff.models.graphs import KeyGraph, NonKeyGraph
 from semidff.utils import torchvision_operators
-from tests.test_inference.test_contract import WAYS, assert_equal, video
-from tests.tiny.models import SIZE, build, fcos, tiny_semi_dff, video_config
+from semidff.utils.atomic_write import atomic_write
+from tests.tiny.models import (
+    SIZE,
+    build,
+    fcos,
+    tiny_semi_dff,
+    tiny_video_detector,
+    unmatched,
+    video_config,
+)
 from tests.tiny.videos import batch, frame
 
 pytest.importorskip('onnxscript', reason="needs the extra 'onnx'")
@@ -40,8 +51,8 @@ def model():
 
 @pytest.fixture(scope='module')
 def folder(model, tmp_path_factory):
-    path = tmp_path_factory.mktemp('exported')
-    export_onnx(model, path, SIZE, ['disc', 'square'])
+    path = tmp_path_factory.mktemp('graphs') / 'exported'
+    export_onnx(model, path, SIZE, ['disc', 'square'], boxes=False)
     return path
 
 
@@ -81,7 +92,7 @@ def test_a_correction_is_exported(tmp_path):
     correction = corrected.temporal.correction
     torch.nn.init.normal_(next(iter(correction.blocks.values()))[-1].weight)
     torch.nn.init.uniform_(correction.unit0, 0.5, 2)
-    export_onnx(corrected, tmp_path, SIZE)
+    export_onnx(corrected, tmp_path, SIZE, boxes=False)
     report = verify(corrected, ExportedGraphs(corrected, tmp_path), BATCHES)
     assert report.equal and report.detections and report.lost == report.added == 0, str(report)
 
@@ -97,16 +108,6 @@ def test_another_model_is_noticed(model, exported):
     assert wrong and all(name.startswith('non_key') for name in wrong)
 
 
-@pytest.mark.parametrize('way', ['live', 'batched', '2 workers, chunks of None'])
-def test_it_replaces_the_model_in_the_engine(model, exported, way):
-    found, expected = (
-        WAYS[way](VideoEngine(one, 'propagate', 3), [video(0), video(0)[:5]])
-        for one in (exported, model)
-    )
-    assert sum(len(result.pred_instances) for result in expected[1]) > 20
-    assert_equal(sum(found, []), sum(expected, []), 1e-4, 0)
-
-
 def test_non_key_frames_have_their_own_test_settings(model, folder):
     limited = copy.deepcopy(model)
     limited.non_key_test_cfg = dict(rcnn=dict(max_per_img=2))
@@ -119,75 +120,94 @@ def test_non_key_frames_have_their_own_test_settings(model, folder):
     assert counts[0] == counts[1] and counts[0][0] > 2 and counts[0][1:] == [2, 2]
 
 
-def test_pytorchs_networks_are_not_run(model, folder):
-    own = ExportedGraphs(copy.deepcopy(model), folder)
-    for module in (*own.model.spatial.feature_network, own.model.temporal):
-        module.forward = None
-    engine = VideoEngine(own, key_interval=2)
-    assert engine.push(batch(0, 0)) and engine.push(batch(0, 1))
-
-
 def test_the_documented_runner(model, exported, folder, monkeypatch):
     """The example without PyTorch in docs/deployment.md gives the outputs of ExportedGraphs."""
-    blocks = re.findall(r'```python\n(.*?)```', DOCS.read_text(), re.DOTALL)
-    code = next(block for block in blocks if 'InferenceSession' in block)
     monkeypatch.chdir(folder.parent)
+    scope = documented()
+    both = [batch(0, index) for index in range(2)]
+    both = [model.preprocess(one['inputs'], one['data_samples']) for one in both]
+    frames, samples = zip(*both, strict=True)
+    np.testing.assert_array_equal(scope['network_input'](frame(0, 0)), frames[0].numpy())
+    first, second = scope['run'](frame(0, 0), True), scope['run'](frame(0, 1), False)
+    inputs = dict(frame=frames[0])
+    expected = exported.outputs(KeyGraph, inputs, samples[0][0])
+    inputs = dict(key_image=expected['key_image'], frame=frames[1])
+    inputs['key_features_0'] = expected['features_0']
+    others = exported.outputs(NonKeyGraph, inputs, samples[1][0])
+    for name, maps in expected.items():
+        np.testing.assert_allclose(first[name], maps.numpy(), atol=1e-4)
+    for name, maps in others.items():
+        np.testing.assert_allclose(second[name], maps.numpy(), atol=1e-4)
+
+
+@torch.no_grad()
+def test_boxes_and_padding_without_pytorch(tmp_path, monkeypatch):
+    """The same example with YOLOX, whose pipeline pads frames with 114."""
+    yolox = tiny_video_detector('yolox').eval()
+    steps = [
+        dict(type='LoadImageFromFile'),
+        dict(type='Resize', scale=(96, 96), keep_ratio=True),
+        dict(type='Pad', pad_to_square=True, pad_val=dict(img=(114.0, 114.0, 114.0))),
+    ]
+    yolox.cfg = Config(dict(test_dataloader=dict(dataset=dict(pipeline=steps))))
+    about = export_onnx(yolox, tmp_path / 'exported', (96, 96))
+    assert about.pipeline == dict(scale=(96, 96), keep_ratio=True, pad_value=(114.0,) * 3)
+    monkeypatch.chdir(tmp_path)
+    scope = documented()
+    padded = np.full((96, 96, 3), 114, np.uint8)
+    padded[:64] = frame(0, 0)
+    inputs = torch.from_numpy(padded.transpose(2, 0, 1)[None])
+    np.testing.assert_array_equal(scope['network_input'](frame(0, 0)), inputs.numpy())
+    item = batch(0, 0)['data_samples'][0]
+    item.set_metainfo(dict(ori_shape=(128, 192), img_shape=(64, 96), scale_factor=(0.5, 0.5)))
+    (result,), key = yolox.predict_key(inputs, [item])
+    results = [(scope['run'](frame(0, 0), True, (0.5, 0.5)), result.pred_instances.clone())]
+    (result,) = yolox.predict_non_key(inputs, [item], key)
+    results.append((scope['run'](frame(0, 0), False, (0.5, 0.5)), result.pred_instances))
+    for outputs, found in results:
+        boxes = scope['boxes'](outputs, least=0)
+        assert len(found) > 5 and len(boxes) == len(found)
+        rows = torch.from_numpy(boxes)  # those of nearly equal scores may change places
+        one = SimpleNamespace(bboxes=rows[:, :4], scores=rows[:, 4], labels=rows[:, 5])
+        assert unmatched([one], [found], 1e-4) == unmatched([found], [one], 1e-4) == 0
+
+
+def documented() -> dict:
+    """Run the example without PyTorch in docs/deployment.md, on a folder ``exported``; return its functions."""
+    blocks = re.findall(r'```python\n(.*?)```', DOCS.read_text(), re.DOTALL)
     scope: dict = {}
-    exec(code.replace("'exported'", repr(folder.name)), scope)  # noqa: S102
-    cut = frame(0, 0)[:50, :90]
-    item = dict(batch(0, 0), inputs=[torch.from_numpy(cut).permute(2, 0, 1)])
-    inputs = model.data_preprocessor(item, False)['inputs']
-    np.testing.assert_allclose(scope['network_input'](cut), inputs.numpy(), atol=1e-6)
-    for index, is_key in ((0, True), (1, False)):
-        given = scope['run'](frame(0, index), is_key)
-        inputs = model.data_preprocessor(batch(0, index), False)['inputs']
-        if is_key:
-            expected = first = exported.key_graph(frame=inputs)
-        else:
-            expected = exported.run_non_key(first['key_image'], inputs, [first['features_0']])
-        for name, maps in expected.items():
-            np.testing.assert_allclose(given[name], maps.numpy(), atol=1e-4)
+    exec(next(block for block in blocks if 'InferenceSession' in block), scope)  # noqa: S102
+    return scope
 
 
 def test_the_json_describes_the_graphs(model, folder):
     about = Description.read(folder)
     assert about.shape == [64, 96] and about.strides == [16]
-    assert about.key_inputs == {'frame': [1, 3, 64, 96]}
-    assert about.non_key_inputs == {
-        'key_image': [1, 3, 32, 48], 'frame': [1, 3, 64, 96], 'key_features_0': [1, 32, 4, 6]
-    }  # fmt: skip
-    assert about.key_outputs['roi_scores'] == about.non_key_outputs['roi_scores'] == [1, 27, 4, 6]
-    assert about.normalization == dict(
-        channels='bgr', mean=[120.0] * 3, std=[60.0] * 3, pad_value=0
+    assert about.key_inputs == dict(frame=['N', 3, 64, 96])
+    assert about.non_key_inputs == dict(
+        key_image=['N', 3, 32, 48], frame=['N', 3, 64, 96], key_features_0=['N', 32, 4, 6]
     )
+    assert about.key_outputs['roi_scores'] == about.non_key_outputs['roi_scores']
+    assert about.key_outputs['roi_scores'] == ['N', 27, 4, 6]
+    assert about.dtype == 'uint8'
+    assert about.pipeline == dict(scale=None, keep_ratio=False, pad_value=None)
     assert about.classes == ['disc', 'square']
-
-
-def test_frames_of_another_size_are_refused(exported):
-    with pytest.raises(ValueError, match=r"frame must have shape \('N', 3, 64, 96\).*--shape"):
-        exported.key_graph(frame=torch.zeros(1, 3, 64, 64))
-
-
-def test_what_needs_the_networks_in_pytorch_is_refused(exported):
-    with pytest.raises(NotImplementedError, match='sff-fast'):
-        VideoEngine(exported, 'sff-fast')
-    with pytest.raises(NotImplementedError, match='do not return the feature flow'):
-        exported.flow_field(torch.zeros(1, 3, *SIZE), None)
 
 
 def test_graphs_of_two_models_are_not_joined(model, folder, tmp_path, monkeypatch):
     shutil.copytree(folder, copied := tmp_path / 'copy')
-    graphs = []
+    written = []
 
-    def interrupted(graph, inputs, outputs, path):
-        graphs.append(path.name)
-        if len(graphs) == 2:
+    def interrupted(path, **options):
+        written.append(path.name)
+        if len(written) == 2:
             raise KeyboardInterrupt
+        return atomic_write(path, **options)
 
-    monkeypatch.setattr('semidff.deployment.export._write', interrupted)
+    monkeypatch.setattr('semidff.deployment.export.atomic_write', interrupted)
     with pytest.raises(KeyboardInterrupt):
-        export_onnx(model, copied, SIZE, ['disc', 'square'])
-    assert graphs == ['key.onnx', 'non_key.onnx']
+        export_onnx(model, copied, SIZE, ['disc', 'square'], boxes=False)
+    assert written == ['key.onnx', 'non_key.onnx']
     with pytest.raises(FileNotFoundError, match='video_detector.json'):
         ExportedGraphs(model, copied)
 
@@ -213,9 +233,9 @@ def test_deformable_convolutions(tmp_path):
             torch.nn.init.normal_(parameter, std=0.1)
     if mmcv._ext.__file__ != torchvision_operators.__file__:
         with pytest.raises(ExportError, match='ModulatedDeformConv2dPack call compiled operators'):
-            export_onnx(model, tmp_path, SIZE)
+            export_onnx(model, tmp_path, SIZE, boxes=False)
         assert not list(tmp_path.iterdir())
         return
-    export_onnx(model, tmp_path, SIZE)
+    export_onnx(model, tmp_path, SIZE, boxes=False)
     report = verify(model, ExportedGraphs(model, tmp_path), BATCHES)
     assert report.detections and report.equal

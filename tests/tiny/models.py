@@ -162,12 +162,26 @@ def fcos() -> dict:
     return dict(retinanet(), type='FCOS', bbox_head=head, train_cfg=None)
 
 
+def yolox() -> dict:
+    """YOLOX with levels of strides 8 to 32, whose frames are padded by its pipeline."""
+    return dict(
+        type='YOLOX',
+        backbone=dict(type='CSPDarknet', deepen_factor=0.33, widen_factor=0.125),
+        neck=dict(type='YOLOXPAFPN', in_channels=[32, 64, 128], out_channels=16, num_csp_blocks=1),
+        bbox_head=dict(
+            type='YOLOXHead', num_classes=CLASSES, in_channels=16, feat_channels=16, stacked_convs=1
+        ),
+        test_cfg=dict(score_thr=1e-5, nms=dict(type='nms', iou_threshold=0.65)),
+    )
+
+
 # Detector, channels and strides of the features that are propagated.
 KINDS = dict(
     rfcn=(rfcn, 32, (16,)),
     faster_rcnn=(faster_rcnn, 16, (4, 8, 16, 32)),
     retinanet=(retinanet, 16, (8, 16, 32)),
 )
+EXPORTED = dict(KINDS, yolox=(yolox, 16, (8, 16, 32)))
 
 
 def temporal(channels: int = 32, strides: tuple[int, ...] = (16,), **kwargs) -> dict:
@@ -179,7 +193,7 @@ def temporal(channels: int = 32, strides: tuple[int, ...] = (16,), **kwargs) -> 
 
 def video_config(kind: str = 'rfcn', model: str = 'SemiDFF', **kwargs) -> dict:
     """Config of a video detector around a kind of detector."""
-    detector, channels, strides = KINDS[kind]
+    detector, channels, strides = EXPORTED[kind]
     preprocessor = dict(
         type='VideoDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3, pad_size_divisor=32
     )

@@ -7,9 +7,16 @@ it is the agreement with the dense detector.
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
-from semidff.utils.arguments import ToolParser, add_measuring_arguments, positive, run_tool
+from semidff.utils.arguments import (
+    ToolParser,
+    add_measuring_arguments,
+    add_runtime,
+    positive,
+    run_tool,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -48,6 +55,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--max-loss', type=float, metavar='POINTS', help=help)
     parser.add_value('--min-score', 0.3, 'lowest score of a reference box, without labels', 'S')
     parser.add_value('--max-frames', 300, 'first frames of each of the --videos that are used', 'N')
+    add_runtime(parser, 'torch', default='torch')
     add_measuring_arguments(parser)
     return parser.parse_args()
 
@@ -69,8 +77,9 @@ def main(args: argparse.Namespace) -> None:
     has_temporal = bool(config.get('model', {}).get('temporal'))
     methods = args.methods or measured_methods(has_temporal, bool(args.adaptive))
     method = 'propagate' if has_temporal else 'frame'
-    model = load_model(config, args.checkpoint, args.device, method)
-    detector = load_model(config, args.detector, args.device, 'frame') if args.detector else None
+    load = partial(load_model, config, device=args.device, runtime=args.runtime)
+    model = load(args.checkpoint, method=method)
+    detector = load(args.detector, method='frame') if args.detector else None
     filters = [None if name == 'none' else name for name in args.filters]
     labels, images = args.labels, args.images
     if not labels and not args.videos:

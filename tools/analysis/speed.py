@@ -18,6 +18,7 @@ from semidff.utils.arguments import (
     SIZE,
     ToolParser,
     add_measuring_arguments,
+    add_runtime,
     run_tool,
 )
 
@@ -34,6 +35,7 @@ def parse_args() -> argparse.Namespace:
         '--precision', nargs='+', default=['fp32'], choices=PRECISIONS, help='precisions'
     )
     parser.add_flag('--channels-last', 'use channels-last maps in all measurements')
+    add_runtime(parser, 'torch', default=['torch'], nargs='+')
     help = 'also measure each precision with torch.compile; the warm-up takes minutes'
     parser.add_flag('--compile', help)
     parser.add_flag('--no-graphs', 'on a GPU: launch the operators of a frame one by one')
@@ -47,7 +49,8 @@ def parse_args() -> argparse.Namespace:
         help='in place of CONFIG, several times: METHOD as in tools/test.py, L the key-frame interval; the first row '
         'with method frame and the same speed options, or else with method frame, is the reference of the speed-ups. '
         'Options: adaptive=FILE (of tools/analysis/fit_adaptive.py; L is the average interval, such as 6.5), '
-        'scale=S (of the input size), precision, channels_last, compile, graphs, light_every=N, filter=causal or both',
+        'scale=S (of the input size), precision, channels_last, compile, graphs, runtime, light_every=N, filter=causal '
+        'or both',
     )
     parser.add_value('--rounds', 5, 'rounds after the warm-up')
     parser.add_input(
@@ -72,10 +75,19 @@ def measure_one(args: argparse.Namespace, **options) -> dict:
     from semidff.synthetic.smooth_video import write_smooth_video
 
     rows, graphs = [], False if args.no_graphs else None
-    for precision, compiled in product(
-        dict.fromkeys(args.precision), sorted({False, args.compile})
-    ):
-        speed = Acceleration(precision, args.channels_last, compiled, graphs)
+    own = 'torch' in args.runtime
+    speeds = [
+        Acceleration(precision, args.channels_last, compiled, graphs)
+        for precision, compiled in product(
+            args.precision, sorted({False, args.compile}) if own else ()
+        )
+    ]
+    others = (name for name in args.runtime if name != 'torch')
+    speeds += [
+        Acceleration(precision, args.channels_last, runtime=name)
+        for name, precision in product(others, args.precision)
+    ]
+    for speed in dict.fromkeys(speeds):
         for method in dict.fromkeys(['frame', *args.methods]):
             run = args.config, args.checkpoint, method, args.key_interval
             rows.append(SpeedRow(f'{speed}: {method}', *run, **speed._asdict()))

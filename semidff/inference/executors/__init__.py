@@ -3,4 +3,6 @@
 from .base import Executor, as_executor
 from .cuda_graphs import CudaGraphs
 from .exported import ExportedGraphs
+from .fastest import FastestRuntime
 from .remembered import RememberedDetections
+from .runtimes import RUNTIMES

@@ -204,11 +204,9 @@ def _geometry(sizes: tuple, device: torch.device) -> Tensor:
 def _function(graph: Graph, end: str | None) -> Callable:
     """Return the function of frames, their geometry and key-frame maps that is captured, up to ``end``."""
     model, spatial = graph.model, graph.model.spatial
-    test_cfg = {} if isinstance(graph, KeyGraph) else model.non_key_test_cfg
 
     def run(frames: Tensor, geometry: Tensor, *key: Tensor) -> dict[str, Tensor]:
         with model.running():
-            frames = model.normalized(frames)
             image, features = graph.compute(*key[:1], frames, *key[1:])
             outputs = numbered('features', features)
             if image is not None:
@@ -217,7 +215,7 @@ def _function(graph: Graph, end: str | None) -> Callable:
                 raw = spatial.raw_outputs(features)
                 outputs |= {_RAW + name: maps for name, maps in raw.items()}
             if end == _BOXES:
-                boxes = spatial.fixed_shape(raw, geometry, test_cfg)
+                boxes = spatial.fixed_shape(raw, geometry, graph.test_cfg)
                 outputs |= {} if boxes is None else {_BOXES: boxes}
         return outputs
 

@@ -1,36 +1,49 @@
-"""Exported graphs in onnxruntime, with post-processing in PyTorch, and their description."""
+"""Exported graphs in a runtime, with post-processing in PyTorch, and the description of graphs in a folder."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from mmdet.structures import SampleList
-from torch import Tensor
+from mmdet.structures import DetDataSample, SampleList
+from torch import Tensor, nn
 
+from semidff.models.graphs import (
+    FIELDS,
+    FlowGraph,
+    Graph,
+    KeyGraph,
+    NonKeyGraph,
+    PropagationGraph,
+)
 from semidff.models.key_frame import FlowField, KeyFrame
 from semidff.models.spatial.head_family import levels, numbered
 from semidff.models.video_detector import VideoDetector
-from semidff.utils.atomic_write import write_json
+from semidff.utils.atomic_write import atomic_write, write_json
+from semidff.utils.logs import log_warning
+from semidff.version import __version__
+
+from .onnx_export import TURNS, ExportError, export_graph
+from .runtimes import RUNTIMES, Runtime
 
 KEY, NON_KEY, FILE = 'key.onnx', 'non_key.onnx', 'video_detector.json'
+MAX_GRAPHS = 16
+"""Graphs that are kept: four of each size of frames, two without schedules that observe the flow."""
 
-Shapes = dict[str, list[int]]
+Shapes = dict[str, list]  # the first number is 1, or 'N' for any
 
 
 @dataclass(frozen=True)
 class Description:
-    """Inputs and outputs of the graphs, in the graphs' order, and the preprocessing of frames.
+    """Inputs and outputs of the graphs, in the graphs' order, and the frames that they take."""
 
-    The normalization has ``channels`` (``rgb`` or ``bgr``), ``mean`` and ``std`` per channel of frames in 0 to 255, and
-    ``pad_value`` (after normalization, on the right and at the bottom).
-    """
-
-    shape: list[int]  # height and width of the network's input, padding included
-    normalization: dict
+    shape: list[int]  # height and width of frames behind the test pipeline
+    dtype: str  # of frames: ``uint8``, BGR; or ``float32``, behind the data preprocessor
+    pipeline: dict  # of frames: ``scale`` (w, h), ``keep_ratio``, ``pad_value``; null without
     strides: list[int]  # of the feature levels
     classes: list[str]  # empty if unknown
     key_inputs: Shapes
@@ -38,72 +51,58 @@ class Description:
     non_key_inputs: Shapes  # key_features_i is features_i of key.onnx
     non_key_outputs: Shapes
     raw: dict[str, str]  # graphs' names of what the post-processing reads, by the detector's names
-    format: int = 2  # of this file
+    format: int = 3  # of this file
+
+    def fits(self, frame: Tensor) -> bool:
+        """Return whether the graphs take a frame (1, 3, H, W)."""
+        return list(frame.shape[2:]) == self.shape and str(frame.dtype) == f'torch.{self.dtype}'
 
     def write(self, folder: str | Path) -> None:
         write_json(asdict(self), Path(folder) / FILE, indent=2)
 
     @classmethod
-    def read(cls, folder: str | Path) -> 'Description':
-        return cls(**json.loads((Path(folder) / FILE).read_text(encoding='utf-8')))
+    def read(cls, folder: str | Path) -> 'Description | None':
+        """Read a folder; None, with a warning, if its graphs are those of an earlier version."""
+        content = json.loads((Path(folder) / FILE).read_text(encoding='utf-8'))
+        if content['format'] == cls.format:
+            return cls(**content)
+        log_warning(
+            f'{folder}: holds graphs of an earlier version, which are not used; export them again'
+        )
+        return None
 
 
-class OnnxGraph:
-    """Runs an ONNX file on PyTorch tensors, which are copied through the CPU's memory.
+class _Compiled(NamedTuple):
+    runtime: Runtime
+    raw: dict[str, str]  # as of Description
+    with_boxes: bool = (
+        False  # which the executor does not use: those of equal scores may change places
+    )
 
-    Args:
-        shapes: Shapes of its inputs, by name.
-        providers: onnxruntime's execution providers, in order of preference.
-        threads: Number of CPU threads; None: that of PyTorch.
-    """
-
-    def __init__(
-        self, path: Path, shapes: Shapes, providers: Sequence[str], threads: int | None
-    ) -> None:
-        import onnxruntime  # of the extra ``onnx``
-
-        self.path, self.shapes = path, shapes
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or torch.get_num_threads()
-        self.session = onnxruntime.InferenceSession(path, options, providers=list(providers))
-        self.outputs = [output.name for output in self.session.get_outputs()]
-
-    def __call__(self, **inputs: Tensor) -> dict[str, Tensor]:
-        """Run the graph; return the outputs by name, on the inputs' device.
-
-        Args:
-            **inputs: Tensors with the graph's shapes except for the batch size, N or 1 for all; the entries run one
-                after the other.
-        """
-        for name, shape in self.shapes.items():
-            given = tuple(inputs[name].shape)
-            if given[1:] != tuple(shape[1:]):
-                raise ValueError(
-                    f'{self.path.name}: {name} must have shape {("N", *shape[1:])}, got {given}. Graphs are exported '
-                    'for one size of frames: resize the frames to it, or export again with another --shape'
-                )
+    def run(
+        self, inputs: Mapping[str, Tensor], sample: DetDataSample | None = None
+    ) -> dict[str, Tensor]:
+        """Return the outputs, which the next call may overwrite."""
         device = next(iter(inputs.values())).device
-        arrays = {n: tensor.float().contiguous().cpu().numpy() for n, tensor in inputs.items()}
-        runs = [
-            self.session.run(
-                None, {n: a if len(a) == 1 else a[i : i + 1] for n, a in arrays.items()}
-            )
-            for i in range(max(map(len, arrays.values())))
-        ]
-        outputs = {
-            name: entries[0] if len(entries) == 1 else np.concatenate(entries)
-            for name, *entries in zip(self.outputs, *runs, strict=True)
-        }
-        return {name: torch.from_numpy(array).to(device) for name, array in outputs.items()}
+        if self.with_boxes:
+            geometry = *sample.img_shape[:2], *sample.get('scale_factor', (1, 1))[:2]
+            inputs = dict(inputs, geometry=torch.tensor([geometry], dtype=torch.float32))
+        arrays = {name: maps.contiguous().cpu().numpy() for name, maps in inputs.items()}
+        found = self.runtime(arrays)
+        return {name: torch.from_numpy(array).to(device) for name, array in found.items()}
 
 
 class ExportedGraphs:
-    """Executor that runs exported graphs in onnxruntime, for frames of the size that they were exported for.
+    """Executor that runs exported graphs in a runtime, frame by frame: on CPUs, batches take as long.
+
+    Graphs are exported for each size of frames, when they are needed first. What cannot be exported runs in PyTorch.
 
     Args:
-        model: The exported video detector, whose post-processing and data preprocessor are used.
-        folder: Folder of the graphs, see :func:`~semidff.deployment.export_onnx`.
-        providers: As of :class:`OnnxGraph`, like ``threads``.
+        model: The video detector, whose post-processing and data preprocessor are used.
+        folder: Folder of graphs of it, see :func:`~semidff.deployment.export_onnx`, for frames of their size.
+        runtime: ``onnxruntime`` or ``openvino``.
+        cache: Folder in which graphs are kept for the next time; None: they are in memory alone.
+        **options: Of the runtime: ``precision``, ``providers`` of onnxruntime, ``device`` of OpenVINO.
 
     Example:
         >>> engine = VideoEngine(ExportedGraphs(model, 'exported'), 'propagate', key_interval=10)
@@ -112,21 +111,39 @@ class ExportedGraphs:
     def __init__(
         self,
         model: VideoDetector,
-        folder: str | Path,
-        providers: Sequence[str] = ('CPUExecutionProvider',),
-        threads: int | None = None,
+        folder: str | Path | None = None,
+        runtime: str = 'onnxruntime',
+        cache: str | Path | None = None,
+        **options: Any,
     ) -> None:
+        RUNTIMES[runtime].check(**options)
         self.model = model.eval()
-        self.description = about = Description.read(folder)
-        folder = Path(folder)
-        self.key_graph = OnnxGraph(folder / KEY, about.key_inputs, providers, threads)
-        self.non_key_graph = OnnxGraph(folder / NON_KEY, about.non_key_inputs, providers, threads)
+        self.description = None if folder is None else Description.read(folder)
+        self._arguments = dict(folder=folder, runtime=runtime, cache=cache, **options)
+        self._make = partial(RUNTIMES[runtime], **options)
+        self._threads = torch.get_num_threads()
+        self._own: dict[tuple, _Compiled | None] = {}
+        self._shared: dict[tuple, _Compiled | None] = {}  # by all threads
 
+    def __reduce__(self) -> tuple:
+        return partial(ExportedGraphs, self.model, **self._arguments), ()
+
+    @TURNS.running()
     def predict_key(self, inputs: Tensor, samples: SampleList) -> tuple[SampleList, KeyFrame]:
-        maps = self.key_graph(frame=self.model.normalized(inputs))
-        key = KeyFrame(maps['key_image'], levels('features', maps))
-        return self._predict(maps, samples, {}), key
+        results, keys = [], []
+        for frame, sample in zip(inputs.split(1), samples, strict=True):
+            if not (graph := self._graph(KeyGraph, given := dict(frame=frame), sample)):
+                return self.model.predict_key(inputs, samples)
+            maps = graph.run(given, sample)
+            image = maps.get('key_image')
+            if image is None and self.model.has_temporal:
+                image = self.model.key_image(frame)
+            features = tuple(map(torch.clone, levels('features', maps)))
+            keys.append(KeyFrame(None if image is None else image.clone(), features))
+            results += self._predict(graph, maps, sample, {})
+        return results, KeyFrame.batch(keys)
 
+    @TURNS.running()
     def predict_non_key(
         self,
         inputs: Tensor,
@@ -134,30 +151,154 @@ class ExportedGraphs:
         key: KeyFrame,
         flow_field: FlowField | None = None,
     ) -> SampleList:
-        maps = self.run_non_key(key.image, self.model.normalized(inputs), key.features)
-        return self._predict(maps, samples, self.model.non_key_test_cfg)
+        results, kind = [], NonKeyGraph if flow_field is None else PropagationGraph
+        for index, (frame, sample) in enumerate(zip(inputs.split(1), samples, strict=True)):
+            image, features = key.frame(index)
+            given = dict(key_image=image, frame=frame)
+            if flow_field is not None:
+                fields = zip(FIELDS, flow_field.frame(index).fields, strict=True)
+                given = {name: maps for name, maps in fields if maps is not None}
+            given |= numbered('key_features', features)
+            if not (graph := self._graph(kind, given)):
+                return self.model.predict_non_key(inputs, samples, key, flow_field)
+            maps = graph.run(given, sample)
+            results += self._predict(graph, maps, sample, self.model.non_key_test_cfg)
+        return results
 
-    def run_non_key(
-        self, key_image: Tensor, frames: Tensor, key_features: Sequence[Tensor]
+    @TURNS.running()
+    def flow_field(self, inputs: Tensor, key: KeyFrame) -> FlowField:
+        found = []
+        for index, frame in enumerate(inputs.split(1)):
+            image = key.image[index if len(key.image) > 1 else 0][None]
+            if not (graph := self._graph(FlowGraph, given := dict(key_image=image, frame=frame))):
+                return self.model.flow_field(inputs, key)
+            maps = {name: field.clone() for name, field in graph.run(given).items()}
+            found.append(FlowField(image, maps['current'], *map(maps.get, FIELDS)))
+        return FlowField.batch(found)
+
+    def with_temporal(self, temporal: nn.Module | None) -> 'ExportedGraphs':
+        model = self.model.with_temporal(temporal)
+        return ExportedGraphs(model, **dict(self._arguments, folder=None))
+
+    def independent(self) -> 'ExportedGraphs | None':
+        model = self.model.independent()
+        if model is None:
+            return None
+        other = ExportedGraphs(model, **self._arguments)
+        other._threads, other._shared = self._threads, self._shared
+        return other
+
+    def _predict(
+        self,
+        graph: _Compiled,
+        maps: Mapping[str, Tensor],
+        sample: DetDataSample,
+        test_cfg: dict,
+    ) -> SampleList:
+        raw = {name: maps[own] for name, own in graph.raw.items()}
+        return self.model.spatial.predict_raw(raw, [sample], test_cfg)
+
+    @TURNS.running()
+    def outputs(
+        self, kind: type[Graph], inputs: dict[str, Tensor], sample: DetDataSample
     ) -> dict[str, Tensor]:
-        """Return all outputs of the non-key graph for frames (N, 3, H, W)."""
-        features = numbered('key_features', key_features)
-        return self.non_key_graph(key_image=key_image, frame=frames, **features)
+        """Return all outputs of a graph."""
+        found = self._graph(kind, inputs, sample).run(inputs, sample)
+        return {name: maps.clone() for name, maps in found.items()}
 
-    def flow_field(self, inputs: Tensor, key: KeyFrame) -> NoReturn:
-        raise NotImplementedError(
-            'exported graphs do not return the feature flow, which this schedule or panel needs: use the PyTorch model'
+    def _graph(
+        self, kind: type[Graph], inputs: dict[str, Tensor], sample: DetDataSample | None = None
+    ) -> _Compiled | None:
+        """Return the graph for inputs (1, ...) of these sizes; None if there can be none."""
+        # OpenCV's flow, which has no parameters, is computed outside of PyTorch.
+        if kind is not KeyGraph and not _has_weights(self.model.temporal):
+            return None
+        sizes = tuple((tuple(maps.shape), maps.dtype) for maps in inputs.values())
+        # Workers have their shares of the threads.
+        signature = kind, sizes, sample and sample.img_shape[:2], torch.get_num_threads()
+        if signature not in self._own:
+            with TURNS.exporting():
+                if signature not in self._shared:
+                    self._shared[signature] = self._compile(kind, inputs, sample)
+                    while len(self._shared) > MAX_GRAPHS:
+                        del self._shared[next(iter(self._shared))]
+                found = self._shared[signature]
+            if found:
+                found = found._replace(runtime=found.runtime.independent())
+            self._own[signature] = found
+            while len(self._own) > MAX_GRAPHS:
+                del self._own[next(iter(self._own))]
+        return self._own[signature]
+
+    def _compile(
+        self, kind: type[Graph], inputs: dict[str, Tensor], sample: DetDataSample | None
+    ) -> _Compiled | None:
+        threads = torch.get_num_threads()
+        streams = max(self._threads // threads, 1)
+        about, file = self.description, {KeyGraph: KEY, NonKeyGraph: NON_KEY}.get(kind)
+        if about and file and about.fits(inputs['frame']):
+            runtime = self._make(Path(self._arguments['folder'], file), threads, streams)
+            return _Compiled(runtime, about.raw, 'geometry' in about.key_inputs)
+        try:
+            graph, raw = self._kept(kind, inputs, sample)
+            return _Compiled(self._make(graph, threads, streams), raw)
+        except Exception as error:  # whatever the code of a detector, or a runtime, raises
+            name = self._arguments['runtime']
+            log_warning(f'{kind.__name__} runs in PyTorch, not in {name}: {error}')
+            return None
+
+    def _kept(
+        self, kind: type[Graph], inputs: dict[str, Tensor], sample: DetDataSample | None
+    ) -> tuple[bytes | Path, dict[str, str]]:
+        """Return the graph, from the cache if it is there, and its names of the raw outputs."""
+        if self._arguments['cache'] is None:
+            return self._export(kind, inputs, sample)
+        sizes = [[*maps.shape, maps.dtype] for maps in inputs.values()]
+        digest = digest_of(self.model, torch.__version__, sizes, sample and sample.img_shape)
+        file = Path(self._arguments['cache'], f'{kind.__name__}-{digest}.onnx')
+        if not file.is_file():
+            graph, raw = self._export(kind, inputs, sample)
+            try:
+                write_json(raw, file.with_suffix('.json'))
+                with atomic_write(file, binary=True) as unfinished:
+                    unfinished.write(graph)
+            except OSError:  # a folder of others, or a full disk
+                return graph, raw
+        return file, json.loads(file.with_suffix('.json').read_text())
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def _export(
+        self, kind: type[Graph], inputs: dict[str, Tensor], sample: DetDataSample | None
+    ) -> tuple[bytes, dict[str, str]]:
+        model = self.model
+        check_exportable(model)
+        if not _has_weights(model.temporal):
+            model = model.with_temporal(None)
+        samples = sample and [DetDataSample(metainfo=sample.metainfo)]
+        graph = kind(model, samples)
+        inputs = {name: maps.contiguous().clone() for name, maps in inputs.items()}
+        outputs = graph.named(*inputs.values())
+        raw = {} if kind is FlowGraph else graph.raw_names(outputs)
+        return export_graph(graph, inputs, list(outputs)), raw
+
+
+def digest_of(model: VideoDetector, *others: Any) -> str:
+    """Return a hash of a model's weights and settings, and of other things."""
+    config = getattr(model, 'cfg', {}).get('model')
+    digest = sha256(repr((__version__, model, config, others)).encode())
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def check_exportable(model: VideoDetector) -> None:
+    """Raise an ExportError for networks that have no graphs."""
+    if model.spatial.prediction != 'pred_instances':
+        raise ExportError(
+            f'this model predicts {model.spatial.prediction}; only detectors are exported'
         )
 
-    def with_temporal(self, temporal: object) -> NoReturn:
-        raise NotImplementedError(
-            'the temporal module of exported graphs cannot be replaced; the methods sff-fast and sff-slow need the '
-            'PyTorch model'
-        )
 
-    def independent(self) -> None:
-        return None
-
-    def _predict(self, maps: dict[str, Tensor], samples: SampleList, test_cfg: dict) -> SampleList:
-        raw = {name: maps[own] for name, own in self.description.raw.items()}
-        return self.model.spatial.predict_raw(raw, samples, test_cfg)
+def _has_weights(temporal: nn.Module | None) -> bool:
+    return temporal is not None and any(True for _ in temporal.parameters())

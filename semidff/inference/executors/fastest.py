@@ -1,0 +1,149 @@
+"""The fastest runtime for each graph, chosen by measurements."""
+
+import fcntl
+import json
+import platform
+import re
+import time
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmdet.structures import SampleList
+from torch import Tensor, nn
+
+from semidff.models.key_frame import FlowField, KeyFrame
+from semidff.utils.atomic_write import write_json
+from semidff.utils.logs import log_warning
+from semidff.utils.threads import has_busy_cores
+
+from .base import Executor
+from .exported import digest_of
+from .onnx_export import TURNS
+
+FILE = 'runtime.json'
+MARGIN = 0.03  # share of time by which another runtime has to be faster than PyTorch
+ROUNDS = 5
+
+
+class FastestRuntime:
+    """Executor that computes key frames, non-key frames and flow fields each in the runtime that is fastest.
+
+    The first batch of each size is measured: single frames and chunks, key frames and others by themselves.
+
+    Args:
+        candidates: Executors of one detector by the name of their runtime, ``torch`` among them.
+        folder: Folder with the file of the choices, which are those of the weights, the machine and the versions. What
+            is measured beside another busy process is not kept.
+    """
+
+    def __init__(
+        self, candidates: Mapping[str, Executor], folder: str | Path, layout: torch.memory_format
+    ) -> None:
+        self.candidates, self._layout = candidates, layout
+        self.model, self._folder = candidates['torch'].model, folder
+        self._chosen: dict[str, str] = {}  # shared by all threads
+        self._digest = ''
+
+    def __reduce__(self) -> tuple:
+        return FastestRuntime, (self.candidates, self._folder, self._layout)
+
+    @TURNS.running()
+    def predict_key(self, inputs: Tensor, samples: SampleList) -> tuple[SampleList, KeyFrame]:
+        run = lambda one, _: one.predict_key(inputs, samples)  # noqa: E731
+        return self._fastest('key', inputs, run, KeyFrame(None, ()))
+
+    @TURNS.running()
+    def predict_non_key(
+        self,
+        inputs: Tensor,
+        samples: SampleList,
+        key: KeyFrame,
+        flow_field: FlowField | None = None,
+    ) -> SampleList:
+        kind = 'non-key' if flow_field is None else 'propagation'
+        run = lambda one, key: one.predict_non_key(inputs, samples, key, flow_field)  # noqa: E731
+        return self._fastest(kind, inputs, run, key)
+
+    @TURNS.running()
+    def flow_field(self, inputs: Tensor, key: KeyFrame) -> FlowField:
+        run = lambda one, key: one.flow_field(inputs, key)  # noqa: E731
+        return self._fastest('flow', inputs, run, KeyFrame(key.image, ()))
+
+    def with_temporal(self, temporal: nn.Module | None) -> 'FastestRuntime':
+        others = {name: one.with_temporal(temporal) for name, one in self.candidates.items()}
+        return FastestRuntime(others, self._folder, self._layout)
+
+    def independent(self) -> 'FastestRuntime | None':
+        others = {name: one.independent() for name, one in self.candidates.items()}
+        if None in others.values():
+            return None
+        other = FastestRuntime(others, self._folder, self._layout)
+        other._chosen = self._chosen
+        return other
+
+    def _fastest(
+        self, kind: str, inputs: Tensor, run: Callable[[Executor, KeyFrame], Any], key: KeyFrame
+    ) -> Any:
+        """Run a function in the fastest runtime, which has the key frame in its memory layout."""
+        count = 'one' if len(inputs) == 1 else 'several'
+        signature = f'{kind}, {inputs.shape[2]} x {inputs.shape[3]}, {count}'
+        if signature not in self._chosen:
+            with TURNS.exporting():
+                if signature not in self._chosen:
+                    self._chosen[signature] = self._choose(signature, run, key)
+        name = self._chosen[signature]
+        return run(self.candidates[name], self._arranged(key, name))
+
+    def _arranged(self, key: KeyFrame, name: str) -> KeyFrame:
+        layout = self._layout if name == 'torch' else torch.contiguous_format
+        return KeyFrame(
+            key.image, tuple(maps.contiguous(memory_format=layout) for maps in key.features)
+        )
+
+    def _choose(self, signature: str, run: Callable, key: KeyFrame) -> str:
+        """Return the choice of the file, or measure; other processes wait."""
+        file = Path(self._folder, FILE)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            lock = open(file.with_suffix('.lock'), 'w')  # noqa: SIM115
+        except OSError:  # a folder of others
+            return self._measured(signature, run, key, None)
+        with lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return self._measured(signature, run, key, file)
+
+    def _measured(self, signature: str, run: Callable, key: KeyFrame, file: Path | None) -> str:
+        known = json.loads(file.read_text()) if file and file.is_file() else {}
+        self._digest = self._digest or self._key()
+        found = known.get(self._digest, {}).get(signature)
+        if found is not None:
+            return found['runtime']
+        laps: dict[str, list[float]] = {name: [] for name in self.candidates}
+        for number in range(ROUNDS + 2):  # the first two rounds export and warm up
+            for name, one in self.candidates.items():
+                start = time.perf_counter()
+                run(one, self._arranged(key, name))
+                if number > 1:
+                    laps[name].append(time.perf_counter() - start)
+        times = {name: float(np.median(own)) for name, own in laps.items()}
+        best = min(times, key=times.get)
+        best = best if times[best] < (1 - MARGIN) * times['torch'] else 'torch'
+        if has_busy_cores():
+            log_warning(f'{signature}: {best} is fastest beside a busy process, which is not kept')
+        elif file:
+            found = dict(runtime=best, milliseconds={n: 1000 * one for n, one in times.items()})
+            known.setdefault(self._digest, {})[signature] = found
+            write_json(known, file, indent=1)
+        return best
+
+    def _key(self) -> str:
+        """Return what the choices depend on: weights, machine, versions."""
+        processor = platform.processor()
+        if (info := Path('/proc/cpuinfo')).is_file():
+            processor = re.search('model name.*|$', info.read_text())[0]
+        versions = [import_module(name).__version__ for name in self.candidates]
+        return digest_of(self.model, processor, torch.get_num_threads(), *versions)

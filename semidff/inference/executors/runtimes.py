@@ -1,0 +1,116 @@
+"""Libraries that run exported graphs, from arrays to arrays by name."""
+
+import copy
+import io
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Arrays = dict[str, np.ndarray]
+
+
+class Runtime(ABC):
+    """A compiled graph.
+
+    Args:
+        graph: An ONNX file or its content.
+        threads: Number of CPU threads of each of as many ``streams`` that may run at the same time.
+        precision: Of convolutions and matrix products, as of :class:`~semidff.inference.Acceleration`.
+    """
+
+    @abstractmethod
+    def __init__(
+        self, graph: Path | bytes, threads: int, streams: int, precision: str = 'fp32'
+    ) -> None: ...
+
+    @classmethod
+    @abstractmethod
+    def check(cls, precision: str = 'fp32', **options: Any) -> None:
+        """Import the library; raise its ImportError, or a ValueError if it has no such precision."""
+
+    @abstractmethod
+    def __call__(self, inputs: Arrays) -> Arrays:
+        """Return the outputs, which the next call may overwrite."""
+
+    def independent(self) -> 'Runtime':
+        """Return the same graph for another thread."""
+        return self
+
+
+class OnnxRuntime(Runtime):
+    """A graph in onnxruntime. ``providers`` are its execution providers, in order of preference."""
+
+    def __init__(
+        self,
+        graph: Path | bytes,
+        threads: int,
+        streams: int,
+        precision: str = 'fp32',
+        providers: Sequence[str] = ('CPUExecutionProvider',),
+    ) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self._session = onnxruntime.InferenceSession(graph, options, providers=list(providers))
+        self._outputs = [one.name for one in self._session.get_outputs()]
+
+    @classmethod
+    def check(cls, precision: str = 'fp32', **options: Any) -> None:
+        import onnxruntime  # noqa: F401 (of the extra ``onnx``)
+
+        if precision != 'fp32':
+            raise ValueError(f'onnxruntime computes in fp32, not in {precision}')
+
+    def __call__(self, inputs: Arrays) -> Arrays:
+        return dict(zip(self._outputs, self._session.run(None, inputs), strict=True))
+
+
+class OpenVino(Runtime):
+    """A graph in OpenVINO on a ``device``. Other threads have other infer requests of the compiled graph."""
+
+    _precisions = dict(fp32='f32', bf16='bf16', fp16='f16')
+
+    def __init__(
+        self,
+        graph: Path | bytes,
+        threads: int,
+        streams: int,
+        precision: str = 'fp32',
+        device: str = 'CPU',
+    ) -> None:
+        import openvino
+
+        settings = dict(INFERENCE_PRECISION_HINT=self._precisions[precision])
+        if device == 'CPU':
+            # Threads that are bound to cores wait for whatever else runs there.
+            settings.update(NUM_STREAMS=streams, ENABLE_CPU_PINNING=False)
+            settings.update(INFERENCE_NUM_THREADS=threads * streams)
+        core = openvino.Core()
+        model = core.read_model(io.BytesIO(graph) if isinstance(graph, bytes) else graph)
+        self._compiled = core.compile_model(model, device, settings)
+        self._inputs = [port.get_any_name() for port in self._compiled.inputs]
+        self._outputs = [port.get_any_name() for port in self._compiled.outputs]
+        self._request = None
+
+    @classmethod
+    def check(cls, precision: str = 'fp32', **options: Any) -> None:
+        import openvino  # noqa: F401 (of the extra ``openvino``)
+
+    def __call__(self, inputs: Arrays) -> Arrays:
+        if self._request is None:
+            self._request = self._compiled.create_infer_request()
+        inputs = {name: inputs[name] for name in self._inputs}
+        found = self._request.infer(inputs, share_inputs=True, share_outputs=True)
+        return dict(zip(self._outputs, found.to_tuple(), strict=True))
+
+    def independent(self) -> 'OpenVino':
+        other = copy.copy(self)
+        other._request = None
+        return other
+
+
+RUNTIMES: dict[str, type[Runtime]] = dict(onnxruntime=OnnxRuntime, openvino=OpenVino)

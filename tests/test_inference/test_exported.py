@@ -1,0 +1,156 @@
+"""Exported graphs in the runtimes: results are those of PyTorch, however videos are driven."""
+
+import copy
+import functools
+import os
+from itertools import product
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from semidff.inference import Acceleration, VideoEngine, accelerate
+from semidff.inference.executors import ExportedGraphs, fastest
+from semidff.models.key_frame import KeyFrame
+from tests.test_inference.test_contract import (
+    FILE,
+    SETTINGS,
+    WAYS,
+    WORKERS,
+    assert_equal,
+    detector,
+    reference,
+    video,
+)
+from tests.tiny.models import assert_same
+
+for _package in ('onnxscript', 'onnxruntime', 'openvino'):
+    pytest.importorskip(_package, reason='needs the extras onnx and openvino')
+RUNTIMES = 'openvino', 'onnxruntime'
+
+
+@pytest.fixture(scope='module')
+def cache(tmp_path_factory):
+    """A folder of graphs that all processes of the tests share."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if 'PYTEST_XDIST_WORKER' in os.environ else base) / 'graphs'
+
+
+@functools.cache
+def exported(runtime: str, kind: str, cache) -> ExportedGraphs:
+    return accelerate(copy.deepcopy(detector(kind)), Acceleration(runtime=runtime), cache=cache)
+
+
+def cases():
+    yield from product(RUNTIMES, ['retinanet'], ['propagate'], WAYS, ['cuts'])
+    yield from product(RUNTIMES, ['retinanet'], ['propagate'], [FILE, WORKERS], ['adaptive'])
+    yield from product(RUNTIMES, ['retinanet'], ['propagate'], ['batched'], ['fields'])
+    others = 'frame', 'centered', 'blend', 'small', 'sff-fast'
+    yield from product(RUNTIMES, ['retinanet'], others, [WORKERS], ['cuts'])
+    yield from product(RUNTIMES, ['rfcn', 'faster_rcnn', 'yolox'], ['propagate'], [FILE], ['light'])
+
+
+@pytest.mark.parametrize(('runtime', 'kind', 'method', 'way', 'setting'), cases())
+def test_results_are_those_of_pytorch(runtime, kind, method, way, setting, cache):
+    """Of one video, since other sizes of frames are other graphs; *small* has two."""
+    engine = VideoEngine(exported(runtime, kind, cache), method, **SETTINGS[setting])
+    (found,) = WAYS[way](engine, [video(0)])
+    expected = reference(kind, method, setting)[0]
+    assert_equal(found, expected, 1e-4, 0.15 if setting == 'light' else 0.02)
+
+
+def test_networks_are_not_run_in_pytorch(cache):
+    executor = exported('openvino', 'retinanet', cache)
+    own = ExportedGraphs(copy.deepcopy(executor.model), runtime='openvino', cache=cache)
+    expected = list(VideoEngine(own, key_interval=2).run(video(0)[:3]))
+    for module in (*own.model.spatial.feature_network, own.model.temporal):
+        module.forward = None
+    found = list(VideoEngine(own, key_interval=2).run(video(0)[:3]))
+    assert_same(found, expected)
+
+
+def test_what_cannot_be_exported_runs_in_pytorch(log, monkeypatch):
+    model = copy.deepcopy(detector('retinanet'))
+    monkeypatch.setattr(torch.onnx, 'export', raises)
+    executor = accelerate(model, Acceleration(runtime='onnxruntime'))
+    found = list(VideoEngine(executor, key_interval=4).run(video(0)[:6]))
+    assert_same(found, reference('retinanet', 'propagate', 'cuts')[0][:6], atol=1e-4)
+    said = [record.getMessage() for record in log.records if 'runs in PyTorch' in record.msg]
+    assert [text.split()[0] for text in said] == ['KeyGraph', 'NonKeyGraph']
+    assert 'not in onnxruntime: no such operator' in said[0]
+
+
+def raises(*arguments, **options):
+    raise RuntimeError('no such operator')
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(runtime='tensorrt'), "'tensorrt': choose one of torch, onnxruntime, openvino"),
+        (dict(runtime='openvino', compile=True), 'options of torch'),
+        (dict(runtime='onnxruntime', precision='bf16'), 'in fp32, not in bf16'),
+    ],
+)
+def test_options_that_exclude_each_other(options, message):
+    with pytest.raises(ValueError, match=message):
+        accelerate(copy.deepcopy(detector('retinanet')), Acceleration(**options))
+
+
+class Stub:
+    """An executor whose key frames and non-key frames take so many seconds."""
+
+    def __init__(self, clock: list[float], key: float, non_key: float) -> None:
+        self.model, self.clock, self.seconds = detector('retinanet'), clock, (key, non_key)
+        self.calls = []
+
+    def predict_key(self, inputs, samples):
+        self.clock[0] += self.seconds[0]
+        self.calls.append('key')
+        return samples, KeyFrame(None, (torch.zeros(1, 2, 2, 2),))
+
+    def predict_non_key(self, inputs, samples, key, flow_field=None):
+        self.clock[0] += self.seconds[1]
+        self.calls.append('non-key')
+        return samples
+
+
+@pytest.mark.parametrize('busy', [False, True])
+def test_the_fastest_runtime_is_measured_once(busy, tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(fastest, 'time', SimpleNamespace(perf_counter=lambda: clock[0]))
+    monkeypatch.setattr(fastest, 'has_busy_cores', lambda: busy)
+
+    def run(**seconds: tuple[float, float]) -> dict[str, list[str]]:
+        stubs = {name: Stub(clock, *own) for name, own in seconds.items()}
+        executor = fastest.FastestRuntime(stubs, tmp_path, torch.contiguous_format)
+        frame, samples = torch.zeros(1, 3, 64, 96), [None]
+        for number in range(3):
+            if number == 1:  # measured by now
+                for stub in stubs.values():
+                    stub.calls.clear()
+            key = executor.predict_key(frame, samples)[1]
+            executor.predict_non_key(frame, samples, key)
+        return {name: stub.calls for name, stub in stubs.items()}
+
+    expected = dict(torch=['non-key'] * 2, openvino=['key'] * 2)  # 2 % are too little
+    assert run(torch=(0.1, 0.1), openvino=(0.05, 0.098)) == expected
+    assert (tmp_path / 'runtime.json').is_file() != busy
+    changed = dict(torch=(0.1, 0.1), openvino=(0.2, 0.05))
+    assert run(**changed) == (
+        dict(torch=['key'] * 2, openvino=['non-key'] * 2) if busy else expected
+    )
+
+
+def test_key_and_non_key_frames_in_different_runtimes(cache, tmp_path, monkeypatch):
+    monkeypatch.setattr(fastest, 'has_busy_cores', lambda: False)
+    model = copy.deepcopy(detector('retinanet'))
+    executor = accelerate(model, Acceleration(channels_last=True, runtime='auto'), cache=cache)
+    assert list(executor.candidates) == ['torch', 'onnxruntime', 'openvino']
+    for key, non_key in (('torch', 'openvino'), ('onnxruntime', 'torch')):
+        names = iter([key, non_key, non_key])
+        monkeypatch.setattr(executor, '_chosen', {})
+        monkeypatch.setattr(executor, '_measured', lambda *_, names=names: next(names))
+        found = list(VideoEngine(executor, key_interval=4).run(video(0)[:6]))
+        assert_same(found, reference('retinanet', 'propagate', 'cuts')[0][:6], atol=1e-4)
+        assert [*executor._chosen.values()][:2] == [key, non_key]
