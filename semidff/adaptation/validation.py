@@ -94,7 +94,7 @@ def validate(
             f'```\n{plan.text()}\n```\n'
         )
     write_json(report, out / 'report.json', indent=2, nan_as_null=True)
-    progress(learned.splitlines()[-1])
+    progress(learned.rpartition('\n')[2])
     progress(report['verdict'])
     recommended = {name: report['recommended'][name] for name in OperatingPoint._fields}
     return dict(
@@ -107,6 +107,11 @@ def validate(
 def _what_was_learned(points: Sequence[dict], key_interval: int, portion: float) -> str:
     """Compare *propagate* with *copy* and *track*, and say what the held-back frames are."""
     named = {OperatingPoint(*(one[name] for name in OperatingPoint._fields)): one for one in points}
+    # Clips may be too short for the plan's interval.
+    intervals = [one.key_interval for one in named if one.method == 'copy']
+    key_interval = max((one for one in intervals if one <= key_interval), default=0)
+    if not key_interval:
+        return ''
     methods = 'frame', 'copy', 'track', 'propagate'
     rows = [named[OperatingPoint(one, key_interval).completed()]['metrics'] for one in methods]
     cells = [

@@ -45,6 +45,8 @@ class ToolParser(argparse.ArgumentParser):
     An output that is an input, or that exists without ``--overwrite``, is an error of usage.
     """
 
+    takes_folders = False
+
     def __init__(self, **options) -> None:
         super().__init__(formatter_class=_HelpFormatter, **options)
         self.inputs: list[str] = []
@@ -87,6 +89,13 @@ class ToolParser(argparse.ArgumentParser):
 
     def parse_known_args(self, args=None, namespace=None) -> tuple[argparse.Namespace, list[str]]:
         parsed, others = super().parse_known_args(args, namespace)
+        if self.takes_folders and not parsed.checkpoint:
+            folder = Path(parsed.config)
+            if not folder.is_dir():
+                self.error('the following arguments are required: checkpoint')
+            parsed.config, parsed.checkpoint = str(folder / 'config.py'), str(folder / 'last.pth')
+            if 'detector' in parsed:
+                parsed.detector = parsed.detector or str(folder / 'detector.pth')
         inputs, outputs = (
             [path for name in names for path in _paths(getattr(parsed, name))]
             for names in (self.inputs, self.outputs)
@@ -103,10 +112,12 @@ def _paths(value: str | Sequence[str] | None) -> Sequence[str]:
 
 
 def detector_parser(description: str) -> ToolParser:
-    """Return a parser with the arguments ``config`` and ``checkpoint`` of a video detector."""
+    """Return a parser with the arguments ``config`` and ``checkpoint`` of a video detector, or with a folder."""
     parser = ToolParser(description=description)
-    parser.add_input('config', help='config of a video detector (stage two)')
-    parser.add_checkpoint('checkpoint', help='its weights')
+    help = 'config of a video detector (stage two), or a folder of tools/adapt.py'
+    parser.add_input('config', help=help)
+    parser.add_checkpoint('checkpoint', nargs='?', help='its weights; not needed with a folder')
+    parser.takes_folders = True
     return parser
 
 

@@ -1,6 +1,7 @@
 """The tools in tools/analysis."""
 
 import json
+import shutil
 
 import cv2
 import pytest
@@ -53,6 +54,17 @@ def test_transfer(run, project):
     rows = json.loads((project / 'transfer/transfer.json').read_text())
     table = (project / 'transfer/transfer.md').read_text()
     assert f'{100 * rows[0]["propagate"]["AP"]:.1f} / ' in table and 'propagate' in table
+    for source, name in (
+        ('config.py', 'config.py'),
+        ('two.pth', 'last.pth'),
+        ('two.pth', 'detector.pth'),
+    ):
+        (project / 'folder').mkdir(exist_ok=True)
+        shutil.copy(project / source, project / 'folder' / name)
+    printed = run('analysis/transfer.py', 'folder', *options, '--out', 'other')
+    assert printed.count('in.mp4 | ') == 2
+    with pytest.raises(SystemExit):
+        run('analysis/transfer.py', 'config.py', *options, '--out', 'none')
 
 
 def test_speed_of_methods_and_options(run, project):

@@ -8,14 +8,12 @@ import argparse
 import math
 from pathlib import Path
 
-from semidff.utils.arguments import ToolParser, add_measuring_arguments, run_tool
+from semidff.utils.arguments import add_measuring_arguments, detector_parser, run_tool
 
 
 def parse_args() -> argparse.Namespace:
-    parser = ToolParser(description=__doc__)
-    parser.add_input('config', help='config of a video detector')
-    parser.add_checkpoint('checkpoint', help='its weights')
-    help = 'weights of the detector before stage two (default: those of the checkpoint)'
+    parser = detector_parser(__doc__)
+    help = 'weights of the detector before stage two (default: those of the folder, else of the checkpoint)'
     parser.add_checkpoint('--detector', metavar='FILE', help=help)
     parser.add_output(
         '--out', required=True, metavar='DIR', help='folder for transfer.md and .json'
