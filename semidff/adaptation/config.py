@@ -28,7 +28,7 @@ _WINDOW = 20  # frames
 _PAIRS, _INTERLEAVE = 8, 8  # pairs of a window, windows that alternate
 PAIRS_AT_ONCE = _PAIRS * _INTERLEAVE
 # The temporal module must not learn what the training videos happen to show (docs/training.md).
-_TRAVELS = dict(scale_bound=0.4, correction_bound=0.3, shared_classes=True, gated=True)
+_TRAVELS = dict(scale_bound=0.4, shared_classes=True, gated=True)
 RATIOS = 0.5, 1.0  # of the detector's input size, between which large frames are resized
 
 

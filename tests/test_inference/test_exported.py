@@ -22,7 +22,7 @@ from tests.test_inference.test_contract import (
     reference,
     video,
 )
-from tests.tiny.models import assert_same
+from tests.tiny.models import assert_same, temporal, tiny_video_detector
 
 for _package in ('onnxscript', 'onnxruntime', 'openvino'):
     pytest.importorskip(_package, reason='needs the extras onnx and openvino')
@@ -57,6 +57,24 @@ def test_results_are_those_of_pytorch(runtime, kind, method, way, setting, cache
     (found,) = WAYS[way](engine, [video(0)])
     expected = reference(kind, method, setting)[0]
     assert_equal(found, expected, 1e-4, 0.15 if setting == 'light' else 0.02)
+
+
+@pytest.mark.parametrize('runtime', RUNTIMES)
+def test_a_correction_as_adapt_makes_it(runtime):
+    limits = dict(shared_classes=True, gated=True, scale_bound=0.4)
+    settings = temporal(16, (8, 16, 32), correction_width=8, current_width=8, **limits)
+    model = tiny_video_detector(
+        'retinanet', split=dict(type='OutputSplit'), temporal=settings
+    ).eval()
+    executor = accelerate(copy.deepcopy(model), Acceleration(runtime=runtime))
+    frames = video(0)[:4]
+    found, expected = (
+        list(VideoEngine(one, key_interval=4).run(frames)) for one in (executor, model)
+    )
+    assert_same(found, expected, atol=1e-3)
+    still = [frames[0]] * 3
+    key, *others = VideoEngine(executor, key_interval=4).run(still)
+    assert_same(others, [key, key], atol=1e-3)
 
 
 def test_networks_are_not_run_in_pytorch(cache):

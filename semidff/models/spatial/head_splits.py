@@ -18,6 +18,7 @@ from .head_family import HeadFamily, Inputs, numbered, twin
 from .split import ExtractFeatSplit, plain_samples
 
 _FEW_PROPOSALS = 100
+_OVERLAP = 0.55  # intersection over union
 
 
 @TASK_UTILS.register_module()
@@ -227,10 +228,19 @@ class EncoderSplit(ExtractFeatSplit):
 
 
 def non_key_settings(split: str, test_cfg: Mapping | None) -> dict | None:
-    """Return test settings of non-key frames: few proposals where the second stage is all that is left to them."""
-    proposals = ((test_cfg or {}).get('rpn') or {}).get('max_per_img', 0)
-    few = split == 'OutputSplit' and proposals > _FEW_PROPOSALS
-    return dict(rpn=dict(max_per_img=_FEW_PROPOSALS)) if few else None
+    """Return test settings of non-key frames with ``OutputSplit``.
+
+    Few proposals, where the second stage is all that is left to them. Boxes of an object that are warped differ more
+    than the detector's own, and would pass its non-maximum suppression.
+    """
+    if split != 'OutputSplit' or not test_cfg:
+        return None
+    proposals = (test_cfg.get('rpn') or {}).get('max_per_img', 0)
+    overlap = (test_cfg.get('nms') or {}).get('iou_threshold', 0)
+    settings = dict(rpn=dict(max_per_img=_FEW_PROPOSALS)) if proposals > _FEW_PROPOSALS else {}
+    if overlap > _OVERLAP:
+        settings['nms'] = dict(iou_threshold=_OVERLAP)
+    return settings or None
 
 
 def _alike(one: Tensor, other: Any) -> bool:

@@ -82,7 +82,6 @@ class Correction(nn.Module):
         current: Network that maps the flow network's input of the current frame to a context.
         class_maps: For each level, the first channel of the class scores, the number of anchors, and that of classes;
             None for a level without.
-        bound: Largest correction in its units; None for no bound.
     """
 
     def __init__(
@@ -92,10 +91,8 @@ class Correction(nn.Module):
         width: int,
         current: nn.Module | None = None,
         class_maps: Sequence[tuple[int, int, int] | None] | None = None,
-        bound: float | None = None,
     ) -> None:
         super().__init__()
-        self.bound = bound
         self.class_maps = class_maps or (None,) * len(channels)
         channels = [
             count - (place[1] * (place[2] - 1) if place else 0)
@@ -162,8 +159,6 @@ class Correction(nn.Module):
         # The division is part of the weights, which are fewer than the maps' elements.
         hidden = F.conv2d(maps, first.weight / unit, first.bias)
         correction = last(F.relu_(second(F.relu_(hidden.add_(context)))))
-        if self.bound is not None:
-            correction = self.bound * torch.tanh(correction / self.bound)
         if gate.shape[1]:
             correction = correction * gate
         if not place:

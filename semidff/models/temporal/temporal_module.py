@@ -43,7 +43,6 @@ class TemporalModule(BaseModule):
             correction reads, too; 0 for none.
         scale_bound: Largest distance of the scale field from 1, below 1; None, as in the papers, for no bound. The
             bounded field is ``1 + b tanh((S - 1) / b)``.
-        correction_bound: Largest correction in its units, about standard deviations of the maps; None for no bound.
         shared_classes: Whether the correction treats all classes alike, see there. A correction of its own for each
             class learns to add boxes of those classes that the training videos show.
         gated: Whether maps change only where the frames differ, see :class:`ChangeGate`.
@@ -62,7 +61,6 @@ class TemporalModule(BaseModule):
         correction_width: int = 0,
         current_width: int = 0,
         scale_bound: float | None = None,
-        correction_bound: float | None = None,
         shared_classes: bool = False,
         gated: bool = False,
         class_maps: Sequence[tuple[int, int, int] | None] | None = None,
@@ -100,7 +98,7 @@ class TemporalModule(BaseModule):
             )
             alike = class_maps if shared_classes else None
             self.correction = Correction(
-                hidden, self.feat_channels, correction_width, current, alike, correction_bound
+                hidden, self.feat_channels, correction_width, current, alike
             )
         self.gate = (
             ChangeGate(self.flow_network.stride // self.flow_network.downsampling)
