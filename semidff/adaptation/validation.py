@@ -127,7 +127,7 @@ def _what_was_learned(points: Sequence[dict], key_interval: int, portion: float)
         f'{where} (AP {100 * learned:.1f} and {100 * copied:.1f}).'
     )
     if learned < copied:
-        text += ' The training videos do not show what these show: train on such videos, too, or use *track*.'
+        text += ' These are new to the training: train on such videos, too, or use a method without training.'
     if portion < 1:
         text += ' On other scenes they may do worse: with three videos or more, whole ones are held back.'
     table = markdown_table([('', 'AP', 'AP_50', 'boxes per frame'), *cells])
