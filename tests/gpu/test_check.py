@@ -13,4 +13,7 @@ def test_first_checks(tmp_path):
     subprocess.run(command, env=environment, check=True, capture_output=True, timeout=900)
     rows = json.loads((tmp_path / 'rows.json').read_text())
     assert len(rows) > 20 and not [row for row in rows if 'raised' in row]
-    assert all(row['boxes'] and not row['unmatched'] for row in rows if 'boxes' in row)
+    for row in (row for row in rows if 'boxes' in row):
+        # In bf16 scores are equal, and processors without it round otherwise.
+        allowed = 0.03 * row['boxes'] if 'bf16' in row['check'] else 0
+        assert row['boxes'] and row['unmatched'] <= allowed, row

@@ -226,7 +226,7 @@ def test_rows_are_parsed():
         'adaptive=c.json,scale=0.5,precision=bf16,channels_last=True,light_every=5,filter=causal'
     )
     assert SpeedRow.parse(f"DFF=a,1.py,b,1.pth,propagate,6.5,{options}")[4:] == (
-        6.5, 'c.json', 0.5, 'bf16', True, False, None, 5, 'causal'
+        6.5, 'c.json', 0.5, 'bf16', True, False, None, 5, 'causal', 'torch'
     )  # fmt: skip
     with pytest.raises(ValueError, match='expected NAME=CONFIG,CHECKPOINT,METHOD,L'):
         SpeedRow.parse('x=a.py,b.pth,frame,0')
