@@ -79,8 +79,9 @@ def folder_plan(
     if file.exists():
         plan = Plan.load(file)
         current = vars(plan) | vars(plan.networks)
-        asked = dict(minutes=minutes, key_interval=key_interval, fps=fps, seed=seed)
-        asked['runtime'] = runtime
+        asked = dict(
+            minutes=minutes, key_interval=key_interval, fps=fps, seed=seed, runtime=runtime
+        )
         other = [name for name, value in asked.items() if value not in (None, current[name])]
         if (plan.digest, plan.config_digest) != digests:
             other.append('detector')

@@ -15,7 +15,7 @@ from semidff.utils.logs import log_warning
 HELD_BACK = 0.15  # share of the frames, as whole videos or as the end of each video
 CLIP = 41  # least frames of a video that is held back; the end of a video has half of them at least
 _SEVERAL, _MANY = 3, 10  # videos
-_MOST = 0.4  # share of the frames that few whole videos may have; of many, twice HELD_BACK
+_MOST = 0.4  # share of the frames that a single whole video may have; several: twice HELD_BACK
 _MIN_FRAMES = 100
 
 
@@ -66,7 +66,7 @@ def hold_back(videos: Sequence[VideoInfo]) -> tuple[list[VideoInfo], list[VideoI
             'minutes of video are better'
         )
     count = max(1, round(HELD_BACK * len(videos)))
-    most = max(2 * HELD_BACK / count, _MOST if count == 1 else 0) * frames
+    most = (_MOST if count == 1 else 2 * HELD_BACK / count) * frames
     short = [i for i, video in enumerate(videos) if video.length <= most]
     ends = [video for video in videos if HELD_BACK * video.length >= CLIP / 2]
     enough = [index for index in short if videos[index].length >= CLIP]

@@ -75,9 +75,8 @@ class Description:
 class _Compiled(NamedTuple):
     runtime: Runtime
     raw: dict[str, str]  # as of Description
-    with_boxes: bool = (
-        False  # which the executor does not use: those of equal scores may change places
-    )
+    # Whether there are boxes, which are not used: those of equal scores may change places.
+    with_boxes: bool = False
 
     def run(
         self, inputs: Mapping[str, Tensor], sample: DetDataSample | None = None
