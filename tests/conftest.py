@@ -3,6 +3,7 @@
 import gc
 import logging
 import os
+import signal
 
 import pytest
 from mmengine.logging import MMLogger
@@ -46,3 +47,11 @@ def gpu():
     """The simulated GPU, in this process: all that it patches is restored behind the test, threads included."""
     with simulated_gpu() as gpu:
         yield gpu
+
+
+@pytest.fixture
+def interruptible():
+    """A shell in the background has its commands ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -3,6 +3,8 @@
 import copy
 import functools
 import os
+import subprocess
+import sys
 from itertools import product
 from types import SimpleNamespace
 
@@ -96,6 +98,29 @@ def test_what_cannot_be_exported_runs_in_pytorch(log, monkeypatch):
     said = [record.getMessage() for record in log.records if 'runs in PyTorch' in record.msg]
     assert [text.split()[0] for text in said] == ['KeyGraph', 'NonKeyGraph']
     assert 'not in onnxruntime: no such operator' in said[0]
+
+
+HANDLED = """
+import faulthandler, gc, signal, sys, threading
+from semidff.inference.executors.runtimes import OpenVino
+faulthandler.enable()  # gives handlers a stack of their own
+graphs = [OpenVino(open(sys.argv[1], 'rb').read(), 1, 1) for _ in range(2)]
+graphs.pop(0)
+other = threading.Thread(target=lambda: (graphs.clear(), gc.collect()))
+other.start()
+other.join()
+signal.signal(signal.SIGTERM, lambda *_: print('handled'))
+signal.raise_signal(signal.SIGTERM)
+"""
+
+
+def test_signals_are_handled_after_openvino(tmp_path):
+    """Its plugin, unloaded, frees the stack of signal handlers: Ctrl-C was a segmentation fault."""
+    model = torch.nn.ReLU().eval()
+    torch.onnx.export(model, (torch.ones(1, 3),), tmp_path / 'graph.onnx', dynamo=True)
+    command = [sys.executable, '-c', HANDLED, str(tmp_path / 'graph.onnx')]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout == 'handled\n', done.stderr
 
 
 def raises(*arguments, **options):

@@ -62,6 +62,7 @@ def test_speed_options(project, run):
     assert some == pytest.approx(others, abs=0.03) and some != others
 
 
+@pytest.mark.usefixtures('interruptible')
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_leaves_complete_files(project, run, monkeypatch, number):
     add = VideoOutput.add
@@ -72,12 +73,7 @@ def test_a_stop_leaves_complete_files(project, run, monkeypatch, number):
             os.kill(os.getpid(), number)
 
     monkeypatch.setattr(VideoOutput, 'add', interrupted)
-    # As in a program of its own, whatever the libraries of other tests left.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        printed = run(*DEMO, '--out', 'stopped.mp4', '--overwrite')
-    finally:
-        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
+    printed = run(*DEMO, '--out', 'stopped.mp4', '--overwrite')
     assert '3 frames, 1 key frames' in printed
     assert len(list(open_any(project / 'stopped.mp4'))) == 3
 

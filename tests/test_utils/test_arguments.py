@@ -65,15 +65,7 @@ def test_an_error_is_a_message_and_a_traceback_with_debug_only(error, message):
         run_tool(work, parsed('a', '--debug'))
 
 
-@pytest.fixture
-def _interruptible():
-    """A shell in the background has its commands ignore Ctrl-C."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures('_interruptible')
+@pytest.mark.usefixtures('interruptible')
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_signals_end_the_tool_and_its_workers_quietly(number, capfd):
     def work(args):

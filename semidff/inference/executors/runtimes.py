@@ -1,6 +1,7 @@
 """Libraries that run exported graphs, from arrays to arrays by name."""
 
 import copy
+import functools
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -82,14 +83,12 @@ class OpenVino(Runtime):
         precision: str = 'fp32',
         device: str = 'CPU',
     ) -> None:
-        import openvino
-
         settings = dict(INFERENCE_PRECISION_HINT=self._precisions[precision])
         if device == 'CPU':
             # Threads that are bound to cores wait for whatever else runs there.
             settings.update(NUM_STREAMS=streams, ENABLE_CPU_PINNING=False)
             settings.update(INFERENCE_NUM_THREADS=threads * streams)
-        core = openvino.Core()
+        core = _core()
         model = core.read_model(io.BytesIO(graph) if isinstance(graph, bytes) else graph)
         self._compiled = core.compile_model(model, device, settings)
         self._inputs = [port.get_any_name() for port in self._compiled.inputs]
@@ -111,6 +110,18 @@ class OpenVino(Runtime):
         other = copy.copy(self)
         other._request = None
         return other
+
+
+@functools.cache
+def _core() -> Any:
+    """Return OpenVINO, which stays loaded.
+
+    Its CPU plugin replaces the stack of signal handlers of the thread that loads it. A second one, or one that is
+    unloaded by another thread, leaves the thread with freed memory, and the next signal ends the process.
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 RUNTIMES: dict[str, type[Runtime]] = dict(onnxruntime=OnnxRuntime, openvino=OpenVino)
