@@ -27,7 +27,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 
 from semidff.evaluation import Detections, VIDEvaluator
-from semidff.evaluation.metrics import MIN_SCORE, agreement
+from semidff.evaluation.metrics import MIN_SCORE, agreement, class_ap, confident
 from semidff.filter import FilterConstants, picture_of
 from semidff.inference import AdaptiveSchedule, ErrorPredictor, FixedSchedule, VideoEngine
 from semidff.inference.executors import Executor, RememberedDetections, as_executor
@@ -41,7 +41,7 @@ from semidff.utils.threads import default_workers, torch_threads
 from semidff.utils.worker_pool import pool_map
 
 from .evaluation_clips import EvaluationClip, labeled_clips, unlabeled_clips
-from .operating_report import operating_report
+from .operating_report import MAX_LOSS, operating_report, point_name
 from .speed import ClipTimer, clips_of, pack_with, take_turns
 
 ADAPTIVE = 'adaptive'
@@ -93,6 +93,10 @@ class OperatingPoint(NamedTuple):
         return method_class(self.run_as).uses_temporal
 
 
+REFERENCE = OperatingPoint('frame', filter='both')
+"""What the agreement is measured with: better than the detector by itself, since its boxes do not flicker."""
+
+
 def measured_methods(has_temporal: bool, has_predictor: bool) -> list[str]:
     """Return the methods that are measured by default."""
     methods = METHODS if has_temporal else UNTRAINED
@@ -131,7 +135,7 @@ def measure_operating_points(
     adaptive: str | Path | None = None,
     phases: int = 1,
     rounds: int = 5,
-    max_loss: float | None = None,
+    max_loss: float = MAX_LOSS,
     fps: float | None = None,
     constants: FilterConstants | None = None,
     min_score: float = MIN_SCORE,
@@ -141,20 +145,21 @@ def measure_operating_points(
 ) -> dict[str, Any]:
     """Measure accuracy and time of operating points by the protocol of this module.
 
-    Without labels, accuracy is the agreement with the dense detector at the config's input size, see
-    :func:`~semidff.evaluation.metrics.agreement`. With labels, it is mAP, and the agreement is measured, too.
+    Without labels, accuracy is the agreement with the dense detector at the config's input size, filtered both ways,
+    see :func:`~semidff.evaluation.metrics.agreement`. With labels, there are mAP and AP, and the agreement, too.
 
     Args:
         model: From :func:`~semidff.inference.loading.load_model`.
         videos: Video files, folders of frames or clips; with labels, only for the times.
-        points: The operating points. The dense detector at the config's input size is added. Intervals longer than
-            all clips, and those that the error predictor of *adaptive* is not calibrated for, are left out.
+        points: The operating points. The dense detector at the config's input size is added, without filter and
+            filtered both ways. Intervals longer than all clips, and those that the error predictor of *adaptive* is not
+            calibrated for, are left out.
         detector: Video detector with the weights from before stage two, which changes the task network. It is what
             methods without temporal module run, the dense detector first of all; None: ``model``.
         labels: COCO-VID json of labeled videos.
         images: Folder of its images; None: that of the json, or one beside it with its name.
         phases: Number of phases of the key frames over which accuracy is averaged; not for *adaptive*.
-        max_loss: Largest loss of the recommended point in the first metric, 0..1; None: 0.03 with labels, 0.1 without.
+        max_loss: Largest loss of the recommended points in AP and in AP_50, 0..1.
         fps: Frames per second that the recommended point has to reach, in place of ``max_loss``.
         constants: Those of the filter.
         min_score: Lowest score of a reference box of the agreement.
@@ -177,8 +182,6 @@ def measure_operating_points(
     clips = timed
     if labels is not None:
         clips, evaluator = labeled_clips(labels, images, model.dataset_meta['classes'] or None)
-    if max_loss is None:
-        max_loss = 0.1 if evaluator is None else 0.03
     if not clips or max_loss < 0:
         raise ValueError('needs videos or labels, and a largest loss of at least 0')
     executors = {point: executor if point.needs_temporal else detector for point in chosen}
@@ -191,13 +194,12 @@ def measure_operating_points(
         }
         lengths = _detect(one, clips, runs, progress)
         found |= {point: runs[point] for point in runs if point.key_interval <= max(lengths)}
-    reference = OperatingPoint('frame')
-    compared = evaluator, found[reference][0].detections(), sum(lengths), min_score
+    compared = evaluator, found[REFERENCE][0].detections(), sum(lengths), min_score
     timed = (timed or clips)[0]
     laps, sizes = _measure_times(
         {point: executors[point] for point in found}, timed, predictor, rounds, progress
     )
-    dense = _seconds(laps, reference, 1, 0, 0)
+    dense = _seconds(laps, chosen[0], 1, 0, 0)
     measured = []
     for point, several in found.items():
         metrics = [_accuracy(run.detections(), *compared) for run in several]
@@ -219,7 +221,39 @@ def measure_operating_points(
         rounds=rounds, frames=sum(lengths), clips=len(clips), sizes=sizes,
         timed=timed.path or timed.files[0],
     )  # fmt: skip
-    return operating_report(measured, max_loss, settings, fps)
+    report = operating_report(measured, max_loss, settings, fps)
+    names = model.dataset_meta['classes'] if evaluator is None else evaluator.classes
+    return report | dict(classes=_by_class(report, found, names, *compared))
+
+
+def _by_class(
+    report: dict[str, Any],
+    found: Mapping[OperatingPoint, Sequence['Run']],
+    names: Sequence[str],
+    evaluator: VIDEvaluator | None,
+    reference: Detections,
+    num_frames: int,
+    min_score: float,
+) -> list[dict[str, Any]]:
+    """Return class, number of boxes, and the accuracy of the dense detector and of the recommended points."""
+    classes: dict[int, dict[str, Any]] = {}
+    shown = report['points'][0], report['recommended'], report['recommended_causal']
+    for one in shown:
+        point = OperatingPoint(*(one[name] for name in OperatingPoint._fields))
+        detections = found[point][0].detections()
+        if evaluator:
+            result = evaluator.evaluate(detections)
+            measure, boxes, accuracy = 'mAP', result.num_boxes, result.ap
+        else:
+            truth = confident(reference, num_frames, min_score)
+            count = 1 + int(max(truth.labels.max(), detections.labels.max(initial=0)))
+            boxes, figures = class_ap(truth, detections, num_frames, count)
+            measure, accuracy = 'AP', figures['AP']
+        for label in np.flatnonzero(boxes):
+            name = names[label] if label < len(names) else str(label)
+            row = classes.setdefault(label, {'class': name, 'boxes': int(boxes[label])})
+            row[f'{measure}, {point_name(one)}'] = float(accuracy[label])
+    return sorted(classes.values(), key=lambda row: -row['boxes'])
 
 
 def _supported(
@@ -230,7 +264,7 @@ def _supported(
         raise ValueError(
             f'this model predicts {model.spatial.prediction}; only detectors are measured'
         )
-    chosen = [OperatingPoint('frame')]
+    chosen = [OperatingPoint('frame'), REFERENCE]
     for point in points:
         name, interval, scale = point[:3]
         if name not in (names := (*METHODS, 'copy', 'small')):

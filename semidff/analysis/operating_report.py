@@ -1,9 +1,9 @@
-"""Report on operating points: Pareto front, recommended point, table, picture.
+"""Report on operating points: front, recommended points, table, picture.
 
 A point is a dict: the fields of :class:`~semidff.analysis.operating_points.OperatingPoint`; ``interval``, the average
 key-frame interval that occurred; ``milliseconds`` of a frame from decoding to boxes; ``speed_up`` over the dense
-detector at the config's input size; ``metrics`` in 0..1, of which the first one decides, and, among them, ``boxes`` per
-frame; ``causal``, whether results do not wait for later frames.
+detector at the config's input size; ``metrics`` in 0..1, of which ``AP`` and ``AP_50`` decide, and, among them,
+``boxes`` per frame; ``causal``, whether results do not wait for later frames.
 """
 
 import math
@@ -19,13 +19,20 @@ from semidff.utils.atomic_write import atomic_path
 from semidff.utils.speed_plot import METHOD_COLORS, Curve, Point, draw_speed, picture
 from semidff.utils.tables import markdown_table
 
+DECIDING = 'AP', 'AP_50'
+"""The metrics in which a recommended point loses little."""
+
+MAX_LOSS = 0.03
+"""Largest loss of a recommended point in each of them."""
+
+_SLOWER = 1.1  # a point that takes up to so many times as long is recommended if its AP is higher
 # Least accuracy of the points in the picture, as a share of the best: others would compress the rest.
 _DRAWN = 0.5
 
 
 def operating_report(
     points: Sequence[dict[str, Any]],
-    max_loss: float,
+    max_loss: float = MAX_LOSS,
     settings: dict[str, Any] | None = None,
     fps: float | None = None,
 ) -> dict[str, Any]:
@@ -39,22 +46,21 @@ def operating_report(
 
     Returns:
         All figures, for JSON: ``points`` with ``above_dense``, ``gap_recovery`` and whether they are on the ``pareto``
-        front; the name of the ``measure`` that decides; the dense detector at its best input size as ``reference``;
-        the points ``recommended`` and ``recommended_causal``; the ``verdict`` in one or two sentences; the arguments.
+        front; the dense detector at its best input size as ``reference``; the points ``recommended`` and
+        ``recommended_causal``; the ``verdict`` in a few sentences; the arguments.
     """
-    front = pareto(points)
+    best_points = front(points)
     points = [
         dict(
             one,
             above_dense=above_dense(points, one),
             gap_recovery=_gap_recovery(points, one),
-            pareto=one in front,
+            pareto=one in best_points,
         )
         for one in points
     ]
     report = dict(
         points=points,
-        measure=next(iter(points[0]['metrics'])),
         max_loss=max_loss,
         fps=fps,
         reference=_reference(points),
@@ -66,7 +72,7 @@ def operating_report(
 
 
 def _accuracy(one: dict[str, Any]) -> float:
-    return next(iter(one['metrics'].values()))
+    return one['metrics']['AP']
 
 
 def _fps(one: dict[str, Any]) -> float:
@@ -80,48 +86,63 @@ def _reference(points: Sequence[dict]) -> dict:
 
 
 def best(
-    points: Sequence[dict], max_loss: float, fps: float | None = None, causal: bool = False
+    points: Sequence[dict],
+    max_loss: float = MAX_LOSS,
+    fps: float | None = None,
+    causal: bool = False,
 ) -> dict:
     """Return the fastest point within the loss, of all or of the causal ones.
 
-    With ``fps``, it is the most accurate point that reaches it, or the fastest one if none does. A filter takes little
-    time: it is chosen where it raises COCO's AP by 0.1 points.
+    Of those that take at most a tenth longer, it is the one of the highest AP. With ``fps``, it is the point of the
+    highest AP that reaches it, or the fastest one if none does.
     """
-    least = _accuracy(_reference(points)) - max_loss
-    # *copy* is measured for the gap recovery alone: *track* costs as much.
-    points = [one for one in points if one['causal'] >= causal and one['method'] != 'copy']
-    if not fps:
-        points = [one for one in points if _accuracy(one) >= least]
-    chosen = min(points, key=lambda one: one['milliseconds'])
-    if fps and _fps(chosen) >= fps:
-        points = [one for one in points if _fps(one) >= fps]
-        chosen = max(points, key=lambda one: (_accuracy(one), _fps(one)))
-    fields = 'method', 'key_interval', 'scale', 'light_every'
-    same = [one for one in points if all(one[name] == chosen[name] for name in fields)]
-    return max(same, key=lambda one: (round(one['metrics'].get('AP', 0), 3), one is chosen))
+    reference = _reference(points)['metrics']
+    points = [one for one in points if one['causal'] >= causal]
+    if fps:
+        fast = [one for one in points if _fps(one) >= fps]
+        return max(fast, key=lambda one: (_accuracy(one), _fps(one))) if fast else _fastest(points)
+    points = [
+        one
+        for one in points
+        if all(one['metrics'][name] >= reference[name] - max_loss for name in DECIDING)
+    ]
+    longest = _SLOWER * _fastest(points)['milliseconds']
+    return max((one for one in points if one['milliseconds'] <= longest), key=_accuracy)
 
 
-def pareto(
-    points: Sequence[dict], method: str | None = None, metric: str | None = None
-) -> list[dict]:
-    """Return the points, of all methods or one, that no other exceeds in both accuracy and speed, from the fastest on.
+def _fastest(points: Sequence[dict]) -> dict:
+    return min(points, key=lambda one: one['milliseconds'])
 
-    ``metric`` names the accuracy; None: the one that decides.
+
+def front(points: Sequence[dict], names: Sequence[str] = DECIDING) -> list[dict]:
+    """Return the points that no other one dominates, from the fastest on.
+
+    A point dominates another one if it is nowhere worse and somewhere better: in its time, in the metrics ``names`` as
+    tables show them, and in whether it is causal.
     """
-    name, front = metric or next(iter(points[0]['metrics'])), []
-    points = [one for one in points if method in (None, one['method'])]
-    for one in sorted(points, key=lambda p: (p['milliseconds'], -p['metrics'][name])):
-        if not front or one['metrics'][name] > front[-1]['metrics'][name]:
-            front.append(one)
-    return front
+
+    def merits(one: dict) -> tuple[float, ...]:
+        accuracies = (round(one['metrics'][name], 3) for name in names)
+        return -one['milliseconds'], one['causal'], *accuracies
+
+    def dominated(own: tuple[float, ...]) -> bool:
+        return any(
+            other != own and all(map(float.__ge__, map(float, other), map(float, own)))
+            for other in every
+        )
+
+    every = [merits(one) for one in points]
+    kept = [one for one, own in zip(points, every, strict=True) if not dominated(own)]
+    return sorted(kept, key=lambda one: one['milliseconds'])
 
 
 def above_dense(points: Sequence[dict], one: dict) -> float | None:
-    """Return how far a point lies above dense input sizes at equal time, None if none of them is as fast.
+    """Return how far the AP of a point lies above dense input sizes at equal time, None if none of them is as fast.
 
-    Between two input sizes, accuracy is interpolated linearly in the logarithm of the time.
+    Between two input sizes, it is interpolated linearly in the logarithm of the time.
     """
-    dense = pareto(points, 'frame')
+    dense = [point for point in points if point['method'] == 'frame' and point['causal']]
+    dense = front(dense, ['AP'])
     times = [point['milliseconds'] for point in dense]
     if one['milliseconds'] < times[0]:
         return None
@@ -140,8 +161,13 @@ def _gap_recovery(points: Sequence[dict], one: dict) -> float | None:
     return None
 
 
-def _name(one: dict[str, Any]) -> str:
-    name = 'dense' if one['method'] == 'frame' else f'{one["method"]} at l = {one["key_interval"]}'
+def point_name(one: dict[str, Any]) -> str:
+    """Return how an operating point is called in messages."""
+    name = (
+        'the dense detector'
+        if one['method'] == 'frame'
+        else f'{one["method"]} at l = {one["key_interval"]}'
+    )
     name += f', input size × {one["scale"]:g}' if one['scale'] != 1 else ''
     return name + _options(one)
 
@@ -158,39 +184,34 @@ def _options(one: dict[str, Any]) -> str:
 
 
 def _verdict(report: dict[str, Any]) -> str:
-    chosen, causal, fps = report['recommended'], report['recommended_causal'], report['fps']
-    loss = 100 * (_accuracy(report['reference']) - _accuracy(chosen))
-    if not fps:
-        limit = f'within {100 * report["max_loss"]:g} points of {report["measure"]}'
-        rival = f'no other method is faster {limit}'
-    elif _fps(chosen) >= fps:
-        limit = (
-            f'{_fps(chosen):.1f} frames per second, {loss:.1f} points of {report["measure"]} lost'
-        )
-        rival = f'nothing with {fps:g} frames per second is more accurate ({limit})'
-    else:
-        limit = f'{_fps(chosen):.1f} frames per second; nothing that was measured reaches {fps:g}'
-        rival = f'nothing is faster ({limit})'
-    times = f'{chosen["speed_up"]:.1f} times as fast'
-    if chosen['method'] == 'frame':
-        if chosen['scale'] >= 1:
-            return f'Keep the dense detector{_name(chosen).removeprefix("dense")}: {rival}.'
-        return f'Use smaller frames instead: {_name(chosen)} is {times}, and {rival}.'
-    text, above = f'Use {_name(chosen)}: {times}, {limit}', chosen['above_dense']
-    if above is None:
-        text += '; no measured input size of the dense detector is as fast.'
-    else:
-        side = 'above' if above >= 0 else 'below'
-        text += f'; {100 * abs(above):.1f} points {side} smaller frames at equal time.'
+    chosen, causal = report['recommended'], report['recommended_causal']
+    text = _advice(report, chosen, '')
     if causal is not chosen:
-        advice = 'keep the dense detector' if causal['scale'] >= 1 else 'use smaller frames'
-        if causal['method'] != 'frame':
-            advice = f'use {_name(causal)}'
-        facts = f'{causal["speed_up"]:.1f} times as fast'
-        if fps and _fps(causal) < fps:
-            facts += f', {_fps(causal):.1f} frames per second; nothing causal reaches {fps:g}'
-        text += f' It is not causal; for live video {advice} ({facts}).'
+        live = _advice(report, causal, ' causal')
+        text += f' It waits for later frames. For live video, {live[0].lower()}{live[1:]}'
     return text
+
+
+def _advice(report: dict[str, Any], one: dict[str, Any], kind: str) -> str:
+    """Say what a recommended point is, and what of this ``kind`` is no better."""
+    fps, reference = report['fps'], report['reference']
+    keep = one['method'] == 'frame' and one['scale'] >= 1 and not fps
+    gains = (f'{100 * (one["metrics"][n] - reference["metrics"][n]):+.1f}' for n in DECIDING)
+    compared = '' if reference['scale'] == 1 else f' (against input size × {reference["scale"]:g})'
+    facts = f'{one["speed_up"]:.1f} times as fast as the detector'
+    if fps:
+        facts += f', {_fps(one):.1f} frames per second'
+    facts += ', {} points of AP and {} of AP_50{}'.format(*gains, compared)
+    if one['above_dense'] is not None and one['method'] != 'frame':
+        facts += f'; {100 * one["above_dense"]:+.1f} points of AP against smaller frames in the same time'
+    limit = f'more than 10 % faster within {100 * report["max_loss"]:g} points of both'
+    if fps:
+        limit = f'with {fps:g} frames per second has a higher AP'
+        limit = limit if _fps(one) >= fps else f'reaches {fps:g} frames per second'
+    rival = f'nothing{kind} that was measured {limit}' if fps else f'nothing{kind} is {limit}'
+    if keep and one is reference:
+        return f'Keep {point_name(one)}: {rival}.'
+    return f'{"Keep" if keep else "Use"} {point_name(one)}: {facts}; {rival}.'
 
 
 def points_table(report: dict[str, Any]) -> str:
@@ -212,29 +233,26 @@ def points_table(report: dict[str, Any]) -> str:
         f'phases of the key frames: {given.get("places")}; l in brackets: average interval; times in ms per '
         f'frame of {given.get("timed")} from decoding to boxes, median of {given.get("rounds")} interleaved '
         'rounds. "Above smaller frames" is the difference to the dense detector at the input size that takes the '
-        'same time. "front": × where no other point is both faster and more accurate.'
+        'same time. "front": × where no other point is faster, as accurate by AP and AP_50, and causal if this one is.'
     )
-    main = (
-        f'{report["verdict"]}\n\n{markdown_table(_rows(report, _main_points(report, points)))}\n\n'
-    )
+    shown = report['reference'], report['recommended'], report['recommended_causal']
+    main = [one for one in points if one['pareto'] or one in shown]
     return (
-        f'{main}## All operating points\n\n{markdown_table(_rows(report, points))}\n\n{protocol}\n'
+        f'{report["verdict"]}\n\n{markdown_table(_rows(report, main))}\n\n{_classes(report)}'
+        f'## All operating points\n\n{markdown_table(_rows(report, points))}\n\n{protocol}\n'
     )
 
 
-def _main_points(report: dict[str, Any], points: Sequence[dict]) -> list[dict]:
-    """Choose the detector at all input sizes, the two longest intervals at full size, and what is recommended."""
-    longest = sorted({one['key_interval'] for one in points})[-2:]
-    plain = 'frame', 'copy', 'small', 'propagate', 'interpolate', 'blend'
-    chosen = {*product(plain, [None]), *product(['track', 'propagate'], ['causal'])}
-    recommended = report['recommended'], report['recommended_causal']
-    return [
-        one
-        for one in points
-        if one in recommended
-        or (one['method'], one['filter']) in chosen
-        and (one['method'] == 'frame' or (one['scale'] == 1 and one['key_interval'] in longest))
-    ]
+def _classes(report: dict[str, Any]) -> str:
+    """Return the table of the classes."""
+    if not (classes := report.get('classes')):
+        return ''
+    rows = [tuple(classes[0])]
+    for one in classes:
+        rows.append(
+            (one['class'], str(one['boxes']), *(f'{100 * v:.1f}' for v in [*one.values()][2:]))
+        )
+    return f'{markdown_table(rows)}\n\n'
 
 
 def _rows(report: dict[str, Any], points: Sequence[dict]) -> list[tuple[str, ...]]:
@@ -297,14 +315,14 @@ def _curves(report: dict[str, Any], name: str) -> list[Curve]:
     points, curves = report['points'], {}
     for method, causal in product(METHOD_COLORS, (True, False)):
         own = [one for one in points if (one['method'], one['causal']) == (method, causal)]
-        front = [one for one in pareto(own, metric=name) if not _is_low(report, one, name)]
-        if not front or front == points[:1]:
+        shown = [one for one in front(own, [name]) if not _is_low(report, one, name)]
+        if not shown or shown == points[:1]:
             continue
         label = 'smaller frames' if method == 'frame' else method
         curves[method, causal] = Curve(
             None if (method, True) in curves else label,
             METHOD_COLORS[method],
-            [_point(one, name) for one in front],
+            [_point(one, name) for one in shown],
             '-' if causal else '--',
         )
     return list(curves.values())

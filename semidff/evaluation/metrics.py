@@ -48,6 +48,13 @@ def agreement(
     Returns:
         ``AP``, ``AP_50`` and ``AP_75`` in 0..1, see :func:`coco_ap`.
     """
+    truth = confident(reference, num_frames, min_score)
+    num_classes = 1 + max(truth.labels.max(), found.labels.max(initial=0))
+    return coco_ap(truth, found, num_frames, int(num_classes), by_boxes=True)
+
+
+def confident(reference: Detections, num_frames: int, min_score: float = MIN_SCORE) -> GroundTruth:
+    """Return the detections of a score of at least ``min_score`` as ground truth."""
     sure = reference.select(np.flatnonzero(reference.scores >= min_score))
     if not len(sure):
         highest = max(reference.scores, default=0.0)
@@ -55,9 +62,7 @@ def agreement(
             f'the dense detector finds no box with a score of at least {min_score} in {num_frames} frames (highest '
             f'{highest:.2f}), so that there is nothing to agree with: lower the score threshold, or give other videos'
         )
-    truth = GroundTruth(sure.frames, sure.labels, sure.boxes)
-    num_classes = 1 + max(sure.labels.max(), found.labels.max(initial=0))
-    return coco_ap(truth, found, num_frames, int(num_classes), by_boxes=True)
+    return GroundTruth(sure.frames, sure.labels, sure.boxes)
 
 
 def coco_ap(
@@ -68,17 +73,34 @@ def coco_ap(
     crowd: np.ndarray | None = None,
     by_boxes: bool = False,
 ) -> dict[str, float]:
-    """Compute ``AP``, ``AP_50`` and ``AP_75`` in 0..1 with pycocotools, means over the classes with ground truth.
+    """Compute ``AP``, ``AP_50`` and ``AP_75`` in 0..1, means of :func:`class_ap` over the classes with ground truth.
 
-    With ``by_boxes``, classes are weighted by their boxes.
-
-    Only the 100 best detections of a class in a frame are counted. The metrics are NaN without ground truth that is no
-    crowd. ``crowd``, (m,) bool, says which boxes of the ground truth are crowds: they need not be found, and detections
-    that lie in them and match no other box are not counted.
+    With ``by_boxes``, classes are weighted by their boxes. The metrics are NaN without ground truth that is no crowd.
     """
     crowd = np.zeros(len(truth.boxes), bool) if crowd is None else crowd
     if crowd.all():
         return dict.fromkeys(FIGURES, float('nan'))
+    boxes, figures = class_ap(truth, detections, num_frames, num_classes, crowd)
+    weights = boxes if by_boxes else boxes > 0
+    return {name: float(np.average(each, weights=weights)) for name, each in figures.items()}
+
+
+def class_ap(
+    truth: GroundTruth,
+    detections: Detections,
+    num_frames: int,
+    num_classes: int,
+    crowd: np.ndarray | None = None,
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Compute ``AP``, ``AP_50`` and ``AP_75`` of each class with pycocotools.
+
+    Only the 100 best detections of a class in a frame are counted. ``crowd``, (m,) bool, says which boxes of the ground
+    truth are crowds: they need not be found, and detections that lie in them and match no other box are not counted.
+
+    Returns:
+        The boxes of the ground truth that are no crowds, (num_classes,), and the figures, (num_classes,) each.
+    """
+    crowd = np.zeros(len(truth.boxes), bool) if crowd is None else crowd
     images = [dict(id=frame) for frame in range(num_frames)]
     categories = [dict(id=label) for label in range(num_classes)]
     found, wanted = _annotations(detections), _annotations(truth)
@@ -101,12 +123,8 @@ def coco_ap(
     precision = evaluation.eval['precision'][..., 0, -1]  # by IoU, recall and class
     boxes = np.bincount(truth.labels[~crowd], minlength=num_classes)
     curves = precision, precision[0], precision[5]  # IoU 0.5 to 0.95 in steps of 0.05
-    classes = [curve.reshape(-1, num_classes).mean(0) for curve in curves]
-    weights = boxes if by_boxes else boxes > 0
-    return {
-        name: float(np.average(each, weights=weights))
-        for name, each in zip(FIGURES, classes, strict=True)
-    }
+    classes = (curve.reshape(-1, num_classes).mean(0) for curve in curves)
+    return boxes, dict(zip(FIGURES, classes, strict=True))
 
 
 def _annotations(boxes: GroundTruth | Detections) -> list[dict]:

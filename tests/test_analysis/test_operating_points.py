@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from matplotlib.figure import Figure
 from mmengine.config import Config
 
 from semidff.analysis import operating_points as module
@@ -18,16 +17,7 @@ from semidff.analysis.operating_points import (
     grid_of_points,
     measure_operating_points,
 )
-from semidff.analysis.operating_report import (
-    _curves,
-    _draw,
-    above_dense,
-    best,
-    operating_report,
-    pareto,
-    plot_points,
-    points_table,
-)
+from semidff.analysis.operating_report import point_name, points_table
 from semidff.evaluation import Detections
 from semidff.evaluation.metrics import agreement
 from semidff.filter import picture_of
@@ -114,10 +104,10 @@ def test_times_of_light_and_tracked_frames(clip, model, monkeypatch):
     monkeypatch.setattr(module, '_measure_times', lambda *_: (given, {}))
     monkeypatch.setattr(time, 'thread_time', iter(range(1000)).__next__)  # a second for each block
     points = [OperatingPoint('propagate', 3), OperatingPoint('propagate', 3, light_every=2)]
-    points += [OperatingPoint('track', 3), OperatingPoint('frame', filter='both')]
+    points += [OperatingPoint('track', 3)]
     report = measure_operating_points(model, [clip], points, min_score=0.0)
     filtering = 1000 * 8 / 7  # pictures and results
-    expected = [100, 490 / 7, 430 / 7 + filtering, 340 / 7 + filtering, 100 + filtering]
+    expected = [100, 100 + filtering, 490 / 7, 430 / 7 + filtering, 340 / 7 + filtering]
     assert [one['milliseconds'] for one in report['points']] == pytest.approx(expected)
 
 
@@ -131,13 +121,18 @@ def test_points_with_smaller_input_and_filter(folder, clip, model):
     ]
     videos = [clip, folder / 'in.mp4']
     report = measure_operating_points(model, videos, points, rounds=1, phases=2, min_score=0.0)
-    dense, *others = json.loads(json.dumps(report))['points']
+    dense, reference, *others = json.loads(json.dumps(report))['points']
     assert [one['method'] for one in others] == ['frame', 'track', 'small', 'track']
     assert [one['causal'] for one in others] == [True, True, True, False]
     assert others[1]['metrics'] != others[3]['metrics']
     assert report['settings']['sizes'] == {1.0: (64, 96), 0.5: (32, 48)}
-    assert dense['metrics'].pop('boxes') > 0 and dense['speed_up'] == 1
-    assert dense['metrics'] == pytest.approx(dict(AP_50=1, AP=1, AP_75=1))
+    assert reference['metrics'].pop('boxes') > 0 and dense['speed_up'] == 1
+    assert reference['metrics'] == pytest.approx(dict(AP_50=1, AP=1, AP_75=1))
+    assert dense['metrics']['AP'] < 1
+    [row, *_] = report['classes']
+    assert row['class'] == CLASSES[0] and row['boxes'] > 0
+    recommended = point_name(report['recommended'])
+    assert {f'AP, {name}' for name in ('the dense detector', recommended)} <= row.keys()
     assert all(one['metrics']['AP_50'] < 1 and one['milliseconds'] > 0 for one in others)
 
 
@@ -180,9 +175,9 @@ def test_the_dense_detector_is_that_of_before_the_training(clip, model):
     points = [OperatingPoint('track', 3), OperatingPoint('propagate', 1)]
     settings = dict(rounds=1, min_score=0.0)
     report = measure_operating_points(model, [clip], points, detector=before, **settings)
-    dense, track, propagate = metrics_of(report)
+    *others, propagate = metrics_of(report)
     alone = measure_operating_points(before, [clip], points[:1], **settings)
-    assert [dense, track] == metrics_of(alone) and dense['AP'] == 1
+    assert others == metrics_of(alone) and others[1]['AP'] == 1
     image = before.spatial.detector
     image.cfg, image.dataset_meta = model.cfg, model.dataset_meta
     image.data_preprocessor = before.data_preprocessor
@@ -203,7 +198,7 @@ def test_work_at_key_frames_is_timed(clip, model, monkeypatch):
     methods = ('interpolate', 'centered', 'blend')
     points = [OperatingPoint(method, 5) for method in methods]
     report = measure_operating_points(model, [clip], points, rounds=1, min_score=0.0)
-    _, of_interpolate, of_centered, of_blend = (one['milliseconds'] for one in report['points'])
+    _, _, of_interpolate, of_centered, of_blend = (one['milliseconds'] for one in report['points'])
     assert of_interpolate > 100 and of_blend > of_centered + 20 > 20
 
 
@@ -216,8 +211,10 @@ def test_labels(folder, model):
         nameless, (), points, labels=folder / 'val.json', rounds=1, max_loss=0.5
     )
     names = ['mAP', 'AP', 'AP_50', 'AP_75', 'agreement_50', 'agreement', 'boxes']
-    dense, *_, larger = metrics_of(report)
-    assert list(dense) == names and larger['agreement'] < 1 == pytest.approx(dense['agreement'])
+    dense, reference, *_, larger = metrics_of(report)
+    assert list(dense) == names and larger['agreement'] < 1
+    assert reference['agreement'] == pytest.approx(1)
+    assert report['classes'][0]['mAP, the dense detector'] >= 0
     assert '"agreement"' in points_table(report)
     assert report['settings']['frames'] == 11 and report['settings']['clips'] == 2
     assert all(0 <= one['mAP'] <= 1 for one in metrics_of(report))
@@ -255,104 +252,3 @@ def test_agreement_weights_classes_by_their_boxes():
     reference = Detections(np.arange(10), labels, np.full(10, 0.9), boxes)
     found = reference.select(np.arange(9))
     assert agreement(reference, found, 10) == pytest.approx(dict(AP=0.9, AP_50=0.9, AP_75=0.9))
-
-
-def measured(method, interval, scale, accuracy, milliseconds):
-    return dict(
-        OperatingPoint(method, interval, scale)._asdict(),
-        interval=interval,
-        milliseconds=milliseconds,
-        speed_up=100 / milliseconds,
-        metrics=dict(mAP=accuracy, AP=accuracy, boxes=accuracy + 2),
-        causal=method not in ('centered', 'blend', 'interpolate'),
-    )
-
-
-DENSE = [measured('frame', 1, 1.0, 0.9, 100), measured('frame', 1, 0.5, 0.7, 25)]
-ABOVE = measured('propagate', 10, 1.0, 0.89, 30)
-BELOW = measured('propagate', 20, 1.0, 0.6, 26)
-OFFLINE = measured('centered', 20, 1.0, 0.88, 20)
-COPY = measured('copy', 10, 1.0, 0.5, 11)
-
-
-def test_front_and_recommended_point(tmp_path):
-    points = [*DENSE, ABOVE, BELOW]
-    assert best(points, 0.03) is ABOVE and pareto(points) == [DENSE[1], ABOVE, DENSE[0]]
-    # between 25 ms and 100 ms in the logarithm
-    assert above_dense(points, ABOVE) == pytest.approx(0.89 - (0.7 + 0.2 * np.log(1.2) / np.log(4)))
-    assert above_dense([*points, OFFLINE], OFFLINE) is None
-    report = operating_report([*DENSE, ABOVE, OFFLINE, COPY], 0.03)
-    assert (report['measure'], report['reference']['scale']) == ('mAP', 1.0)
-    assert [one['pareto'] for one in report['points']] == [True, False, True, True, True]
-    gaps = [one['gap_recovery'] for one in report['points']]
-    assert gaps == [None, None, pytest.approx(0.39 / 0.4), None, 0]
-    main, table = points_table(report).split('## ')
-    assert '| dense | | 1 | 100.0 | 1.00 | 90.0 | 90.0 | 2.9 / 2.9 |' in table
-    assert 'centered (offline)' in table
-    assert '| 98 % |' in main and '| centered (offline) |' in main  # which is recommended
-    small = operating_report([*DENSE, measured('propagate', 10, 0.5, 0.1, 10), COPY], 0.03)
-    [row] = [line for line in points_table(small).splitlines() if line.startswith('| propagate')]
-    assert '%' not in row  # *copy* has the full size
-    report = operating_report([*DENSE, ABOVE, OFFLINE], 0.03)
-    plot_points(report, tmp_path / 'points.png')
-    picture = (tmp_path / 'points.png').read_bytes()
-    assert len(picture) > 10000
-    dominated = measured('propagate', 5, 1.0, 0.8, 40)  # is not drawn
-    plot_points(
-        operating_report([*DENSE, ABOVE, dominated, OFFLINE], 0.03), tmp_path / 'points.png'
-    )
-    assert (tmp_path / 'points.png').read_bytes() == picture
-    axes, low = Figure().subplots(), measured('propagate', 20, 0.5, 0.3, 5)
-    report = operating_report([*DENSE, ABOVE, low], 0.03)
-    _draw(report, axes, 'mAP', _curves(report, 'mAP'), {10})
-    assert axes.get_ylim()[0] > 0.5 * 90 and axes.get_ylabel().startswith('agreement')
-
-
-def test_the_fastest_point_that_loses_little_is_recommended():
-    def verdict(points, max_loss=0.03):
-        return operating_report(points, max_loss)['verdict']
-
-    text = verdict([*DENSE, ABOVE, BELOW])
-    assert text.startswith('Use propagate at l = 10: 3.3 times as fast, within 3 points')
-    text = verdict([*DENSE, ABOVE, OFFLINE])
-    assert 'centered at l = 20' in text
-    assert text.endswith('for live video use propagate at l = 10 (3.3 times as fast).')
-    text = verdict([*DENSE, BELOW], 0.25)
-    assert text.startswith('Use smaller frames instead: dense, input size × 0.5 is 4.0')
-    assert verdict([*DENSE, BELOW]).startswith('Keep the dense detector')
-    better = verdict([DENSE[0], measured('frame', 1, 0.5, 0.91, 25)])
-    assert better.startswith('Use smaller frames instead: dense, input size × 0.5')
-
-
-def test_a_filter_is_recommended_where_boxes_are_tighter():
-    both = dict(ABOVE, filter='both', milliseconds=31, causal=False)
-    both['metrics'] = dict(ABOVE['metrics'], mAP=0.888, AP=0.91)
-    text = operating_report([*DENSE, ABOVE, both], 0.03)['verdict']
-    assert text.startswith('Use propagate at l = 10, filter both ways: 3.3 times')
-    assert text.endswith('for live video use propagate at l = 10 (3.3 times as fast).')
-    assert best([*DENSE, ABOVE, both], 0.03, fps=33) is ABOVE
-    for loose in (
-        0.88,
-        ABOVE['metrics']['AP'] + 4e-4,
-    ):  # as the report shows it, the second is equal
-        assert best([*DENSE, ABOVE, dict(both, metrics=dict(mAP=0.9, AP=loose))], 0.03) is ABOVE
-    light = dict(ABOVE, light_every=5, filter='causal', milliseconds=20)
-    text = operating_report([*DENSE, ABOVE, light], 0.03)['verdict']
-    assert text.startswith('Use propagate at l = 10, light frames every 5, causal filter: 3.3')
-
-
-def test_the_most_accurate_point_with_a_frame_rate_is_recommended():
-    """Whatever it loses."""
-    points = [*DENSE, ABOVE, BELOW, OFFLINE]
-    for fps, *expected in ((9, DENSE[0], DENSE[0]), (33, ABOVE, ABOVE), (40, OFFLINE, DENSE[1])):
-        found = [best(points, 0.03, fps, causal) for causal in (False, True)]
-        assert found == expected
-    text = operating_report(points, 0.03, fps=40)['verdict']
-    assert ', 50.0 frames per second, 2.0 points of mAP lost' in text
-    assert text.endswith('for live video use smaller frames (4.0 times as fast).')
-    text = operating_report([DENSE[0], ABOVE, OFFLINE], 0.03, fps=40)['verdict']
-    assert text.endswith(
-        'for live video use propagate at l = 10 (3.3 times as fast, 33.3 frames per second; nothing causal reaches 40).'
-    )
-    text = operating_report([*DENSE, ABOVE], 0.03, fps=99)['verdict']
-    assert 'nothing that was measured reaches 99' in text

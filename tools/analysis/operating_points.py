@@ -51,8 +51,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_value('--phases', 1, 'average accuracy over N phases of the key frames', 'N')
     parser.add_argument('--places', type=positive, help=argparse.SUPPRESS)  # its former name
     parser.add_value('--rounds', 5, 'rounds of the measurement of time')
-    help = 'largest loss of the recommended point (default: 3, without labels 10)'
-    parser.add_argument('--max-loss', type=float, metavar='POINTS', help=help)
+    help = 'largest loss of the recommended points in AP and in AP_50'
+    parser.add_value('--max-loss', 3.0, help, 'POINTS')
     parser.add_value('--min-score', 0.3, 'lowest score of a reference box, without labels', 'S')
     parser.add_value('--max-frames', 300, 'first frames of each of the --videos that are used', 'N')
     add_runtime(parser, 'torch', default='torch')
@@ -95,7 +95,7 @@ def main(args: argparse.Namespace) -> None:
         phases=args.phases,
         places=args.places,
         rounds=args.rounds,
-        max_loss=None if args.max_loss is None else args.max_loss / 100,
+        max_loss=args.max_loss / 100,
         min_score=args.min_score,
         max_frames=args.max_frames,
         progress=lambda text: print(text, file=sys.stderr, flush=True),
