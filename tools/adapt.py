@@ -1,7 +1,8 @@
-"""Turn an image detector into a faster video detector, with unlabeled videos: plan, training, validation.
+"""Turn an image detector into a faster video detector, with unlabeled videos.
 
-Writes DIR/config.py and DIR/last.pth, which `VideoInferencer(DIR)` and `tools/video_demo.py VIDEO DIR` load, a report
-(report.md, report.json, report.png) and a rendered mp4. After an interruption, the same command continues.
+First, what needs no training is measured: the folder DIR has a report (report.md, report.json, report.png), and
+`VideoInferencer(DIR)` and `tools/video_demo.py VIDEO DIR` run what it recommends. Where a training can pay, it follows,
+and the report is made anew. After an interruption, the same command continues.
 """
 
 import argparse
@@ -20,8 +21,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--minutes',
         type=float,
-        help='time of the whole command, three quarters of it for the training (default: 60, or that of the plan in '
-        'DIR)',
+        help='time of the whole command (default: 60, or that of the plan in DIR)',
     )
     speed = parser.add_mutually_exclusive_group()
     help = 'frames per second to reach, with decoding'
@@ -35,8 +35,9 @@ def parse_args() -> argparse.Namespace:
     help = 'seed of the training (default: 0, or that of the plan in DIR)'
     parser.add_argument('--seed', type=int, help=help)
     add_runtime(parser, 'torch, or that of the plan in DIR')
+    parser.add_flag('--no-training', 'stop when the methods without training are measured')
     parser.add_flag('--plan-only', 'stop after the plan')
-    parser.add_flag('--anyway', 'train even if the forecast speed-up is below 1.3')
+    parser.add_flag('--anyway', 'train even if it cannot pay')
     add_device(parser)
     return parser.parse_args()
 

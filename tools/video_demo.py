@@ -117,6 +117,7 @@ def main(args: argparse.Namespace) -> None:
         raise FileError(f'{args.input}: is no folder of videos; --workers and --address need one')
     check_outputs([args.out], [args.input], args.replace)
     inferencer = VideoInferencer(args.config, args.checkpoint, args.device, **arguments)
+    print(f'{args.config} runs {inferencer.description}', flush=True)
     detect_in_video(inferencer, args)
 
 

@@ -45,6 +45,19 @@ def detector_config(name: str) -> Config:
     raise PlanError(f'{name}: has no test pipeline (test_dataloader.dataset.pipeline)')
 
 
+def untrained_config(own: Config, recommended: dict | None = None) -> Config:
+    """Return the whole config of the detector itself, with what is recommended."""
+    config = copy.deepcopy(own)
+    config.custom_imports = dict(imports=_imports(own))
+    if recommended:
+        config.recommended = recommended
+    return config
+
+
+def _imports(own: Config) -> list[str]:
+    return list(dict.fromkeys((*imports_of(own), 'semidff.registry')))
+
+
 def config_digest(own: Config) -> str:
     """Hash the model and the test pipeline of :func:`detector_config`."""
     used = json.dumps([own.model, own.detector_dataset], default=str)
@@ -163,9 +176,7 @@ def make_config(own: Config, plan: Plan, videos: str, device: str) -> Config:
             default_hooks=dict(
                 checkpoint=dict(interval=saved), logger=dict(interval=min(logged, 50))
             ),
-            custom_imports=dict(
-                imports=list(dict.fromkeys((*imports_of(own), 'semidff.registry')))
-            ),
+            custom_imports=dict(imports=_imports(own)),
             model=model,
             randomness=dict(seed=plan.seed),
             load_parts=dict(flow=dict(part=_FLOW_PART, prefix=_FLOW_PART, checkpoint=_FLOW)),

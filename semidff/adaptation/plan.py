@@ -1,8 +1,10 @@
 """The plan of an adaptation: everything that is chosen before the training, kept as ``plan.json``."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+import math
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from semidff.analysis.evaluation_clips import EvaluationClip
 from semidff.utils.atomic_write import write_json
@@ -11,6 +13,7 @@ from semidff.utils.tables import text_table
 LEAST_SPEEDUP = 1.3
 SCALES = 1.0, 0.75, 0.5
 DENSE_SCALES = 0.6, 0.35  # of the dense detector in addition
+LIGHT_EVERY = 1, 2, 5
 
 
 class PlanError(ValueError):
@@ -74,7 +77,6 @@ class Networks:
     input_size: list[int]  # height and width, for the first video
     reading: float  # milliseconds of a frame: decoding or the test pipeline, the longer
     workers: int  # intervals that are processed at once
-    alone: list[float]  # milliseconds of a key and a non-key frame, one at a time
 
     @property
     def chosen(self) -> Candidate:
@@ -127,12 +129,16 @@ class Plan:
     data: Data
     training: Training
     runtime: str = 'torch'  # in which times were measured
+    # What was recommended without training: for the config; its name, the milliseconds of a frame, and whether it is
+    # accurate and fast enough; milliseconds of *track* by key-frame interval.
+    untrained: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: Path) -> 'Plan':
         """Read a plan."""
         try:
             content = json.loads(path.read_text())
+            content.pop('alone', None)  # until 0.3
             content['candidates'] = [Candidate(**one) for one in content['candidates']]
             content['clips'] = [EvaluationClip(*clip) for clip in content['clips']]
             for name, part in _PARTS.items():
@@ -155,7 +161,7 @@ class Plan:
             f'{c} channels at stride {s:g}'
             for c, s in zip(networks.channels, networks.strides, strict=True)
         )
-        chosen, notes = networks.chosen, []
+        chosen, notes = networks.chosen, [self.gain()[1]]
         rows = [
             ('split point', 'flow network', 'key, ms', 'non-key, ms', 'speed-up', 'fps', 'chosen')
         ]
@@ -170,8 +176,6 @@ class Plan:
             notes.append(
                 f'None of them reaches {self.fps:g} frames per second; smaller inputs are measured after the training'
             )
-        if chosen.speedup < LEAST_SPEEDUP:
-            notes.append(f'A speed-up below {LEAST_SPEEDUP} is trained only with --anyway')
         if 1000 / networks.reading <= 1.01 * chosen.fps:
             notes.append(
                 f'Decoding or resizing, {networks.reading:.1f} ms a frame, limits the speed'
@@ -209,6 +213,42 @@ class Plan:
             + ', '.join(f'{scale:g}' for scale in videos.scales),
         ]
         return '\n'.join(lines)
+
+    def gain(self) -> tuple[bool, str]:
+        """Return whether the training can pay, and the sentence why.
+
+        At best, propagated frames are as accurate as detected ones. Then any key-frame interval would do, and any
+        distance of light frames.
+        """
+        known, non_key = self.untrained, self.networks.chosen.non_key
+        if not known:
+            return True, 'Methods without training were not measured'
+        best, interval, every = min(
+            (
+                float(time) + (math.ceil(int(length) / every) - 1) / int(length) * non_key,
+                int(length),
+                every,
+            )
+            for length, time in known['tracked'].items()
+            for every in LIGHT_EVERY
+        )
+        times = known['milliseconds'] / best
+        at_best = f'{known["name"]} takes {known["milliseconds"]:.1f} ms a frame without training'
+        if self.fps:
+            pays = not known['enough']
+            if pays:
+                return (
+                    True,
+                    f'Training can pay: no method without it reaches {self.fps:g} frames per second within the loss',
+                )
+            return False, f'Training cannot pay: {at_best}, which is enough'
+        ceiling = (
+            f'{at_best}. If propagated frames ({non_key:.1f} ms) were as accurate as detected ones, a key frame every '
+            f'{interval} frames and a propagated one every {every} would take {best:.1f} ms: {times:.1f} times as fast'
+        )
+        if times >= LEAST_SPEEDUP:
+            return True, f'Training can pay: {ceiling}'
+        return False, f'Training cannot pay: {ceiling}, less than {LEAST_SPEEDUP}'
 
     @property
     def first(self) -> float:

@@ -21,7 +21,9 @@ from mmengine.logging import MMLogger
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
+from torch import nn
 
+from semidff.analysis.evaluation_clips import EvaluationClip
 from semidff.analysis.speed import ClipTimer, clips_of, pack_with, take_turns, timed
 from semidff.datasets.video_list import VideoInfo, load_videos
 from semidff.datasets.video_readers import VideoError, open_video
@@ -30,16 +32,17 @@ from semidff.inference.acceleration import Acceleration, accelerate
 from semidff.inference.loading import frame_pipeline
 from semidff.models.precision import to_channels_last
 from semidff.models.spatial import SpatialModule
-from semidff.models.spatial.head_family import head_family
+from semidff.models.spatial.head_family import HeadFamily, head_family
 from semidff.models.video_detector import VideoDetector
 from semidff.utils.checkpoint import detector_digest
 from semidff.utils.error_messages import FileError
 from semidff.utils.model_building import build_detector
 
 from .config import PAIRS_AT_ONCE, RATIOS, config_digest, detector_config, make_config, model_config
-from .plan import LEAST_SPEEDUP, Candidate, Data, Networks, Plan, PlanError, Training, Videos
-from .validation import check_clips
-from .videos import hold_back, write_list
+from .plan import LEAST_SPEEDUP, SCALES, Candidate, Data, Networks, Plan, PlanError, Training
+from .survey import Survey
+from .validation import possible_scales
+from .videos import write_list
 
 WIDTH = 1 / 8  # of FlowNetS
 DOWNSAMPLING = 2, 4  # of the frames
@@ -48,11 +51,10 @@ _CLIP, _ROUNDS = 10, 3  # of the measurement of times
 _INTERVALS = 5, 10, 15, 20, 30, 40
 _CROP = 480, 640
 _CACHE_BYTES = 512 * 2**20  # of decoded frames, at least
-_TRAINING = 0.75  # share of the time; the rest is for measurements and the validation
+_VALIDATION = 2.0  # of the time of the survey, whose frames it has
 _REGRESSION = 0.4  # share of the iterations
 _BATCHES = 5  # whose iterations are timed
 _LEAST = dict(regression=200, semantic=300)  # iterations, below which no training is worth its name
-_MINUTES = 60.0
 
 
 def folder_plan(
@@ -65,73 +67,100 @@ def folder_plan(
     fps: float | None = None,
     seed: int | None = None,
     device: str = 'cpu',
-    progress: Callable[[str], None] = lambda text: None,
     runtime: str | None = None,
-) -> Plan:
-    """Return the plan of a folder, or make one and save it.
+) -> tuple[Plan | None, bool]:
+    """Return the plan of a folder, and whether it is that of these arguments, which are those of ``adapt``.
 
-    Arguments that are None are those of the folder's plan. As long as no training has begun, other ones make a new
-    plan. After that the plan stands, videos included. ``progress`` receives a line for each thing that takes a while,
-    other arguments are those of :func:`~semidff.apis.adapt`.
+    Arguments that are None are those of the plan. Once a training has begun, the plan stands, videos included, and
+    other arguments are refused.
     """
-    file, own, kind = out / 'plan.json', detector_config(detector), torch.device(device).type
-    digests = detector_digest(checkpoint), config_digest(own)
-    if file.exists():
-        plan = Plan.load(file)
-        current = vars(plan) | vars(plan.networks)
-        asked = dict(
-            minutes=minutes, key_interval=key_interval, fps=fps, seed=seed, runtime=runtime
+    file = out / 'plan.json'
+    if not file.exists():
+        return None, False
+    plan, kind = Plan.load(file), torch.device(device).type
+    current = vars(plan) | vars(plan.networks)
+    asked = dict(minutes=minutes, key_interval=key_interval, fps=fps, seed=seed, runtime=runtime)
+    other = [name for name, value in asked.items() if value not in (None, current[name])]
+    digests = detector_digest(checkpoint), config_digest(detector_config(detector))
+    if (plan.digest, plan.config_digest) != digests:
+        other.append('detector')
+    begun = (out / 'last.pth').exists() or any((out / 'training').glob('*.pth'))
+    if begun and other:
+        raise PlanError(
+            f'{out}: is the adaptation of {plan.detector} with minutes={plan.minutes:g}, '
+            f'key_interval={plan.networks.key_interval}, fps={plan.fps}, seed={plan.seed} and '
+            f'runtime={plan.runtime}, but '
+            f'{", ".join(sorted(other))} differs; give the same, or another --out'
         )
-        other = [name for name, value in asked.items() if value not in (None, current[name])]
-        if (plan.digest, plan.config_digest) != digests:
-            other.append('detector')
-        begun = (out / 'last.pth').exists() or any((out / 'training').glob('*.pth'))
-        if begun and other:
-            raise PlanError(
-                f'{out}: is the adaptation of {plan.detector} with minutes={plan.minutes:g}, '
-                f'key_interval={plan.networks.key_interval}, fps={plan.fps}, seed={plan.seed} and '
-                f'runtime={plan.runtime}, but '
-                f'{", ".join(sorted(other))} differs; give the same, or another --out'
-            )
-        known = (*plan.videos.videos, *plan.videos.held_back, *plan.videos.skipped)
-        same = {*map(os.path.realpath, known)} == {*map(os.path.realpath, videos)}
-        if begun or (not other and plan.device == kind and same):
-            plan = replace(plan, checkpoint=checkpoint)  # the same file may have been moved
-            plan.save(file)
-            return plan
-        minutes, seed = minutes or plan.minutes, plan.seed if seed is None else seed
-        runtime = runtime or plan.runtime
-        if fps is key_interval is None:
-            fps, key_interval = plan.fps, None if plan.fps else plan.networks.key_interval
-    runtime = runtime or 'torch'
-    (out / 'detector.pth').unlink(missing_ok=True)  # of a training that stopped at its start
-    progress('opening the videos')
-    readable = load_videos(write_list(out / 'videos' / 'found.txt', videos))
-    trained, held_back, portion = hold_back(readable)
-    first = _first_video(trained)
+    known = (*plan.videos.videos, *plan.videos.held_back, *plan.videos.skipped)
+    same = {*map(os.path.realpath, known)} == {*map(os.path.realpath, videos)}
+    if begun or (not other and plan.device == kind and same):
+        plan = replace(plan, checkpoint=checkpoint)  # the same file may have been moved
+        plan.save(file)
+        return plan, True
+    return plan, False
+
+
+def make_plan(
+    detector: str,
+    checkpoint: str,
+    found: Survey,
+    out: Path,
+    minutes: float,
+    key_interval: int | None,
+    fps: float | None,
+    seed: int,
+    device: str,
+    runtime: str,
+    spent: float,
+    progress: Callable[[str], None] = lambda text: None,
+) -> Plan:
+    """Make the plan of a folder and save it.
+
+    Args:
+        found: What was measured without training.
+        spent: Seconds of the time that has passed.
+        progress: Receives a line for each thing that takes a while.
+    """
+    start, own, kind = time.monotonic(), detector_config(detector), torch.device(device).type
+    videos = found.videos
+    listed = write_list(out / 'videos' / 'train.txt', videos.videos)
+    trained = load_videos(listed)
     networks, model = _choose_networks(
-        detector, checkpoint, own, first, key_interval, fps, device, runtime, progress
+        detector,
+        checkpoint,
+        own,
+        _first_video(trained),
+        key_interval,
+        fps,
+        device,
+        runtime,
+        progress,
     )
-    progress('checking the frames and the input sizes of the validation')
-    minutes = minutes or _MINUTES
-    paths, validating = ([video.path for video in part] for part in (trained, held_back))
-    validating, clips, scales = check_clips(own, model, validating, portion, networks, minutes)
-    known = {*paths, *validating}
-    skipped = [path for path in videos if path not in known]
-    data = _choose_data(own, trained, portion, model, kind)
+    first = [next(EvaluationClip(clip.path, files=clip.files).images()) for clip in videos.clips]
+    images = [*{image.shape: image for image in first}.values()]
+    possible = possible_scales(own, model, 'propagate', images, SCALES)
+    scales = [scale for scale in videos.scales if scale in possible or scale not in SCALES]
+    videos = replace(videos, scales=scales)
+    data = _choose_data(own, trained, videos.portion, model, kind)
     # the measurement needs a config, in which the numbers of iterations do not matter
     steps = dict(regression=1, semantic=1) if networks.semantic else dict(regression=1)
     interval = [1, max(2 * networks.key_interval - 1, 5)]
     trial = Training(interval, steps, {}, torch.get_num_threads(), 0.0)
-    parts = Videos(paths, validating, skipped, portion, clips, scales), networks, data, trial
-    plan = Plan(detector, checkpoint, *digests, kind, minutes, fps, seed or 0, *parts, runtime)
+    digests = detector_digest(checkpoint), config_digest(own)
+    untrained = dict(found.recommended, name=found.name, milliseconds=found.milliseconds)
+    untrained |= dict(enough=found.enough, tracked=found.tracked)
+    parts = videos, networks, data, trial
+    plan = Plan(
+        detector, checkpoint, *digests, kind, minutes, fps, seed, *parts, runtime, untrained
+    )
     progress('measuring iterations')
-    listed = write_list(out / 'videos' / 'train.txt', paths)
     timed = _time_iterations(plan, make_config(own, plan, listed, device), device)
     plan = replace(plan, training=timed)
-    plan = replace(plan, training=replace(timed, steps=_iterations(plan)))
+    spent += time.monotonic() - start + _VALIDATION * found.seconds
+    plan = replace(plan, training=replace(timed, steps=_iterations(plan, 60 * minutes - spent)))
     check_space(plan, out)
-    plan.save(file)
+    plan.save(out / 'plan.json')
     return plan
 
 
@@ -147,6 +176,22 @@ def _first_video(videos: Sequence[VideoInfo]) -> VideoInfo:
     raise reason
 
 
+def build_image_detector(detector: str, own: Config) -> tuple[nn.Module, HeadFamily]:
+    """Build the image detector of :func:`detector_config`, with random weights; refuse what cannot be adapted."""
+    init_default_scope('mmdet')
+    try:
+        image_detector = build_detector(own.model)
+        heads = head_family(image_detector)
+    except (TypeError, ValueError) as error:
+        raise PlanError(f'{detector}: {error}') from error
+    if heads.prediction != 'pred_instances':
+        raise PlanError(
+            f'{detector}: predicts label maps; only detectors are adapted. Networks of segmentation are trained '
+            'with configs (docs/segmentation.md)'
+        )
+    return image_detector, heads
+
+
 def _choose_networks(
     detector: str,
     checkpoint: str,
@@ -159,17 +204,7 @@ def _choose_networks(
     progress: Callable[[str], None],
 ) -> tuple[Networks, VideoDetector]:
     """Choose split point, flow network and key-frame interval by measured times; build the networks for training."""
-    init_default_scope('mmdet')
-    try:
-        image_detector = build_detector(own.model)
-        heads = head_family(image_detector)
-    except (TypeError, ValueError) as error:
-        raise PlanError(f'{detector}: {error}') from error
-    if heads.prediction != 'pred_instances':
-        raise PlanError(
-            f'{detector}: predicts label maps; only detectors are adapted. Networks of segmentation are trained '
-            'with configs (docs/segmentation.md)'
-        )
+    image_detector, heads = build_image_detector(detector, own)
     intervals = [key_interval] if key_interval else _INTERVALS if fps else [10]
     progress('measuring split points and flow networks')
     build = partial(_build, own, checkpoint, device)
@@ -202,7 +237,6 @@ def _choose_networks(
         chosen = best_candidate(candidates, fps)
         if not fps or (chosen.fps >= fps and chosen.speedup >= LEAST_SPEEDUP):
             break
-    alone, *_ = measure({chosen.choice: models[chosen.choice]}, rounds=1, workers=1)
     model = build(chosen, 'SemiDFF')
     channels, strides = map(list, model.spatial.probe_levels())
     semantic, reason = True, ''
@@ -226,7 +260,6 @@ def _choose_networks(
         input_size=list(_input_size(pipeline, (video.height, video.width))),
         reading=reading,
         workers=workers,
-        alone=list(alone[chosen.choice]),
     )
     return networks, model
 
@@ -297,12 +330,12 @@ def _build(
     return model.to(device).eval()
 
 
-def _iterations(plan: Plan) -> dict[str, int]:
-    """Return the iterations of the steps that fit into the plan's time, but no fewer than a minimum."""
+def _iterations(plan: Plan, seconds: float) -> dict[str, int]:
+    """Return the iterations of the steps that fit into the seconds, but no fewer than a minimum."""
     data, shares = plan.data, dict.fromkeys(plan.training.steps, 1.0)
     if len(shares) == 2:
         shares = dict(regression=_REGRESSION, semantic=1 - _REGRESSION)
-    seconds, kept = 60 * plan.minutes * _TRAINING, data.kept_frames / data.frames
+    kept = data.kept_frames / data.frames
     each = sum(plan.time_of(*share) for share in shares.items())
     count = seconds / (each + kept * plan.first)  # while frames are new
     sizes = 2 if data.crop else 1  # of each frame whose features are kept

@@ -1,28 +1,28 @@
 """Validation of an adaptation on held-back frames."""
 
-import math
 import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from torch import nn
 
 from semidff.analysis.evaluation_clips import EvaluationClip, labeled_clips
-from semidff.analysis.filter_fit import fit_filter
 from semidff.analysis.operating_points import (
+    UNTRAINED,
     OperatingPoint,
     grid_of_points,
     measure_operating_points,
     measured_methods,
 )
-from semidff.analysis.operating_report import plot_points, points_table
+from semidff.analysis.operating_report import plot_points, point_name, points_table
 from semidff.datasets.class_names import class_names
 from semidff.datasets.video_readers import VideoError, open_video
 from semidff.evaluation.metrics import MIN_SCORE
+from semidff.filter import FilterConstants
 from semidff.inference import VideoEngine
 from semidff.inference.executors import Executor
 from semidff.inference.loading import frame_pipeline
@@ -32,14 +32,12 @@ from semidff.utils.error_messages import FileError
 from semidff.utils.logs import log_warning
 from semidff.utils.tables import markdown_table
 
-from .plan import DENSE_SCALES, SCALES, Networks, Plan, PlanError
+from .plan import DENSE_SCALES, LIGHT_EVERY, SCALES, Plan, PlanError
 from .videos import CLIP
 
 ADAPTIVE_FILE = 'adaptive.json'
-INTERVALS = 5, 10, 20
-LIGHT_EVERY = 1, 5
-_SHARE = 0.2  # of the minutes
-_LEAST, _MOST = 120, 900  # frames
+INTERVALS = 2, 3, 5, 10, 20
+_CUTS = 60, 20  # multiples of nearly all intervals
 _LONGEST = 301  # frames of a clip
 
 
@@ -59,22 +57,22 @@ def validate(
         labels: COCO-VID json of videos that are evaluated in place of the held-back frames, by mAP, too.
 
     Returns:
-        The recommended operating point, and the ``constants`` of the filter.
+        What is recommended, see :func:`recommendation`.
     """
-    intervals = sorted({*INTERVALS, plan.networks.key_interval})
+    intervals = sorted({5, 10, 20, plan.networks.key_interval})
     scales = [scale for scale in SCALES if scale in plan.videos.scales]
-    dense = [scale for scale in DENSE_SCALES if scale in plan.videos.scales]
     adaptive = out / 'validation' / ADAPTIVE_FILE
-    methods = measured_methods(True, adaptive.is_file())
-    points = grid_of_points(methods, intervals, scales)
+    trained = measured_methods(True, adaptive.is_file())
+    trained = [name for name in trained if name not in UNTRAINED]
+    points = grid_of_points(trained, intervals, scales)
     filters = None, 'causal', 'both'
-    points += grid_of_points(['propagate', 'track'], intervals, [1.0], LIGHT_EVERY, filters)
-    points += grid_of_points(['copy'], intervals, [1.0])  # for the gap recovery
-    constants = fit_filter(detector, plan.videos.clips)
+    points += grid_of_points(['propagate'], intervals, [1.0], LIGHT_EVERY, filters)
+    points += grid_of_points(['copy', 'track'], [plan.networks.key_interval], [1.0])
+    constants = FilterConstants(**plan.untrained['constants'])
     report = measure_operating_points(
         model,
         plan.videos.clips,
-        points + [OperatingPoint('frame', 1, scale) for scale in dense],
+        [*untrained_points(plan.videos.scales), *points],
         detector=detector,
         labels=labels,
         adaptive=adaptive if adaptive.is_file() else None,
@@ -83,25 +81,46 @@ def validate(
         constants=constants,
         progress=progress,
     )
-    plot_points(report, out / 'report.png')
     note = 'Adaptive key frames could not be fitted: no training video can be read.\n\n'
     note = '' if adaptive.is_file() else note
     learned = _what_was_learned(report['points'], plan.networks.key_interval, plan.videos.portion)
+    details = f'{learned}\n\n{note}```\n{plan.text()}\n```\n'
+    write_report(out, report, plan.networks.family, details)
+    progress(learned.rpartition('\n')[2])
+    progress(report['verdict'])
+    return recommendation(report, constants, plan.runtime)
+
+
+def untrained_points(scales: Sequence[float]) -> list[OperatingPoint]:
+    """Return the operating points of the methods without training, at those of the input sizes that are possible."""
+    dense = [scale for scale in (*SCALES, *DENSE_SCALES) if scale in scales]
+    others = [scale for scale in SCALES if scale in scales]
+    moved, small = ('track', 'interpolate'), ['small'] * (0.5 in scales)
+    return [
+        *grid_of_points([], [1], dense, filters=(None, 'causal')),
+        *grid_of_points(moved, INTERVALS, others),
+        *grid_of_points(moved, INTERVALS, [1.0], filters=['both']),
+        *grid_of_points(small, INTERVALS, [1.0], LIGHT_EVERY, ['causal', 'both']),
+        *grid_of_points(['copy'], INTERVALS, [1.0]),
+    ]
+
+
+def recommendation(report: dict, constants: FilterConstants, runtime: str) -> dict:
+    """Return what the folder's config recommends: the operating point, ``constants`` of the filter, and ``runtime``."""
+    point = {name: report['recommended'][name] for name in OperatingPoint._fields}
+    return dict(point, constants=asdict(constants), runtime=runtime)
+
+
+def write_report(out: Path, report: dict, title: str, details: str = '') -> None:
+    """Write ``report.json``, ``report.md``, which begins with what the folder runs, and ``report.png``."""
+    plot_points(report, out / 'report.png')
     use = f'semidff-demo VIDEO {out} --out boxes.mp4\nVideoInferencer({str(out)!r})  # in Python'
     with atomic_write(out / 'report.md') as file:
         file.write(
-            f'# {plan.networks.family}\n\n{points_table(report)}\n{learned}\n\n{note}```\n{use}\n```\n\n'
-            f'```\n{plan.text()}\n```\n'
+            f'# {title}\n\nThis folder runs {point_name(report["recommended"])}:\n\n```\n{use}\n```\n\n'
+            f'{points_table(report)}\n{details}'
         )
     write_json(report, out / 'report.json', indent=2, nan_as_null=True)
-    progress(learned.rpartition('\n')[2])
-    progress(report['verdict'])
-    recommended = {name: report['recommended'][name] for name in OperatingPoint._fields}
-    return dict(
-        recommended,
-        runtime=plan.runtime,
-        constants=dict(drift=constants.drift, fade=constants.fade),
-    )
 
 
 def _what_was_learned(points: Sequence[dict], key_interval: int, portion: float) -> str:
@@ -134,22 +153,14 @@ def _what_was_learned(points: Sequence[dict], key_interval: int, portion: float)
     return f'## On {where}, at l = {key_interval}\n\n{table}\n\n{text}'
 
 
-def choose_clips(
-    held_back: Sequence[str], portion: float, networks: Networks, minutes: float
-) -> list[EvaluationClip]:
-    """Choose clips of the held-back frames: as many as can be evaluated in a fifth of the minutes.
+def choose_clips(held_back: Sequence[str], portion: float, frames: int) -> list[EvaluationClip]:
+    """Choose clips of the held-back frames, about ``frames`` in all.
 
     The clips are spread evenly over the held-back videos, and begin where the training ends. They end with a key frame
-    of 5, 10 and 20 frames, and of the plan's interval, where they are long enough: without the next key frame, offline
-    methods do worse than in a whole video.
+    of nearly all intervals, where they are long enough: without the next key frame, offline methods do worse than in a
+    whole video.
     """
-    key, non_key = networks.alone
-    methods = 3 * 3 * len(SCALES)  # propagating methods at three intervals and all scales
-    cost = (2.8 * key + methods * non_key) / 1000
-    frames = min(max(60 * minutes * _SHARE / cost, _LEAST), _MOST)
-    every = math.lcm(INTERVALS[-1], networks.key_interval)
-    every = every if every < _LONGEST else INTERVALS[-1]
-    least = max(CLIP, every + 1)
+    least = max(CLIP, _CUTS[0] + 1)
     count = max(1, min(len(held_back), round(frames / least)))
     places = np.linspace(0, len(held_back) - 1, count).round().astype(int)
     length = min(max(round(frames / count), least), _LONGEST)
@@ -164,38 +175,31 @@ def choose_clips(
         start = 0 if portion == 1 else int(total * portion)
         available = min(total - start, length)
         if available >= CLIP:
-            cut = every if available > every else INTERVALS[-1]
+            cut = next(cut for cut in _CUTS if available > cut)
             available = (available - 1) // cut * cut + 1
         clips.append(EvaluationClip(path, start, start + available))
     return clips
 
 
 def check_clips(
-    own: Config,
-    model: nn.Module,
-    held_back: Sequence[str],
-    portion: float,
-    networks: Networks,
-    minutes: float,
+    own: Config, detector: Executor, held_back: Sequence[str], portion: float, frames: int
 ) -> tuple[list[str], list[EvaluationClip], list[float]]:
-    """Choose clips of the held-back frames and check before the training that the validation can run on them.
+    """Choose clips of the held-back frames on which everything can be measured.
 
-    All frames are decoded, and videos where this fails are left out. The detector must find objects in them. It runs at
-    each input size of the validation; those at which it fails, since some networks have a least size, are left out and
-    logged.
+    All frames are decoded, and videos where this fails are left out. The detector must find objects in them. Input
+    sizes at which it fails are left out.
 
     Args:
         own: Result of :func:`~semidff.adaptation.config.detector_config`.
-        model: Video detector on its device.
 
     Returns:
         The videos, their clips, and the input sizes.
     """
-    pipeline, engine = frame_pipeline(own), VideoEngine(model, 'frame')
+    pipeline, engine = frame_pipeline(own), VideoEngine(detector, 'frame')
     images, highest, broken = {}, 0.0, ['']
     while broken and held_back:
         broken = []
-        clips = choose_clips(held_back, portion, networks, minutes)
+        clips = choose_clips(held_back, portion, frames)
         for clip in clips:
             try:
                 for image in clip.images():
@@ -211,22 +215,33 @@ def check_clips(
             f'the detector finds no object with a score of at least {MIN_SCORE} in the frames that are held back '
             f'(highest score: {highest:.2f}), or they cannot be decoded; give other or more videos'
         )
-    scales = []
-    for scale in (*SCALES, *DENSE_SCALES):
-        pipeline = frame_pipeline(own, scale=scale)
-        engine = VideoEngine(model, 'propagate' if scale in SCALES else 'frame')
+    scales = (*SCALES, *DENSE_SCALES)
+    return held_back, clips, possible_scales(own, detector, 'frame', [*images.values()], scales)
+
+
+def possible_scales(
+    own: Config,
+    model: Executor,
+    method: str,
+    images: Sequence[np.ndarray],
+    scales: Sequence[float],
+) -> list[float]:
+    """Return the input sizes at which a method runs; some networks have a least size. Others are logged."""
+    possible = []
+    for scale in scales:
+        pipeline, engine = frame_pipeline(own, scale=scale), VideoEngine(model, method)
         try:
-            for image in images.values():
+            for image in images:
                 for _ in range(2):  # a key frame and another one
                     engine.push(pseudo_collate([pipeline(dict(img=image))]))
-            scales.append(scale)
+            possible.append(scale)
         except Exception as error:  # whatever the code of any detector raises
             if scale == 1:
                 raise
             log_warning(
                 f'input size × {scale:g} is left out of the validation, the detector fails: {error}'
             )
-    return held_back, clips, scales
+    return possible
 
 
 def check_labels(labels: str | Path, own: Config, checkpoint: str, videos: Sequence[str]) -> None:

@@ -295,7 +295,7 @@ def _accuracy(
     boxes = (found.scores >= min_score).sum() / num_frames
     if evaluator is None:
         against = agreement(reference, found, num_frames, min_score)
-        return {name: against[name] for name in ('AP_50', 'AP', 'AP_75')} | dict(boxes=boxes)
+        return against | dict(boxes=boxes)
     metrics = dict(mAP=evaluator.evaluate(found).mean(), **evaluator.coco_ap(found))
     if (reference.scores >= min_score).any():
         against = agreement(reference, found, num_frames, min_score)

@@ -201,9 +201,9 @@ def _advice(report: dict[str, Any], one: dict[str, Any], kind: str) -> str:
     facts = f'{one["speed_up"]:.1f} times as fast as the detector'
     if fps:
         facts += f', {_fps(one):.1f} frames per second'
-    facts += ', {} points of AP and {} of AP_50{}'.format(*gains, compared)
+    facts += ', AP {} and AP_50 {} points{}'.format(*gains, compared)
     if one['above_dense'] is not None and one['method'] != 'frame':
-        facts += f'; {100 * one["above_dense"]:+.1f} points of AP against smaller frames in the same time'
+        facts += f'; AP {100 * one["above_dense"]:+.1f} against smaller frames in the same time'
     limit = f'more than 10 % faster within {100 * report["max_loss"]:g} points of both'
     if fps:
         limit = f'with {fps:g} frames per second has a higher AP'
@@ -219,8 +219,8 @@ def points_table(report: dict[str, Any]) -> str:
     points, given = report['points'], report['settings']
     points = sorted(points, key=lambda one: -one['milliseconds'])
     against = (
-        "agreement with the dense detector's boxes at the config's input size, of a score of at least "
-        f'{given.get("min_score")}, not accuracy against labels'
+        "agreement with the dense detector's boxes at the config's input size, filtered both ways, of a score of at "
+        f'least {given.get("min_score")}, not accuracy against labels'
     )
     if given.get('labels'):
         against = (
@@ -258,8 +258,9 @@ def _classes(report: dict[str, Any]) -> str:
 def _rows(report: dict[str, Any], points: Sequence[dict]) -> list[tuple[str, ...]]:
     *names, _ = points[0]['metrics']  # boxes are last
     sizes = report['settings'].get('sizes', {})
+    labels = bool(report['settings'].get('labels'))
     columns = 'method', 'l', 'input', 'ms', 'speed-up', *names, 'boxes / dense'
-    rows = [(*columns, 'gap recovery', 'above smaller frames', 'front')]
+    rows = [(*columns, *['gap recovery'] * labels, 'above smaller frames', 'front')]
     for one in points:
         method, interval, scale = one['method'], one['key_interval'], one['scale']
         dense, above, gap = method == 'frame', one['above_dense'], one['gap_recovery']
@@ -275,7 +276,7 @@ def _rows(report: dict[str, Any], points: Sequence[dict]) -> list[tuple[str, ...
             f'{one["speed_up"]:.2f}',
             *(f'{100 * one["metrics"][name]:.1f}' for name in names),
             f'{one["metrics"]["boxes"]:.1f} / {report["points"][0]["metrics"]["boxes"]:.1f}',
-            '' if gap is None or scale != 1 else f'{100 * gap:.0f} %',
+            *['' if gap is None or scale != 1 else f'{100 * gap:.0f} %'] * labels,
             '' if dense or above is None else f'{100 * above:+.1f}',
             'recommended' if one is report['recommended'] else '×' if one['pareto'] else '',
         ))  # fmt: skip

@@ -4,6 +4,7 @@ import gc
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext, suppress
 from itertools import islice
@@ -11,19 +12,35 @@ from pathlib import Path
 
 import mmengine.device.utils as mmengine_device
 import torch
+from mmengine.config import Config
 
-from semidff.adaptation import LEAST_SPEEDUP, Plan, PlanError, folder_plan
-from semidff.adaptation.config import detector_config, make_config, write_config
-from semidff.adaptation.planner import check_space
+from semidff.adaptation import Plan, PlanError
+from semidff.adaptation.config import (
+    config_digest,
+    detector_config,
+    make_config,
+    untrained_config,
+    write_config,
+)
+from semidff.adaptation.planner import (
+    build_image_detector,
+    check_space,
+    folder_plan,
+    make_plan,
+)
+from semidff.adaptation.survey import FILE as SURVEY_FILE
+from semidff.adaptation.survey import Survey, survey
 from semidff.adaptation.validation import ADAPTIVE_FILE, check_labels, validate
 from semidff.adaptation.videos import named_videos, write_list
+from semidff.analysis.evaluation_clips import EvaluationClip
+from semidff.analysis.operating_points import OperatingPoint
 from semidff.datasets.class_names import class_names
 from semidff.datasets.video_list import VideoListError, load_videos
 from semidff.datasets.video_readers import Frame, open_video
 from semidff.engine.launch import Runner, prepare_training
 from semidff.inference.schedule_fit import FitError, fit_adaptive
 from semidff.utils.atomic_write import atomic_path, write_json
-from semidff.utils.checkpoint import TRAINING_ONLY, read_checkpoint
+from semidff.utils.checkpoint import TRAINING_ONLY, detector_digest, read_checkpoint
 from semidff.utils.configs import read_config
 from semidff.utils.error_messages import FileError
 from semidff.utils.files import file_state
@@ -36,6 +53,7 @@ from .video_inferencer import VideoInferencer
 _FOREIGN = 'config.py', 'last.pth', 'detector.pth', 'adaptive.json', 'report.md', 'video.mp4'
 _CLIPS = 5, 20  # fewest and most to which the adaptive schedule is fitted
 _RENDERED = 250  # frames
+_MINUTES = 60.0
 
 
 def adapt(
@@ -52,10 +70,12 @@ def adapt(
     device: str | None = None,
     seed: int | None = None,
     runtime: str | None = None,
+    no_training: bool = False,
 ) -> Path:
     """Turn an image detector into a faster video detector, with unlabeled videos.
 
-    What was interrupted continues with the same arguments.
+    First, methods without training are measured, then a training is planned. If it can pay, the detector is trained and
+    measured again. What was interrupted continues with the same arguments.
 
     Args:
         detector: Config file, or name of a model of mmdetection.
@@ -68,11 +88,12 @@ def adapt(
         labels: COCO-VID json of labeled videos, for mAP beside the agreement with the detector, on all of their frames
             in place of held-back ones.
         plan_only: Whether to stop after the plan.
-        anyway: Whether to train even if the forecast speed-up is below 1.3.
+        anyway: Whether to train even if it cannot pay.
         device: Device; default: a GPU if available.
         seed: Seed of the training; None: 0, or that of the plan in the folder.
         runtime: What computes the frames of all measurements and of the result, see :class:`VideoInferencer`; None:
             ``torch``, or that of the plan.
+        no_training: Whether to stop when the methods without training are measured.
 
     Returns:
         The folder, which :class:`VideoInferencer` takes.
@@ -84,7 +105,7 @@ def adapt(
     out, url = Path(out).resolve(), '://' in str(checkpoint)
     checkpoint = str(checkpoint) if url else os.path.abspath(checkpoint)
     foreign = [name for name in _FOREIGN if (out / name).exists()]
-    if foreign and not (out / 'plan.json').exists():
+    if foreign and not any((out / name).exists() for name in ('plan.json', SURVEY_FILE)):
         raise FileError(
             f'{out / foreign[0]}: exists already, in a folder that is not that of an earlier adaptation; give another '
             '--out'
@@ -99,24 +120,40 @@ def adapt(
     if labels is not None:
         check_labels(labels, detector_config(detector), checkpoint, found)
     with _training_device(device) as device, occupy(out, 'adaptation', '--out'):
-        asked = minutes, key_interval, fps, seed
-        plan = folder_plan(detector, checkpoint, found, out, *asked, device, _say, runtime)
-        print(plan.text(), flush=True)
-        if plan_only:
-            _say(f'stopped after the plan, which is {out / "plan.json"}')
-            return out
-        networks, chosen = plan.networks, plan.networks.chosen
-        if chosen.speedup < LEAST_SPEEDUP and not anyway:
-            raise PlanError(
-                f'the forecast speed-up at l = {networks.key_interval} is {chosen.speedup:.2f}, below {LEAST_SPEEDUP}: '
-                f'what runs on every frame, {max(networks.reading, chosen.non_key):.1f} ms with decoding, is nearly as '
-                f'expensive as the detector, {1000 * chosen.speedup / chosen.fps:.1f} ms. Use a smaller input size '
-                'instead, or train with --anyway'
-            )
-        _train(plan, out, device)
-        _run_stages(plan, out, device, labels)
+        start = time.monotonic()
+        asked = minutes, key_interval, fps, seed, device, runtime
+        plan, stands = folder_plan(detector, checkpoint, found, out, *asked)
+        if not stands:
+            if plan:
+                minutes, runtime = minutes or plan.minutes, runtime or plan.runtime
+                seed = plan.seed if seed is None else seed
+                if fps is key_interval is None:
+                    fps, key_interval = plan.fps, None if plan.fps else plan.networks.key_interval
+            minutes, seed, runtime = minutes or _MINUTES, seed or 0, runtime or 'torch'
+            given = found, out, device, runtime, fps, labels, not no_training
+            surveyed = _survey(detector, checkpoint, *given)
+            clips = surveyed.videos.clips
+            if not no_training:
+                asked = minutes, key_interval, fps, seed, device, runtime
+                spent = time.monotonic() - start
+                plan = make_plan(detector, checkpoint, surveyed, out, *asked, spent, _say)
+        if plan and not no_training:
+            print(plan.text(), flush=True)
+            clips = plan.videos.clips
+            pays, why = plan.gain()
+            if plan_only:
+                _say(f'stopped after the plan, which is {out / "plan.json"}')
+                return out
+            if pays or anyway:
+                _train(plan, out, device)
+                _run_stages(plan, out, device, labels)
+            else:
+                _say(f'{why}. Nothing is trained; --anyway trains')
+        if not (out / 'video.mp4').exists():
+            _render(clips, out, device)
+        inferencer = VideoInferencer(out, device=device, show_progress=False)
     print(
-        f'Result: {out / "report.md"}, {out / "report.png"}, {out / "video.mp4"}. Use it with\n'
+        f'{out / "report.md"}, {out / "report.png"}, {out / "video.mp4"}. The folder runs {inferencer.description}:\n'
         f'  semidff-demo VIDEO {out} --out boxes.mp4\n'
         f'  VideoInferencer({str(out)!r})',
         flush=True,
@@ -124,17 +161,53 @@ def adapt(
     return out
 
 
+def _survey(
+    detector: str,
+    checkpoint: str,
+    given: Sequence[str],
+    out: Path,
+    device: str,
+    runtime: str,
+    fps: float | None,
+    labels: str | Path | None,
+    hold: bool,
+) -> Survey:
+    """Measure what needs no training, unless the folder has it; the folder can be used with it."""
+    own = detector_config(detector)
+    kept = [os.path.abspath(labels), *file_state(labels)] if labels else None
+    key = detector_digest(checkpoint), config_digest(own), device, runtime, fps, kept, hold, given
+    if surveyed := Survey.load(out, key):
+        return surveyed
+    for name in ('plan.json', 'video.mp4'):  # of another one
+        (out / name).unlink(missing_ok=True)
+    build_image_detector(detector, own)
+    write_json(dict(key=None), out / SURVEY_FILE)  # the folder is that of an adaptation
+    _write_detector(own, checkpoint, out)
+    write_config(untrained_config(own), out / 'config.py')
+    executor = _load(out, device, 'detector.pth', 'frame', runtime).engine.method.executor
+    surveyed = survey(own, executor, given, out, key, runtime, fps, labels, hold, _say)
+    write_config(untrained_config(own, surveyed.recommended), out / 'config.py')
+    return surveyed
+
+
+def _write_detector(own: Config, checkpoint: str, out: Path) -> None:
+    state, meta = read_checkpoint(checkpoint)
+    _save(out / 'detector.pth', state, dict(dataset_meta=dict(classes=class_names(own, meta))))
+
+
 def _train(plan: Plan, out: Path, device: str) -> None:
     """Write ``config.py`` and the checkpoints that are missing; train if that of the result is."""
     own, trained = detector_config(plan.detector), (out / 'last.pth').is_file()
     if not (out / 'detector.pth').is_file():
-        state, meta = read_checkpoint(plan.checkpoint)
-        _save(out / 'detector.pth', state, dict(dataset_meta=dict(classes=class_names(own, meta))))
+        _write_detector(own, plan.checkpoint, out)
     file = out / 'config.py'
-    if trained and file.is_file() and 'recommended' in read_config(file):
+    if trained and file.is_file():
         return
     videos = write_list(out / 'videos' / 'train.txt', plan.videos.videos)
     config = make_config(own, plan, videos, device)
+    # Until the result is validated, the folder runs what needs no training.
+    names = *OperatingPoint._fields, 'constants', 'runtime'
+    config.recommended = {name: plan.untrained[name] for name in names}
     write_config(config, file)
     if trained:
         return
@@ -168,7 +241,7 @@ def _run_stages(plan: Plan, out: Path, device: str, labels: str | Path | None) -
     stages = (
         (_fit, [], [f'validation/{ADAPTIVE_FILE}']),
         (_validate, given, report),
-        (_render, given, ['video.mp4']),
+        (lambda plan, *_: _render(plan.videos.clips, out, device), given, ['video.mp4']),
     )
     finished: list[list] = []
     with suppress(FileNotFoundError, ValueError):
@@ -232,10 +305,10 @@ def _load(
     return VideoInferencer(config, out / weights, device, **options)
 
 
-def _render(plan: Plan, out: Path, device: str, labels: str | Path | None) -> None:
+def _render(clips: Sequence[EvaluationClip], out: Path, device: str) -> None:
     """Draw what the recommended operating point detects in held-back frames."""
     _say('rendering a held-back clip')
-    clip = plan.videos.clips[0]
+    clip = clips[0]
     with closing(open_video(clip.path)) as stream:
         rate = stream.mean_rate()
     inferencer = VideoInferencer(out, device=device, show_progress=False)

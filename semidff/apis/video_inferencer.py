@@ -3,7 +3,7 @@
 import copy
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from itertools import chain, islice
@@ -15,6 +15,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 
+from semidff.analysis.operating_report import point_name
 from semidff.datasets.video_readers import Frame, FrameStream, open_any
 from semidff.datasets.video_readers.sources import READ_AHEAD, prefetch, videos_of
 from semidff.filter import FilterConstants, picture_of
@@ -52,22 +53,26 @@ class AdaptedFolder(NamedTuple):
     def read(cls, folder: Path) -> 'AdaptedFolder':
         """Read a folder, with a warning if it recommends nothing."""
         files = [folder / name for name in ('config.py', 'last.pth', 'detector.pth')]
-        if missing := [file.name for file in files if not file.is_file()]:
+        point, needed = {}, files
+        if files[0].is_file():
+            point = read_config(files[0]).get('recommended') or {}
+            if point and not method_class(_method_of(point)).uses_temporal:
+                needed = files[::2]
+        if missing := [file.name for file in needed if not file.is_file()]:
             raise ConfigError(
                 f'{folder}: has no {" and no ".join(missing)}; give a folder that tools/adapt.py has finished, or a '
                 'config file'
             )
-        point = read_config(files[0]).get('recommended') or {}
         if not point:
             warnings.warn(
                 f'{folder}: recommends no operating point, since its validation is not finished; the default is '
                 'propagation with key-frame interval 10. Run tools/adapt.py again',
                 stacklevel=2,
             )
-        method, interval = point.get('method', 'propagate'), point.get('key_interval', 10)
+        method, interval = _method_of(point), point.get('key_interval', 10)
         schedule = None
-        if method == 'adaptive':
-            method, schedule = 'propagate', schedule_config(interval, str(folder / 'adaptive.json'))
+        if point.get('method') == 'adaptive':
+            schedule = schedule_config(interval, str(folder / 'adaptive.json'))
         scale, light_every = point.get('scale', 1.0), point.get('light_every', 1)
         runtime = point.get('runtime', 'torch')
         constants = FilterConstants(**point.get('constants', {}))
@@ -124,6 +129,7 @@ class VideoInferencer:
     Attributes:
         model: The video detector.
         engine: Its engine, which keeps no times, since streams may be endless.
+        description: What runs, in words.
 
     Example:
         >>> inferencer = VideoInferencer('config.py', 'last.pth', key_interval=10)
@@ -201,6 +207,13 @@ class VideoInferencer:
             filter=filter,
             light_every=1 if light_every is None else light_every,
             constants=constants,
+        )
+        point = dict(method=method, key_interval=interval, scale=scale, filter=self.engine.filter)
+        point['light_every'] = self.engine.light_every
+        self.description = (
+            point_name(point)
+            + ', adaptive key frames' * (schedule is not None)
+            + (f', in {runtime}' if runtime not in (None, 'torch') else '')
         )
         self.workers = workers or default_workers(decoder_threads)
         _check_panels(self.panels, method, self.engine)
@@ -339,6 +352,11 @@ class VideoInferencer:
         if next(self.model.parameters()).is_cuda:
             packed['inputs'] = packed['inputs'].pin_memory()  # for a copy that does not block
         return pseudo_collate([packed])
+
+
+def _method_of(point: Mapping) -> str:
+    method = point.get('method', 'propagate')
+    return 'propagate' if method == 'adaptive' else method
 
 
 def _config(model: str | Path | Config | dict | None) -> Config | ConfigDict:

@@ -57,10 +57,13 @@ def test_front_and_recommended_point(tmp_path):
     gaps = [one['gap_recovery'] for one in report['points']]
     assert gaps == [None, None, pytest.approx(0.39 / 0.4), None, None, 0]
     main, table = points_table(report).split('## ')
-    assert '| dense | | 1 | 100.0 | 1.00 | 90.0 | 90.0 | 2.9 / 2.9 |' in table
-    assert '| 98 % |' in main and '| centered (offline) |' in main  # which is recommended
+    assert '| dense | | 1 | 100.0 | 1.00 | 90.0 | 90.0 | 2.9 / 2.9 | |' in table
+    assert '98 %' not in main and '| centered (offline) |' in main  # which is recommended
+    labeled = operating_report([*DENSE, ABOVE, COPY], settings=dict(labels='val.json'))
+    assert '| 98 % |' in points_table(labeled)
     assert '26.0' in table and '26.0' not in main  # dominated
-    small = operating_report([*DENSE, measured('propagate', 10, 0.5, 0.1, 10), COPY])
+    points = [*DENSE, measured('propagate', 10, 0.5, 0.1, 10), COPY]
+    small = operating_report(points, settings=dict(labels='val.json'))
     [row, *_] = [
         line for line in points_table(small).splitlines() if line.startswith('| propagate')
     ]
@@ -83,7 +86,7 @@ def test_the_picture(tmp_path):
 def test_the_verdict():
     text = verdict([*DENSE, ABOVE, BELOW])
     assert text.startswith(
-        'Use propagate at l = 10: 3.3 times as fast as the detector, -1.0 points'
+        'Use propagate at l = 10: 3.3 times as fast as the detector, AP -1.0 and'
     )
     text = verdict([*DENSE, ABOVE, OFFLINE])
     assert text.startswith('Use centered at l = 20: ')
@@ -108,7 +111,7 @@ def test_the_most_accurate_point_with_a_frame_rate_is_recommended():
         found = [best(points, fps=fps, causal=causal) for causal in (False, True)]
         assert found == expected
     text = verdict(points, fps=40)
-    assert ', 50.0 frames per second, -2.0 points of AP' in text
+    assert ', 50.0 frames per second, AP -2.0 and AP_50 -2.0 points' in text
     assert 'nothing causal that was measured with 40 frames per second has a higher AP' in text
     text = verdict([DENSE[0], ABOVE], fps=40)
     assert text.endswith('nothing that was measured reaches 40 frames per second.')
@@ -116,8 +119,8 @@ def test_the_most_accurate_point_with_a_frame_rate_is_recommended():
 
 SENTENCE = re.compile(
     r'([Kk]eep|[Uu]se) (.+?): (?:(.+?) times as fast as the detector(?:, ([\d.]+) frames per second)?, '
-    r'(\S+) points of AP and (\S+) of AP_50(?: \(against input size × (\S+)\))?(?:; (\S+) points of AP against '
-    r'smaller frames in the same time)?; )?nothing( causal)? (.*?)\.(?= |$)'
+    r'AP (\S+) and AP_50 (\S+) points(?: \(against input size × (\S+)\))?(?:; AP (\S+) against smaller frames in '
+    r'the same time)?; )?nothing( causal)? (.*?)\.(?= |$)'
 )
 
 

@@ -1,0 +1,143 @@
+"""What a detector reaches on a user's videos without training: the first measurement of an adaptation."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+
+from semidff.analysis.evaluation_clips import EvaluationClip
+from semidff.analysis.filter_fit import fit_filter
+from semidff.analysis.operating_points import measure_operating_points
+from semidff.analysis.operating_report import DECIDING, point_name
+from semidff.datasets.video_list import load_videos
+from semidff.datasets.video_readers import VideoError
+from semidff.inference import VideoEngine
+from semidff.inference.executors import Executor
+from semidff.inference.loading import frame_pipeline
+from semidff.utils.atomic_write import write_json
+from semidff.utils.threads import has_busy_cores
+
+from .plan import Videos
+from .validation import check_clips, recommendation, untrained_points, write_report
+from .videos import hold_back, write_list
+
+FILE = 'survey.json'
+_SECONDS = 60  # of the dense detector, in all
+_LEAST, _MOST = 60, 900  # frames
+_PASSES = 3.3  # of the detector at the config's input size, all input sizes and the fit of the filter together
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The videos of an adaptation, and what needs no training."""
+
+    key: list  # what the results depend on
+    videos: Videos
+    recommended: dict[str, Any]  # for the config
+    name: str  # of the recommended point
+    enough: bool  # whether it loses little, and reaches the frame rate that was asked for
+    milliseconds: float  # of a frame with it
+    tracked: dict[str, float]  # milliseconds of a frame with *track*, by key-frame interval
+    seconds: float  # that all of it took
+
+    @classmethod
+    def load(cls, folder: Path, key: Sequence) -> 'Survey | None':
+        """Read that of a folder; None if there is none with this key."""
+        with suppress(FileNotFoundError, ValueError, TypeError, KeyError):
+            content = json.loads((folder / FILE).read_text())
+            videos = content.pop('videos')
+            videos['clips'] = [EvaluationClip(*clip) for clip in videos['clips']]
+            survey = cls(videos=Videos(**videos), **content)
+            return survey if survey.key == json.loads(json.dumps(key)) else None
+        return None
+
+
+def survey(
+    own: Config,
+    detector: Executor,
+    given: Sequence[str],
+    out: Path,
+    key: Sequence,
+    runtime: str,
+    fps: float | None = None,
+    labels: str | Path | None = None,
+    hold: bool = True,
+    progress: Callable[[str], None] = lambda text: None,
+) -> Survey:
+    """Measure a detector and the methods without training; write a report to the folder ``out``.
+
+    The detections of all frames at all input sizes are computed once, about a minute long, on 60 frames at least.
+
+    Args:
+        own: Result of :func:`~semidff.adaptation.config.detector_config`.
+        given: The videos.
+        key: What the results depend on.
+        labels: See :func:`~semidff.apis.adapt`.
+        hold: Whether videos are held back for a training, and measured alone.
+    """
+    progress('opening the videos')
+    start = time.monotonic()
+    readable = load_videos(write_list(out / 'videos' / 'found.txt', given))
+    trained, held_back, portion = hold_back(readable) if hold else (readable, readable, 1.0)
+    paths, validating = ([video.path for video in part] for part in (trained, held_back))
+    seconds = _seconds_of(own, detector, validating + paths)
+    frames = int(min(max(_SECONDS / (_PASSES * seconds), _LEAST), _MOST))
+    validating, clips, scales = check_clips(own, detector, validating, portion, frames)
+    known = {*paths, *validating}
+    skipped = [path for path in given if path not in known]
+    videos = Videos(paths, validating, skipped, portion, clips, scales)
+    minutes = frames * seconds * _PASSES / 60
+    about = f'about {minutes:.0f} minutes' if minutes >= 2 else 'a minute or two'
+    progress(f'measuring what needs no training, {about} with {1000 * seconds:.0f} ms per frame')
+    if has_busy_cores():
+        progress('another process is busy: all times will be longer than those of an idle machine')
+    constants = fit_filter(detector, clips)
+    report = measure_operating_points(
+        detector,
+        clips,
+        untrained_points(scales),
+        labels=labels,
+        rounds=3,
+        fps=fps,
+        constants=constants,
+        progress=progress,
+    )
+    write_report(out, report, f'{type(detector.model.spatial.detector).__name__}, without training')
+    recommended, reference = report['recommended'], report['reference']['metrics']
+    lost = max(reference[name] - recommended['metrics'][name] for name in DECIDING)
+    result = Survey(
+        list(key),
+        videos,
+        recommendation(report, constants, runtime),
+        point_name(recommended),
+        lost <= report['max_loss'] and 1000 / recommended['milliseconds'] >= (fps or 0),
+        recommended['milliseconds'],
+        {
+            str(one['key_interval']): one['milliseconds']
+            for one in report['points']
+            if (one['method'], one['scale'], one['filter']) == ('track', 1, 'causal')
+        },
+        time.monotonic() - start,
+    )
+    write_json(asdict(result), out / FILE, indent=2)
+    progress(report['verdict'])
+    return result
+
+
+def _seconds_of(own: Config, detector: Executor, videos: Sequence[str]) -> float:
+    """Return the seconds of a frame of the first video that can be decoded, after two others."""
+    engine, pipeline = VideoEngine(detector, 'frame'), frame_pipeline(own)
+    for path in videos:
+        with suppress(VideoError):
+            for number, image in enumerate(EvaluationClip(path, 0, 4).images()):
+                start = time.perf_counter()
+                engine.push(pseudo_collate([pipeline(dict(img=image))]))
+                if number > 1:
+                    return time.perf_counter() - start
+    raise VideoError(videos[0], 'no video has frames that can be decoded')
