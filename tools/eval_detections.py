@@ -16,7 +16,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_input(
         '--detections',
         required=True,
-        help='file with lines "frame_id class score x1 y1 x2 y2"; class k is the k-th category of --ann-file, '
+        help='file with lines "frame_id class score x1 y1 x2 y2"; class k is the k-th of --classes, '
         'frame_id is its ilsvrc_id, or 1, 2, 3, ... where it has none',
     )
     parser.add_output('--out', required=True, help='JSON file: mAP, and AP of each class')
@@ -29,6 +29,12 @@ def parse_args() -> argparse.Namespace:
     )
     help = 'ignore annotations with lower scores, where the reference is a file of detections'
     parser.add_value('--min-score', 0.5, help, 'S')
+    parser.add_argument(
+        '--classes',
+        nargs='+',
+        help='class names of the detector, in order; --ann-file may have some of them only (default: the categories of '
+        '--ann-file)',
+    )
     parser.add_flag('--coco', "also compute COCO's AP over IoU 0.5 to 0.95")
     parser.add_flag('--seq-nms', 'apply Seq-NMS to the detections of each video first')
     return parser.parse_args()

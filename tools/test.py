@@ -72,13 +72,21 @@ def main(args: argparse.Namespace) -> None:
     import semidff.registry  # noqa: F401 (registers the parts of configs)
     from semidff.engine.launch import Runner, apply_test_options, prepare_run
     from semidff.utils.atomic_write import write_json
-    from semidff.utils.checkpoint import check_class_order, load_for_test, read_checkpoint
+    from semidff.utils.checkpoint import (
+        check_class_order,
+        load_for_test,
+        read_checkpoint,
+        stored_classes,
+    )
 
     cfg = prepare_run(args)
     apply_test_options(cfg, args)
+    state, meta = read_checkpoint(args.checkpoint)
+    dataset = cfg.test_dataloader.dataset
+    if dataset.get('type') == 'CocoVIDDataset':  # by default, its classes are those of the json
+        dataset.setdefault('metainfo', dict(classes=stored_classes(meta) or None))
     runner = Runner.from_cfg(cfg)
     loop = runner.test_loop
-    state, meta = read_checkpoint(args.checkpoint)
     metainfo = getattr(loop.dataloader.dataset, 'metainfo', None) or {}
     check_class_order(args.checkpoint, meta, metainfo.get('classes') or ())
     # A loop that is not over videos tests other models, which need all weights.

@@ -22,7 +22,8 @@ class CocoVIDDataset(CocoDataset):
     ``PackVideoFrame`` passes them to the data samples. In plain COCO json each image is a video of one frame.
 
     Labels are the places of the classes in the metainfo; without ``metainfo`` the classes are those of the json.
-    Training leaves out unlabeled frames and, as in mmdet, those that ``filter_cfg`` drops. Test mode keeps all frames.
+    Training leaves out unlabeled frames and, as in mmdet, those that ``filter_cfg`` drops. Test mode keeps all frames,
+    and the json may have some of the classes only.
 
     In sparsely labeled videos an image with ``is_labeled: false`` has no annotations, although it may show objects.
     Such frames can be key frames of training pairs (:meth:`frame_path`). Instead of listing them, a video may have a
@@ -42,11 +43,12 @@ class CocoVIDDataset(CocoDataset):
 
     def load_data_list(self) -> list[dict]:
         content = load_vid_json(self.ann_file, self.backend_args)
-        classes, self.cat2label = match_classes(content, self.metainfo['classes'], self.ann_file)
-        self._metainfo['classes'] = classes
-        if self.test_mode and list(self.cat2label.values()) != sorted(self.cat2label.values()):
+        classes = self.metainfo['classes']
+        match = match_classes(content, classes, self.ann_file, some=self.test_mode)
+        self._metainfo['classes'], self.cat2label = match
+        if self.test_mode and list(self.cat2label.values()) != [*range(len(match[0]))]:
             log_warning(
-                f'{self.ann_file}: has the classes in another order than the metainfo; evaluate with VIDMetric, '
+                f'{self.ann_file}: has not the classes of the metainfo, or in another order; evaluate with VIDMetric, '
                 "because mmdetection's CocoMetric confuses them"
             )
         self.cat_ids = list(self.cat2label)

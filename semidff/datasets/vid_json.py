@@ -225,16 +225,21 @@ def ordered_frames(content: dict, source: str) -> list[dict]:
 
 
 def match_classes(
-    content: dict, classes: Sequence[str] | None, source: str
+    content: dict, classes: Sequence[str] | None, source: str, some: bool = False
 ) -> tuple[tuple[str, ...], dict[int, int]]:
     """Map the categories of a json to labels by their names. Categories of one name are one class.
 
     Returned are the classes, by default those of the json, and the label (index of the class) by category id.
-    Categories of other classes have no label.
+    Categories of other classes have no label. The json must have all classes, or at least one of them with ``some``:
+    in an evaluation, classes may be without labels, but a training would take their objects for background.
     """
     names = list(dict.fromkeys(category['name'] for category in content['categories']))
     classes = tuple(names if classes is None else classes)
-    if missing := set(classes).difference(names):
+    if some and not set(classes).intersection(names):
+        raise ValueError(
+            f'{source}: its classes {short(names)} are none of the detector, which has {short(list(classes))}'
+        )
+    if (missing := set(classes).difference(names)) and not some:
         raise ValueError(
             f"{source} has other classes than the config's metainfo, which has {sorted(missing)}, too.\n"
             f'  json:     {names}\n  metainfo: {list(classes)}\n'

@@ -1,6 +1,7 @@
 """Evaluation of a detections file against a COCO-VID JSON file."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,11 +36,13 @@ def evaluate_detections_file(
     min_score: float = 0.5,
     coco: bool = False,
     seq_nms: bool = False,
+    classes: Sequence[str] | None = None,
 ) -> FileEvaluation:
     """Evaluate a file in ILSVRC's submission format and write the metrics as JSON.
 
-    Class ``k`` of the file is the k-th category of the annotations. Without labels, the annotations may be detections
-    of ``tools/video_demo.py --json``, for example of the dense detector, as a reference for propagation.
+    Class ``k`` of the file is the k-th of ``classes``, by default the k-th category of the annotations. Without labels,
+    the annotations may be detections of ``tools/video_demo.py --json``, for example of the dense detector, as a
+    reference for propagation.
 
     Args:
         ann_file: COCO-VID JSON file of the image set.
@@ -50,15 +53,16 @@ def evaluate_detections_file(
         min_score: Annotations with a lower ``score`` are ignored; only detections have a score.
         coco: Whether to add ``coco_AP``, ``coco_AP_50`` and ``coco_AP_75``.
         seq_nms: Whether to apply :func:`~semidff.evaluation.seq_nms.seq_nms` to the detections first.
+        classes: The detector's class names, in order, if the annotations have some of them only.
     """
-    evaluator = VIDEvaluator(str(ann_file), min_score=min_score)
-    table = read_detections(detections, len(evaluator.classes))
-    frame_ids, classes = table[:, :2].astype(np.int64).T
+    evaluator = VIDEvaluator(str(ann_file), classes, min_score)
+    table = read_detections(detections, len(classes or evaluator.classes))
+    frame_ids, numbers = table[:, :2].astype(np.int64).T
     order = np.argsort(evaluator.frame_numbers)
     nearest = np.searchsorted(evaluator.frame_numbers[order], frame_ids)
     frames = order[np.minimum(nearest, len(order) - 1)]
     known = evaluator.frame_numbers[frames] == frame_ids
-    inside = Detections(frames, classes - 1, table[:, 2], table[:, 3:]).select(known)
+    inside = Detections(frames, numbers - 1, table[:, 2], table[:, 3:]).select(known)
     num_outside = len(table) - len(inside)
     if seq_nms:
         inside = apply_seq_nms(inside, evaluator.videos)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from semidff.datasets.vid_json import load_vid_json, match_classes, ordered_frames
+from semidff.utils.logs import log_warning
 
 from .metrics import coco_ap
 from .motion_speed import SPEEDS, ap_by_speed, motion_iou, speed_of
@@ -49,7 +50,8 @@ class VIDEvaluator:
     """Evaluates detections against a COCO-VID JSON file by the rules of ImageNet VID.
 
     All annotations are used, crowded and occluded ones too, as in the original, except those of categories that are not
-    among the classes. Images with ``is_labeled: false`` are left out with all detections in them.
+    among the classes. Images with ``is_labeled: false`` are left out with all detections in them, as are detections of
+    classes that the file does not have.
 
     Args:
         classes: Class names in the order of the labels; None takes those of the file.
@@ -57,6 +59,7 @@ class VIDEvaluator:
         key_interval: Key-frame interval for which :attr:`VIDResult.new_recall` is computed, None for none.
 
     Attributes:
+        classes: Those that are evaluated.
         frames: Images of the file in (video, frame) order.
         positions: Positions in :attr:`frames` by image id, and by ``(video_id, frame_id)``.
         frame_numbers: ILSVRC frame id of each frame: ``ilsvrc_id`` where the file has it, else 1, 2, 3, ...
@@ -73,7 +76,14 @@ class VIDEvaluator:
         key_interval: int | None = None,
     ) -> None:
         content = load_vid_json(ann_file)
-        self.classes, labels = match_classes(content, classes, ann_file)
+        own, labels = match_classes(content, classes, ann_file, some=True)
+        if ignored := {one['name'] for one in content['categories']}.difference(own):
+            names = ', '.join(sorted(ignored))
+            log_warning(f'{ann_file}: classes that the detector does not have are ignored: {names}')
+        present = sorted({*labels.values()})
+        self.classes = tuple(own[label] for label in present)
+        self._class_of = np.full(len(own), -1)  # by the detector's label
+        self._class_of[present] = range(len(present))
         self.frames = ordered_frames(content, ann_file)
         self.positions: dict[Any, int] = {}
         for at, frame in enumerate(self.frames):
@@ -94,7 +104,7 @@ class VIDEvaluator:
         boxes = np.array([a['bbox'] for a in counted], float).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
         classes_of = np.array([labels[a['category_id']] for a in counted], int)
-        self.truth = GroundTruth(frames, classes_of, boxes)
+        self.truth = GroundTruth(frames, self._class_of[classes_of], boxes)
         self.crowd = np.array([a.get('iscrowd', 0) for a in counted], bool)
         self.videos = np.array([frame['video_id'] for frame in self.frames], int)
         times = np.array([frame['frame_id'] for frame in self.frames], int)[frames]
@@ -146,7 +156,8 @@ class VIDEvaluator:
         only = only[self.labeled[only]]
         kept = np.isin(self.truth.frames, only)
         truth = self.truth.select(kept)
-        detections = detections.select(np.isin(detections.frames, only))
+        detections = replace(detections, labels=self._class_of[detections.labels])
+        detections = detections.select((detections.labels >= 0) & np.isin(detections.frames, only))
         truth, detections = (
             replace(boxes, frames=np.searchsorted(only, boxes.frames))
             for boxes in (truth, detections)

@@ -85,6 +85,17 @@ def test_missing_classes_are_named_with_both_lists(make):
     assert str(['cat', 'dog']) in str(error.value) and str(['cat', 'bear']) in str(error.value)
 
 
+def test_some_of_the_classes_are_labeled(make, log):
+    """In a test, not in a training, which would take their objects for background."""
+    dataset = make(content(), metainfo={'classes': ('bear', 'dog')}, test_mode=True)
+    assert dataset.metainfo['classes'] == ('bear', 'dog') and 'CocoMetric' in log.text
+    assert [i['bbox_label'] for n in range(3) for i in dataset.get_data_info(n)['instances']] == [1]
+    with pytest.raises(
+        ValueError, match=r'ann\.json: its classes .*cat.* are none of the detector'
+    ):
+        make(content(), metainfo={'classes': ('bear', 'cow')}, test_mode=True)
+
+
 def test_classes_may_have_another_order(make, log):
     """As those of a checkpoint."""
     plain = make(content(), test_mode=True)

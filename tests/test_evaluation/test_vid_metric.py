@@ -125,6 +125,16 @@ def test_recall_of_objects_that_are_not_in_the_key_frame(ann_file):
     assert math.isnan(run(ann_file, found, key_interval=1)['vid/recall_new'])
 
 
+def test_labels_of_some_classes_are_matched_by_name(ann_file, log):
+    """Detections of cats and horses do not count, and labels of cows are ignored."""
+    expected, content = run(ann_file, samples()), two_videos()
+    content['categories'] = [dict(id=n, name=name) for n, name in ((1, 'cow'), (2, 'dog'))]
+    Path(ann_file).write_text(json.dumps(content))
+    result = run(ann_file, samples(), class_mean='imagenet')
+    assert result['vid/mAP'] == result['vid/AP_dog'] == expected['vid/AP_dog'] > 0
+    assert 'vid/AP_cat' not in result and 'does not have are ignored: cow' in log.text
+
+
 def test_no_detections_give_zero(ann_file):
     empty = samples()
     for sample in empty:

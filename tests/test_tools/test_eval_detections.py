@@ -78,6 +78,12 @@ def test_own_json_without_frame_ids(small, tmp_path, run):
     assert json.loads((tmp_path / 'r.json').read_text())['mAP'] == 0.5
 
 
+def test_classes_of_the_detector(small, tmp_path, run):
+    (tmp_path / 'd.txt').write_text('1 1 0.9 0 0 50 50\n2 3 0.8 0 0 50 50\n')
+    run(*small, '--classes', 'dog', 'cat', 'horse')
+    assert json.loads((tmp_path / 'r.json').read_text())['AP'] == {'dog': 0.5, 'cat': 0}
+
+
 def test_json_of_detections_counts_from_a_score(small, tmp_path, run, fails):
     reference = json.loads((tmp_path / 'val.json').read_text())
     for box, score in zip(reference['annotations'], (0.7, 0.4), strict=True):
