@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext, suppress
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import mmengine.device.utils as mmengine_device
 import torch
@@ -72,7 +74,7 @@ def adapt(
         device: Device; default: a GPU if available.
         seed: Seed of the training; None: 0, or that of the plan in the folder.
         runtime: What computes the frames of all measurements and of the result, see :class:`VideoInferencer`; None:
-            ``torch``, or that of the plan.
+            ``auto``, or that of the plan.
 
     Returns:
         The folder, which :class:`VideoInferencer` takes.
@@ -204,12 +206,15 @@ def _validate(plan: Plan, out: Path, device: str, labels: str | Path | None) -> 
     """Measure operating points, and put the recommended one into the config."""
     _say('validation on held-back frames')
     config = read_config(out / 'config.py')
-    loaded = (
-        _load(out, device, runtime=plan.runtime),
-        _load(out, device, 'detector.pth', 'frame', plan.runtime),
-    )
-    executors = (inferencer.engine.method.executor for inferencer in loaded)
-    config.recommended = validate(plan, *executors, out, labels, _say)
+    # Of the graphs of many operating points, the folder keeps those of the recommended one.
+    with TemporaryDirectory() as cache:
+        options = dict(runtime=plan.runtime, cache=cache)
+        loaded = (
+            _load(out, device, **options),
+            _load(out, device, 'detector.pth', 'frame', **options),
+        )
+        executors = (inferencer.engine.method.executor for inferencer in loaded)
+        config.recommended = validate(plan, *executors, out, labels, _say)
     fitted, file = out / 'validation' / ADAPTIVE_FILE, out / ADAPTIVE_FILE
     if fitted.exists():
         with atomic_path(file) as unfinished:
@@ -224,12 +229,11 @@ def _load(
     device: str,
     weights: str = 'last.pth',
     method: str = 'propagate',
-    runtime: str = 'torch',
+    **options: Any,
 ) -> VideoInferencer:
     """Load the result, or the detector, at the config's input size."""
-    config = str(out / 'config.py')
-    options = dict(method=method, show_progress=False, runtime=runtime)
-    return VideoInferencer(config, out / weights, device, **options)
+    options |= dict(method=method, show_progress=False)
+    return VideoInferencer(str(out / 'config.py'), out / weights, device, **options)
 
 
 def _render(plan: Plan, out: Path, device: str, labels: str | Path | None) -> None:

@@ -118,8 +118,10 @@ class VideoInferencer:
         decoder_threads: Number of threads that decode a video file. With several, the frames of damaged files may
             depend on timing.
         graphs: Whether frames run as CUDA graphs; default: on a GPU, unless ``compile``.
-        runtime: What computes the frames: ``torch``, ``onnxruntime`` or ``openvino``, see
+        runtime: What computes the frames: ``torch``, ``onnxruntime``, ``openvino`` or ``auto``, see
             :class:`~semidff.inference.Acceleration`; default: ``torch``, or what a folder recommends.
+        cache: Folder of exported graphs and of the choices of ``auto``; default: one in a folder of ``tools/adapt.py``,
+            or ``~/.cache/semidff`` with ``auto``.
 
     Attributes:
         model: The video detector.
@@ -156,13 +158,13 @@ class VideoInferencer:
         smooth_boxes: int | None = None,
         graphs: bool | None = None,
         runtime: str | None = None,
+        cache: str | Path | None = None,
     ) -> None:
         scale, constants, filter = 1.0, None, filter or former_filter(smooth_scores, smooth_boxes)
-        cache = None
         if isinstance(model, str | Path) and Path(model).is_dir():
             folder = AdaptedFolder.read(Path(model))
             constants, runtime = folder.constants, runtime or folder.runtime
-            cache = Path(model) / 'graphs'
+            cache = cache or Path(model) / 'graphs'
             if method is key_interval is schedule is None:
                 method, key_interval, schedule, scale = folder[3:7]
                 filter = filter or folder.filter
