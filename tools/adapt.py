@@ -34,7 +34,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_input('--labels', metavar='FILE', help=help)
     help = 'seed of the training (default: 0, or that of the plan in DIR)'
     parser.add_argument('--seed', type=int, help=help)
-    add_runtime(parser, 'torch, or that of the plan in DIR')
+    add_runtime(parser, 'auto, or that of the plan in DIR')
     parser.add_flag('--no-training', 'stop when the methods without training are measured')
     parser.add_flag('--plan-only', 'stop after the plan')
     parser.add_flag('--anyway', 'train even if it cannot pay')

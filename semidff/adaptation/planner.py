@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import psutil
@@ -29,6 +30,7 @@ from semidff.datasets.video_list import VideoInfo, load_videos
 from semidff.datasets.video_readers import VideoError, open_video
 from semidff.engine.optimizers import bfloat16_pays
 from semidff.inference.acceleration import Acceleration, accelerate
+from semidff.inference.executors import Executor
 from semidff.inference.loading import frame_pipeline
 from semidff.models.precision import to_channels_last
 from semidff.models.spatial import SpatialModule
@@ -126,17 +128,14 @@ def make_plan(
     videos = found.videos
     listed = write_list(out / 'videos' / 'train.txt', videos.videos)
     trained = load_videos(listed)
-    networks, model = _choose_networks(
-        detector,
-        checkpoint,
-        own,
-        _first_video(trained),
-        key_interval,
-        fps,
-        device,
-        runtime,
-        progress,
-    )
+    first = _first_video(trained)
+    with TemporaryDirectory() as graphs:
+        accelerated = partial(
+            accelerate, options=Acceleration(channels_last=True, runtime=runtime), cache=graphs
+        )
+        networks, model = _choose_networks(
+            detector, checkpoint, own, first, key_interval, fps, device, accelerated, progress
+        )
     first = [next(EvaluationClip(clip.path, files=clip.files).images()) for clip in videos.clips]
     images = [*{image.shape: image for image in first}.values()]
     possible = possible_scales(own, model, 'propagate', images, SCALES)
@@ -200,7 +199,7 @@ def _choose_networks(
     key_interval: int | None,
     fps: float | None,
     device: str,
-    runtime: str,
+    accelerated: Callable[[VideoDetector], Executor],
     progress: Callable[[str], None],
 ) -> tuple[Networks, VideoDetector]:
     """Choose split point, flow network and key-frame interval by measured times; build the networks for training."""
@@ -209,7 +208,6 @@ def _choose_networks(
     progress('measuring split points and flow networks')
     build = partial(_build, own, checkpoint, device)
     models, candidates = {}, []
-    speed = Acceleration(channels_last=True, runtime=runtime)
     for split in heads.splits:
         for downsampling in DOWNSAMPLING:
             one = Candidate(split, WIDTH, downsampling, _FLOW_STRIDE)
@@ -223,7 +221,7 @@ def _choose_networks(
                 candidates.append(replace(one, refused=str(error)))
                 break
             candidates.append(replace(one, flow_stride=model.temporal.flow_network.stride))
-            models[one.choice] = accelerate(model, speed)
+            models[one.choice] = accelerated(model)
     if not models:
         raise PlanError(f'{detector}: {candidates[0].refused}')
     clips, pipeline = clips_of(video.path, _CLIP + 1), frame_pipeline(own)
@@ -267,7 +265,7 @@ def _choose_networks(
 def _time_clips(
     clips: Iterator[Iterator[np.ndarray]],
     pack: Callable[[np.ndarray], dict],
-    models: Mapping[tuple, VideoDetector],
+    models: Mapping[tuple, Executor],
     rounds: int = _ROUNDS,
     workers: int | None = None,
 ) -> tuple[dict[tuple, np.ndarray], float, int]:

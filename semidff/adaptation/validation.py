@@ -18,7 +18,12 @@ from semidff.analysis.operating_points import (
     measure_operating_points,
     measured_methods,
 )
-from semidff.analysis.operating_report import plot_points, point_name, points_table
+from semidff.analysis.operating_report import (
+    RUNTIME_NAMES,
+    plot_points,
+    point_name,
+    points_table,
+)
 from semidff.datasets.class_names import class_names
 from semidff.datasets.video_readers import VideoError, open_video
 from semidff.evaluation.metrics import MIN_SCORE
@@ -114,10 +119,12 @@ def recommendation(report: dict, constants: FilterConstants, runtime: str) -> di
 def write_report(out: Path, report: dict, title: str, details: str = '') -> None:
     """Write ``report.json``, ``report.md``, which begins with what the folder runs, and ``report.png``."""
     plot_points(report, out / 'report.png')
+    runtime = report['settings'].get('runtime', 'torch')
+    runs = f'{point_name(report["recommended"])}, in {RUNTIME_NAMES.get(runtime, runtime)}'
     use = f'semidff-demo VIDEO {out} --out boxes.mp4\nVideoInferencer({str(out)!r})  # in Python'
     with atomic_write(out / 'report.md') as file:
         file.write(
-            f'# {title}\n\nThis folder runs {point_name(report["recommended"])}:\n\n```\n{use}\n```\n\n'
+            f'# {title}\n\nThis folder runs {runs}:\n\n```\n{use}\n```\n\n'
             f'{points_table(report)}\n{details}'
         )
     write_json(report, out / 'report.json', indent=2, nan_as_null=True)

@@ -219,7 +219,7 @@ def measure_operating_points(
     settings = dict(
         labels=None if labels is None else str(labels), min_score=min_score, places=phases,
         rounds=rounds, frames=sum(lengths), clips=len(clips), sizes=sizes,
-        timed=timed.path or timed.files[0],
+        timed=timed.path or timed.files[0], runtime=getattr(detector, 'runtime', 'torch'),
     )  # fmt: skip
     report = operating_report(measured, max_loss, settings, fps)
     names = model.dataset_meta['classes'] if evaluator is None else evaluator.classes

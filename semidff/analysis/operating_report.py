@@ -28,6 +28,7 @@ MAX_LOSS = 0.03
 _SLOWER = 1.1  # a point that takes up to so many times as long is recommended if its AP is higher
 # Least accuracy of the points in the picture, as a share of the best: others would compress the rest.
 _DRAWN = 0.5
+RUNTIME_NAMES = dict(torch='PyTorch', openvino='OpenVINO', auto='its fastest runtime')
 
 
 def operating_report(
@@ -42,7 +43,7 @@ def operating_report(
         points: The first one is the dense detector at the config's input size.
         settings: What was measured: ``labels``, ``min_score``, ``places``, the number of phases of the key frames,
             ``rounds``, ``frames``, ``clips``, and ``sizes``, height and width of the network's input by scale, and
-            ``timed``, the video of the times.
+            ``timed``, the video of the times, and ``runtime``.
 
     Returns:
         All figures, for JSON: ``points`` with ``above_dense``, ``gap_recovery`` and whether they are on the ``pareto``
@@ -232,8 +233,9 @@ def points_table(report: dict[str, Any]) -> str:
         'frame with that score, and those of the dense detector; '
         f'phases of the key frames: {given.get("places")}; l in brackets: average interval; times in ms per '
         f'frame of {given.get("timed")} from decoding to boxes, median of {given.get("rounds")} interleaved '
-        'rounds. "Above smaller frames" is the difference to the dense detector at the input size that takes the '
-        'same time. "front": × where no other point is faster, as accurate by AP and AP_50, and causal if this one is.'
+        f'rounds, speed-ups over the {_dense(given)}. "Above smaller frames" is the difference to the dense detector '
+        'at the input size that takes the same time. "front": × where no other point is faster, as accurate by AP and '
+        'AP_50, and causal if this one is.'
     )
     shown = report['reference'], report['recommended'], report['recommended_causal']
     main = [one for one in points if one['pareto'] or one in shown]
@@ -253,6 +255,12 @@ def _classes(report: dict[str, Any]) -> str:
             (one['class'], str(one['boxes']), *(f'{100 * v:.1f}' for v in [*one.values()][2:]))
         )
     return f'{markdown_table(rows)}\n\n'
+
+
+def _dense(settings: dict[str, Any]) -> str:
+    """What speed-ups are over."""
+    runtime = settings.get('runtime', 'torch')
+    return f'dense detector in {RUNTIME_NAMES.get(runtime, runtime)}'
 
 
 def _rows(report: dict[str, Any], points: Sequence[dict]) -> list[tuple[str, ...]]:
@@ -335,7 +343,8 @@ def _draw(
     with_labels = report['settings'].get('labels')
     kind = dict(mAP=' (ImageNet VID)', AP=' (COCO)').get(name, '')
     accuracy = f'{name}{kind}' if with_labels else f'agreement with the detector ({name})'
-    draw_speed(axes, curves, intervals, 'times faster than the detector', f'{accuracy} [%]')
+    speed = f'times faster than the {_dense(report["settings"])}'
+    draw_speed(axes, curves, intervals, speed, f'{accuracy} [%]')
     style = dict(marker='*', s=280, color=METHOD_COLORS['frame'], zorder=3)
     detector = _point(report['points'][0], name)
     axes.scatter(*detector[:2], label='detector on every frame', **style)

@@ -49,6 +49,7 @@ _COLUMNS = {
     'key': ('key p50/p90/p99, ms', '.1f'),
     'non_key': ('non-key p50/p90/p99, ms', '.1f'),
     'speed_up': ('speed-up', '.2f'),
+    'over': ('over', ''),
     'spread': ('spread', '.1%'),
     'workers': ('workers', 'd'),
 }
@@ -137,10 +138,11 @@ def measure_speed(
     Returns:
         ``reference``, the name of the first row with method *frame*, or None; ``key_interval``, the longest one;
         ``rounds``; and ``rows``, by name: ``fps`` of networks and post-processing, from the median clip; ``speed_up``,
-        the median over rounds, over the first row with method *frame* and the same speed options, or else over the
-        reference; ``spread``, the interquartile range of the rounds' speed-ups, of a row that is compared with itself
-        of its times, relative to their median; ``workers``, the number of intervals that are processed at once;
-        ``detections`` per frame; ``gpu_memory_mib``; and ``end_to_end``, the same with decoding, and percentiles of the
+        the median over rounds, ``over`` the first row with method *frame* and the same speed options, in the fastest of
+        its runtimes, or else over the reference; ``spread``, the interquartile range of the rounds' speed-ups, of a row
+        that is compared with itself of its times, relative to their median; ``workers``, the number of intervals that
+        are processed at once; ``detections`` per frame; ``gpu_memory_mib``; and ``end_to_end``, the same with decoding,
+        and percentiles of the
         milliseconds of ``key`` and ``non_key`` frames. Without a reference, speed-ups are None and spreads those of
         times. With ``parts``, also ``parts``, by speed options: ``parts_ms``, ``ratio`` (DFF Eq. 5), ``bound_network``
         (Eq. 7) and ``bound_end_to_end`` at the longest key-frame interval.
@@ -175,13 +177,19 @@ def measure_speed(
             precision = next(name for name, one in PRECISIONS.items() if one == dtype)
             labels[tuple(options)] = str(Acceleration(precision, *options[1:]))
     times = take_turns({name: tasks[name] for name in names} | part_tasks, rounds, progress)
-    dense = {row.options: row.name for row in reversed(rows) if row.method == 'frame'}
+    firsts = {row.options: row.name for row in reversed(rows) if row.method == 'frame'}
+    dense = {}  # by the options without runtime
+    typical = {name: np.median([clip.network for clip in times[name]]) for name in firsts.values()}
+    for options, name in sorted(firsts.items(), key=lambda one: typical[one[1]]):
+        dense.setdefault(options[:-1], name)
     reference = next((row.name for row in rows if row.method == 'frame'), None)
     report = dict(reference=reference, key_interval=longest, rounds=rounds, rows={})
     for row in rows:
-        own, others = times[row.name], times.get(dense.get(row.options, reference))
-        figures = report['rows'][row.name] = _speeds(own, others, 'network')
-        figures['end_to_end'] = _speeds(own, others, 'total') | _latencies(own, row.method)
+        over = dense.get(row.options[:-1], reference)
+        own, others = times[row.name], times.get(over)
+        figures, whole = (_speeds(own, others, of) | dict(over=over) for of in ('network', 'total'))
+        report['rows'][row.name] = figures
+        figures['end_to_end'] = whole | _latencies(own, row.method)
         figures['detections'] = float(np.mean([c.detections / len(c.seconds) for c in own]))
         figures['gpu_memory_mib'] = max((c.memory for c in own if c.memory), default=None)
     for options, label in labels.items():
@@ -293,6 +301,8 @@ def speed_tables(report: Mapping[str, Any]) -> list[list[tuple[str, ...]]]:
 
 def _table(title: str, rows: Mapping[str, dict]) -> list[tuple[str, ...]]:
     used = [key for key in _COLUMNS if any(row.get(key) is not None for row in rows.values())]
+    if len({row['over'] for row in rows.values()}) == 1:
+        used = [key for key in used if key != 'over']
     table = [(title, *(_COLUMNS[key][0] for key in used))]
     for name, row in rows.items():
         cells = []

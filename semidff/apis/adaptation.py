@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext, suppress
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import mmengine.device.utils as mmengine_device
 import torch
@@ -92,7 +94,7 @@ def adapt(
         device: Device; default: a GPU if available.
         seed: Seed of the training; None: 0, or that of the plan in the folder.
         runtime: What computes the frames of all measurements and of the result, see :class:`VideoInferencer`; None:
-            ``torch``, or that of the plan.
+            ``auto``, or that of the plan.
         no_training: Whether to stop when the methods without training are measured.
 
     Returns:
@@ -129,7 +131,7 @@ def adapt(
                 seed = plan.seed if seed is None else seed
                 if fps is key_interval is None:
                     fps, key_interval = plan.fps, None if plan.fps else plan.networks.key_interval
-            minutes, seed, runtime = minutes or _MINUTES, seed or 0, runtime or 'torch'
+            minutes, seed, runtime = minutes or _MINUTES, seed or 0, runtime or 'auto'
             given = found, out, device, runtime, fps, labels, not no_training
             surveyed = _survey(detector, checkpoint, *given)
             clips = surveyed.videos.clips
@@ -184,8 +186,10 @@ def _survey(
     write_json(dict(key=None), out / SURVEY_FILE)  # the folder is that of an adaptation
     _write_detector(own, checkpoint, out)
     write_config(untrained_config(own), out / 'config.py')
-    executor = _load(out, device, 'detector.pth', 'frame', runtime).engine.method.executor
-    surveyed = survey(own, executor, given, out, key, runtime, fps, labels, hold, _say)
+    with TemporaryDirectory() as cache:  # of graphs of all input sizes
+        loaded = _load(out, device, 'detector.pth', 'frame', runtime=runtime, cache=cache)
+        executor = loaded.engine.method.executor
+        surveyed = survey(own, executor, given, out, key, runtime, fps, labels, hold, _say)
     write_config(untrained_config(own, surveyed.recommended), out / 'config.py')
     return surveyed
 
@@ -277,12 +281,15 @@ def _validate(plan: Plan, out: Path, device: str, labels: str | Path | None) -> 
     """Measure operating points, and put the recommended one into the config."""
     _say('validation on held-back frames')
     config = read_config(out / 'config.py')
-    loaded = (
-        _load(out, device, runtime=plan.runtime),
-        _load(out, device, 'detector.pth', 'frame', plan.runtime),
-    )
-    executors = (inferencer.engine.method.executor for inferencer in loaded)
-    config.recommended = validate(plan, *executors, out, labels, _say)
+    # Of the graphs of many operating points, the folder keeps those of the recommended one.
+    with TemporaryDirectory() as cache:
+        options = dict(runtime=plan.runtime, cache=cache)
+        loaded = (
+            _load(out, device, **options),
+            _load(out, device, 'detector.pth', 'frame', **options),
+        )
+        executors = (inferencer.engine.method.executor for inferencer in loaded)
+        config.recommended = validate(plan, *executors, out, labels, _say)
     fitted, file = out / 'validation' / ADAPTIVE_FILE, out / ADAPTIVE_FILE
     if fitted.exists():
         with atomic_path(file) as unfinished:
@@ -297,12 +304,11 @@ def _load(
     device: str,
     weights: str = 'last.pth',
     method: str = 'propagate',
-    runtime: str = 'torch',
+    **options: Any,
 ) -> VideoInferencer:
     """Load the result, or the detector, at the config's input size."""
-    config = str(out / 'config.py')
-    options = dict(method=method, show_progress=False, runtime=runtime)
-    return VideoInferencer(config, out / weights, device, **options)
+    options |= dict(method=method, show_progress=False)
+    return VideoInferencer(str(out / 'config.py'), out / weights, device, **options)
 
 
 def _render(clips: Sequence[EvaluationClip], out: Path, device: str) -> None:

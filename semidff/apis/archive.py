@@ -22,6 +22,8 @@ from mmengine.device import get_device
 
 from semidff.datasets.video_folders import find_videos
 from semidff.datasets.video_readers import VideoError, VideoWarning
+from semidff.inference.executors.fastest import EVERYWHERE
+from semidff.inference.executors.fastest import FILE as RUNTIME_FILE
 from semidff.inference.outputs import check_limits
 from semidff.utils.allocator import keep_freed_memory
 from semidff.utils.atomic_write import write_json
@@ -97,7 +99,7 @@ def detect_archive(
     digest = hashlib.sha256(config_text(str(files[0])).encode()).hexdigest()
     settings |= dict(config=files[0], checkpoint=files[1], config_digest=digest)
     archive = _Archive(videos, out, dict(settings, draw=draw, **call), overwrite)
-    arguments |= dict(model=model, weights=weights, show_progress=False)
+    arguments |= dict(model=model, weights=weights, show_progress=False, cache=archive.graphs)
     given = archive.folder, archive.out, draw, call, arguments
     with closing(archive.lock):
         queue = archive.queue()
@@ -138,6 +140,10 @@ class _Archive:
             if changed or (_read(record) or {}).get('error'):
                 record.unlink()
         write_json(self.settings, file)
+        # Results must not depend on the worker: what is fastest is chosen once.
+        self.graphs = self._records / '.graphs'
+        if not (choices := self.graphs / RUNTIME_FILE).is_file():
+            write_json({EVERYWHERE: {}}, choices)
 
     def queue(self) -> deque[str]:
         """Return the videos without results, the largest first."""

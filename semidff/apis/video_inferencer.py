@@ -15,7 +15,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 
-from semidff.analysis.operating_report import point_name
+from semidff.analysis.operating_report import RUNTIME_NAMES, point_name
 from semidff.datasets.video_readers import Frame, FrameStream, open_any
 from semidff.datasets.video_readers.sources import READ_AHEAD, prefetch, videos_of
 from semidff.filter import FilterConstants, picture_of
@@ -123,8 +123,10 @@ class VideoInferencer:
         decoder_threads: Number of threads that decode a video file. With several, the frames of damaged files may
             depend on timing.
         graphs: Whether frames run as CUDA graphs; default: on a GPU, unless ``compile``.
-        runtime: What computes the frames: ``torch``, ``onnxruntime`` or ``openvino``, see
+        runtime: What computes the frames: ``torch``, ``onnxruntime``, ``openvino`` or ``auto``, see
             :class:`~semidff.inference.Acceleration`; default: ``torch``, or what a folder recommends.
+        cache: Folder of exported graphs and of the choices of ``auto``; default: one in a folder of ``tools/adapt.py``,
+            or ``~/.cache/semidff`` with ``auto``.
 
     Attributes:
         model: The video detector.
@@ -162,13 +164,13 @@ class VideoInferencer:
         smooth_boxes: int | None = None,
         graphs: bool | None = None,
         runtime: str | None = None,
+        cache: str | Path | None = None,
     ) -> None:
         scale, constants, filter = 1.0, None, filter or former_filter(smooth_scores, smooth_boxes)
-        cache = None
         if isinstance(model, str | Path) and Path(model).is_dir():
             folder = AdaptedFolder.read(Path(model))
             constants, runtime = folder.constants, runtime or folder.runtime
-            cache = Path(model) / 'graphs'
+            cache = cache or Path(model) / 'graphs'
             if method is key_interval is schedule is None:
                 method, key_interval, schedule, scale = folder[3:7]
                 filter = filter or folder.filter
@@ -213,7 +215,7 @@ class VideoInferencer:
         self.description = (
             point_name(point)
             + ', adaptive key frames' * (schedule is not None)
-            + (f', in {runtime}' if runtime not in (None, 'torch') else '')
+            + f', in {RUNTIME_NAMES.get(runtime or "torch", runtime)}'
         )
         self.workers = workers or default_workers(decoder_threads)
         _check_panels(self.panels, method, self.engine)

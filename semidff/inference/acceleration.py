@@ -70,7 +70,8 @@ def accelerate(
     model = VideoDetector.wrap(model)
     on_gpu = next(model.parameters()).is_cuda
     if options.runtime == 'auto':
-        if not on_gpu and model.spatial.prediction == 'pred_instances':
+        detects = model.spatial.prediction == 'pred_instances'
+        if detects and not (on_gpu or options.compile):
             return _fastest(model, options, cache)
         options = options._replace(runtime='torch')
     if options.runtime != 'torch':
@@ -96,9 +97,7 @@ def accelerate(
     return CudaGraphs(model) if graphs else model
 
 
-def _fastest(
-    model: VideoDetector, options: Acceleration, cache: str | Path | None
-) -> FastestRuntime:
+def _fastest(model: VideoDetector, options: Acceleration, cache: str | Path | None) -> Executor:
     if cache is None:
         cache = Path(os.environ.get('XDG_CACHE_HOME', '~/.cache')).expanduser() / 'semidff'
     exported = model if options.precision == 'fp32' else copy.deepcopy(model)
@@ -106,8 +105,12 @@ def _fastest(
     for name in RUNTIMES:
         # Those that are not installed, or do not have the precision, are none.
         with suppress(ImportError, ValueError):
+            import onnxscript  # noqa: F401 (exports)
+
             precision = options.precision
             candidates[name] = ExportedGraphs(exported, None, name, cache, precision=precision)
+    if len(candidates) == 1:
+        return candidates['torch']
     layout = torch.channels_last if options.channels_last else torch.contiguous_format
     return FastestRuntime(candidates, cache, layout)
 

@@ -65,7 +65,7 @@ def short():
 
 def run(project: Path, out: Path, **options) -> Path:
     settings = dict(videos=[project / 'videos'], checkpoint=project / 'one.pth', minutes=1e-3)
-    settings |= dict(anyway=True, device='cpu') | options
+    settings |= dict(anyway=True, device='cpu', runtime='torch') | options
     return adapt(str(project / 'detector.py'), out=out, **settings)
 
 

@@ -5,6 +5,8 @@ import functools
 import os
 import subprocess
 import sys
+import threading
+import time
 from itertools import product
 from types import SimpleNamespace
 
@@ -14,6 +16,8 @@ import torch
 from semidff.inference import Acceleration, VideoEngine, accelerate
 from semidff.inference.executors import ExportedGraphs, fastest
 from semidff.models.key_frame import KeyFrame
+from semidff.utils.atomic_write import write_json
+from semidff.utils.threads import torch_threads
 from tests.test_inference.test_contract import (
     FILE,
     SETTINGS,
@@ -157,12 +161,17 @@ class Stub:
         self.calls.append('non-key')
         return samples
 
+    def independent(self):
+        return self
 
-@pytest.mark.parametrize('busy', [False, True])
-def test_the_fastest_runtime_is_measured_once(busy, tmp_path, monkeypatch):
-    clock = [0.0]
+
+@pytest.mark.parametrize(('busy', 'everywhere'), [(False, False), (True, False), (True, True)])
+def test_the_fastest_runtime_is_measured_once(busy, everywhere, tmp_path, monkeypatch):
+    clock, file = [0.0], tmp_path / 'runtime.json'
     monkeypatch.setattr(fastest, 'time', SimpleNamespace(perf_counter=lambda: clock[0]))
     monkeypatch.setattr(fastest, 'has_busy_cores', lambda: busy)
+    if everywhere:
+        write_json({fastest.EVERYWHERE: {}}, file)
 
     def run(**seconds: tuple[float, float]) -> dict[str, list[str]]:
         stubs = {name: Stub(clock, *own) for name, own in seconds.items()}
@@ -176,13 +185,41 @@ def test_the_fastest_runtime_is_measured_once(busy, tmp_path, monkeypatch):
             executor.predict_non_key(frame, samples, key)
         return {name: stub.calls for name, stub in stubs.items()}
 
-    expected = dict(torch=['non-key'] * 2, openvino=['key'] * 2)  # 2 % are too little
-    assert run(torch=(0.1, 0.1), openvino=(0.05, 0.098)) == expected
-    assert (tmp_path / 'runtime.json').is_file() != busy
+    expected = dict(torch=['non-key'] * 2, openvino=['key'] * 2)
+    assert run(torch=(0.1, 0.1), openvino=(0.05, 0.102)) == expected
+    assert file.is_file() != (busy and not everywhere)
     changed = dict(torch=(0.1, 0.1), openvino=(0.2, 0.05))
+    again = not file.is_file()
     assert run(**changed) == (
-        dict(torch=['key'] * 2, openvino=['non-key'] * 2) if busy else expected
+        dict(torch=['key'] * 2, openvino=['non-key'] * 2) if again else expected
     )
+
+
+def test_the_fastest_runtime_is_that_of_as_many_workers(tmp_path, monkeypatch):
+    """One that is fastest alone need not be fastest with copies that wait for one another."""
+    monkeypatch.setattr(fastest, 'has_busy_cores', lambda: False)
+    monkeypatch.setattr(fastest, 'SECONDS', 0.0)
+    turn = threading.Lock()
+
+    class Waits(Stub):
+        def predict_key(self, inputs, samples):
+            assert not torch.is_grad_enabled()
+            with turn:
+                time.sleep(self.seconds[0])
+            return samples, KeyFrame(None, ())
+
+    class Sleeps(Waits):
+        def predict_key(self, inputs, samples):
+            time.sleep(self.seconds[0])
+            return samples, KeyFrame(None, ())
+
+    stubs = dict(torch=Waits([0], 0.02, 0), openvino=Sleeps([0], 0.03, 0))
+    with torch_threads(2):
+        executor = fastest.FastestRuntime(stubs, tmp_path, torch.contiguous_format)
+        for threads, best in ((1, 'openvino'), (2, 'torch')):
+            with torch_threads(threads), torch.no_grad():
+                executor.predict_key(torch.zeros(1, 3, 64, 96), [None])
+            assert executor._chosen['key, 64 x 96, one', threads] == best
 
 
 def test_key_and_non_key_frames_in_different_runtimes(cache, tmp_path, monkeypatch):

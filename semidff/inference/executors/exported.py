@@ -116,7 +116,7 @@ class ExportedGraphs:
         **options: Any,
     ) -> None:
         RUNTIMES[runtime].check(**options)
-        self.model = model.eval()
+        self.model, self.runtime = model.eval(), runtime
         self.description = None if folder is None else Description.read(folder)
         self._arguments = dict(folder=folder, runtime=runtime, cache=cache, **options)
         self._make = partial(RUNTIMES[runtime], **options)
@@ -242,8 +242,7 @@ class ExportedGraphs:
             graph, raw = self._kept(kind, inputs, sample)
             return _Compiled(self._make(graph, threads, streams), raw)
         except Exception as error:  # whatever the code of a detector, or a runtime, raises
-            name = self._arguments['runtime']
-            log_warning(f'{kind.__name__} runs in PyTorch, not in {name}: {error}')
+            log_warning(f'{kind.__name__} runs in PyTorch, not in {self.runtime}: {error}')
             return None
 
     def _kept(

@@ -5,14 +5,18 @@ import json
 import platform
 import re
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from mmdet.structures import SampleList
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from semidff.models.key_frame import FlowField, KeyFrame
@@ -25,28 +29,33 @@ from .exported import digest_of
 from .onnx_export import TURNS
 
 FILE = 'runtime.json'
-MARGIN = 0.03  # share of time by which another runtime has to be faster than PyTorch
-ROUNDS = 5
+EVERYWHERE = 'all machines'
+"""Key of the choices in a folder whose results must not depend on machine and load, such as an archive's."""
+ROUNDS = 2, 30  # fewest and most
+SECONDS = 3.0  # of measuring one kind of batch, if the fewest rounds do not take longer
 
 
 class FastestRuntime:
     """Executor that computes key frames, non-key frames and flow fields each in the runtime that is fastest.
 
-    The first batch of each size is measured: single frames and chunks, key frames and others by themselves.
+    The first batch of each size is measured, as many at once as workers share the threads: single frames and chunks,
+    key frames and others by themselves.
 
     Args:
         candidates: Executors of one detector by the name of their runtime, ``torch`` among them.
         folder: Folder with the file of the choices, which are those of the weights, the machine and the versions. What
-            is measured beside another busy process is not kept.
+            is measured beside another busy process is not kept, unless the choices are those of all machines.
     """
+
+    runtime = 'auto'
 
     def __init__(
         self, candidates: Mapping[str, Executor], folder: str | Path, layout: torch.memory_format
     ) -> None:
         self.candidates, self._layout = candidates, layout
         self.model, self._folder = candidates['torch'].model, folder
-        self._chosen: dict[str, str] = {}  # shared by all threads
-        self._digest = ''
+        self._threads = torch.get_num_threads()
+        self._chosen: dict[tuple[str, int], str] = {}  # shared by all threads
 
     def __reduce__(self) -> tuple:
         return FastestRuntime, (self.candidates, self._folder, self._layout)
@@ -82,7 +91,7 @@ class FastestRuntime:
         if None in others.values():
             return None
         other = FastestRuntime(others, self._folder, self._layout)
-        other._chosen = self._chosen
+        other._chosen, other._threads = self._chosen, self._threads
         return other
 
     def _fastest(
@@ -91,11 +100,12 @@ class FastestRuntime:
         """Run a function in the fastest runtime, which has the key frame in its memory layout."""
         count = 'one' if len(inputs) == 1 else 'several'
         signature = f'{kind}, {inputs.shape[2]} x {inputs.shape[3]}, {count}'
-        if signature not in self._chosen:
+        case = signature, torch.get_num_threads()
+        if case not in self._chosen:
             with TURNS.exporting():
-                if signature not in self._chosen:
-                    self._chosen[signature] = self._choose(signature, run, key)
-        name = self._chosen[signature]
+                if case not in self._chosen:
+                    self._chosen[case] = self._choose(signature, run, key)
+        name = self._chosen[case]
         return run(self.candidates[name], self._arranged(key, name))
 
     def _arranged(self, key: KeyFrame, name: str) -> KeyFrame:
@@ -118,27 +128,47 @@ class FastestRuntime:
 
     def _measured(self, signature: str, run: Callable, key: KeyFrame, file: Path | None) -> str:
         known = json.loads(file.read_text()) if file and file.is_file() else {}
-        self._digest = self._digest or self._key()
-        found = known.get(self._digest, {}).get(signature)
-        if found is not None:
+        own = EVERYWHERE if EVERYWHERE in known else self._key()
+        found = known.get(own, {}).get(signature)
+        if found is not None and found['runtime'] in self.candidates:
             return found['runtime']
-        laps: dict[str, list[float]] = {name: [] for name in self.candidates}
-        for number in range(ROUNDS + 2):  # the first two rounds export and warm up
-            for name, one in self.candidates.items():
-                start = time.perf_counter()
-                run(one, self._arranged(key, name))
-                if number > 1:
-                    laps[name].append(time.perf_counter() - start)
-        times = {name: float(np.median(own)) for name, own in laps.items()}
+        print_log(f'{signature}: measuring {", ".join(self.candidates)}, the first time', 'current')
+        times = self._times(run, key)
         best = min(times, key=times.get)
-        best = best if times[best] < (1 - MARGIN) * times['torch'] else 'torch'
-        if has_busy_cores():
+        if own != EVERYWHERE and has_busy_cores():
             log_warning(f'{signature}: {best} is fastest beside a busy process, which is not kept')
         elif file:
             found = dict(runtime=best, milliseconds={n: 1000 * one for n, one in times.items()})
-            known.setdefault(self._digest, {})[signature] = found
+            known.setdefault(own, {}).setdefault(signature, found)
             write_json(known, file, indent=1)
         return best
+
+    def _times(self, run: Callable, key: KeyFrame) -> dict[str, float]:
+        """Return the median seconds of a batch in each of as many threads as are used."""
+        threads, keys, teams = torch.get_num_threads(), {}, {}
+        copies = max(self._threads // threads, 1)
+        for name, one in self.candidates.items():
+            keys[name] = self._arranged(key, name)
+            run(one, keys[name])  # exports
+            others = [one.independent() for _ in range(copies - 1)]
+            teams[name] = [one, *filter(None, others)]
+
+        def begin() -> None:
+            torch.set_num_threads(threads)
+            torch.set_grad_enabled(False)
+            TURNS.join()
+
+        laps: dict[str, list[float]] = {name: [] for name in teams}
+        with ThreadPoolExecutor(copies, initializer=begin) as pool:
+            begun, (least, most) = time.perf_counter(), ROUNDS
+            for number in range(most + 1):  # the first one is warm-up
+                for name, team in teams.items():
+                    start = time.perf_counter()
+                    deque(pool.map(run, team, repeat(keys[name])), 0)
+                    laps[name].append(time.perf_counter() - start)
+                if number >= least and time.perf_counter() - begun > SECONDS:
+                    break
+        return {name: float(np.median(own[1:])) for name, own in laps.items()}
 
     def _key(self) -> str:
         """Return what the choices depend on: weights, machine, versions."""
@@ -146,4 +176,5 @@ class FastestRuntime:
         if (info := Path('/proc/cpuinfo')).is_file():
             processor = re.search('model name.*|$', info.read_text())[0]
         versions = [import_module(name).__version__ for name in self.candidates]
-        return digest_of(self.model, processor, torch.get_num_threads(), *versions)
+        threads = torch.get_num_threads(), self._threads
+        return digest_of(self.model, processor, *threads, *versions)
