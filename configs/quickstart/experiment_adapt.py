@@ -14,7 +14,7 @@ _stills = '--videos 0 --train 0 --val 0 --dev 0 --flow 0'
 _videos = '--stills 0 --train 0 --val 8 --dev 0 --flow 0 --crops 0'
 _videos += ' --height 288 --width 384 --motion 0.3 --shake 4.5 --eval-length 61'
 _adapt = 'tools/adapt.py configs/quickstart/rfcn_synthetic.py {stage_one}/last.pth'
-_adapt += ' {footage}/videos --labels {footage}/val.json --minutes 12 --out {adapted}'
+_adapt += ' {footage}/videos --labels {footage}/val.json --minutes 12 --anyway --out {adapted}'
 
 steps = [
     dict(name='dataset', command=f'tools/make_synthetic.py {{dataset}} {_stills}'.split()),

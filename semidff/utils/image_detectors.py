@@ -175,6 +175,9 @@ def _config_file(name: str) -> Path:
         aliases = [aliases] if isinstance(aliases, str) else aliases
         for alias in (entry['Name'], *aliases, _file(entry).stem):
             known.setdefault(alias.lower(), _file(entry))
+    if name.lower() not in known:  # the index lacks some
+        files = (_folder('mmdet') / 'configs').rglob('*.py')
+        known |= {file.stem.lower(): file for file in files if '_base_' not in file.parts}
     if name.lower() not in known:
         similar = ', '.join(get_close_matches(name.lower(), known)) or 'none'
         raise ConfigError(

@@ -40,6 +40,11 @@ def test_names_of_stock_models(name, original, recwarn):
     assert published_weights(name) == url
 
 
+def test_configs_that_the_index_lacks_are_found_by_their_names():
+    name = 'yolox_nano_8xb8-300e_coco'
+    assert read_detector(name, warn=False).filename.endswith(f'yolox/{name}.py')
+
+
 def test_names_of_stock_models_with_a_dot():
     assert (
         read_detector('retinanet_regnetx-3.2GF_fpn_1x_coco', warn=False).model.type == 'RetinaNet'
