@@ -13,7 +13,7 @@ from semidff.evaluation.metrics import MIN_SCORE, agreement
 from semidff.inference.executors import Executor
 
 from .evaluation_clips import EvaluationClip
-from .operating_points import OperatingPoint, detect_clip, runs_of
+from .operating_points import REFERENCE, OperatingPoint, detect_clip, runs_of
 
 METHODS = 'copy', 'track', 'propagate'
 COUNTED = 20
@@ -44,11 +44,11 @@ def compare_videos(
     """
     init_default_scope('mmdet')
     points = [OperatingPoint(name, key_interval).completed() for name in METHODS]
-    dense, reference = OperatingPoint('frame'), OperatingPoint('frame', filter='both').completed()
+    dense = OperatingPoint('frame')
     for clip in clips:
         found: dict[OperatingPoint, Detections] = {}
         for executor, trained in ((detector.with_temporal(None), False), (model, True)):
-            own = [one for one in (dense, reference, *points) if one.needs_temporal == trained]
+            own = [one for one in (dense, REFERENCE, *points) if one.needs_temporal == trained]
             runs = detect_clip(executor, clip, {one: runs_of(one, None, 1) for one in own})
             found |= {run.point: run.detections() for run in chain(*runs)}
             frames = len(runs[0][0].found[0][0])
@@ -57,7 +57,7 @@ def compare_videos(
         for point in points:
             own = _boxes(found[point], min_score, len(boxes))
             row[point.method] = dict(
-                agreement(found[reference], found[point], frames, min_score),
+                agreement(found[REFERENCE], found[point], frames, min_score),
                 boxes=own.sum() / frames,
                 classes={int(k): own[k] / boxes[k] for k in np.flatnonzero(boxes >= COUNTED)},
             )

@@ -98,11 +98,14 @@ def class_ap(
     truth are crowds: they need not be found, and detections that lie in them and match no other box are not counted.
 
     Returns:
-        The boxes of the ground truth that are no crowds, (num_classes,), and the figures, (num_classes,) each.
+        The boxes of the ground truth that are no crowds, (num_classes,), and the figures, (num_classes,) each, 0 for
+        classes without ground truth.
     """
     crowd = np.zeros(len(truth.boxes), bool) if crowd is None else crowd
+    present = np.unique(truth.labels)  # others would take most of the time
+    detections = detections.select(np.flatnonzero(np.isin(detections.labels, present)))
     images = [dict(id=frame) for frame in range(num_frames)]
-    categories = [dict(id=label) for label in range(num_classes)]
+    categories = [dict(id=label) for label in present.tolist()]
     found, wanted = _annotations(detections), _annotations(truth)
     for box, score in zip(found, detections.scores.tolist(), strict=True):
         box['score'] = score
@@ -115,7 +118,7 @@ def class_ap(
         evaluation = COCOeval(reference, reference.loadRes(found) if found else COCO(), 'bbox')
         # Without detections pycocotools knows no frames.
         evaluation.params.imgIds = list(range(num_frames))
-        evaluation.params.catIds = list(range(num_classes))
+        evaluation.params.catIds = present.tolist()
         # Not small, medium and large boxes, too: a quarter of the time.
         evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ['all']
         evaluation.evaluate()
@@ -123,8 +126,10 @@ def class_ap(
     precision = evaluation.eval['precision'][..., 0, -1]  # by IoU, recall and class
     boxes = np.bincount(truth.labels[~crowd], minlength=num_classes)
     curves = precision, precision[0], precision[5]  # IoU 0.5 to 0.95 in steps of 0.05
-    classes = (curve.reshape(-1, num_classes).mean(0) for curve in curves)
-    return boxes, dict(zip(FIGURES, classes, strict=True))
+    figures = {name: np.zeros(num_classes) for name in FIGURES}
+    for curve, figure in zip(curves, figures.values(), strict=True):
+        figure[present] = curve.reshape(-1, len(present)).mean(0)
+    return boxes, figures
 
 
 def _annotations(boxes: GroundTruth | Detections) -> list[dict]:
