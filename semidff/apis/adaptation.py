@@ -134,25 +134,26 @@ def adapt(
             minutes, seed, runtime = minutes or _MINUTES, seed or 0, runtime or 'auto'
             given = found, out, device, runtime, fps, labels, not no_training
             surveyed = _survey(detector, checkpoint, *given)
-            clips = surveyed.videos.clips
             if not no_training:
                 asked = minutes, key_interval, fps, seed, device, runtime
                 spent = time.monotonic() - start
                 plan = make_plan(detector, checkpoint, surveyed, out, *asked, spent, _say)
-        if plan and not no_training:
+        if not no_training:
             print(plan.text(), flush=True)
-            clips = plan.videos.clips
             pays, why = plan.gain()
             if plan_only:
                 _say(f'stopped after the plan, which is {out / "plan.json"}')
                 return out
             if pays or anyway:
+                if not stands:
+                    end = time.localtime(time.time() + 60 * minutes - (time.monotonic() - start))
+                    _say(f'training; all is done at about {time.strftime("%H:%M", end)}')
                 _train(plan, out, device)
                 _run_stages(plan, out, device, labels)
             else:
                 _say(f'{why}. Nothing is trained; --anyway trains')
         if not (out / 'video.mp4').exists():
-            _render(clips, out, device)
+            _render((plan if stands else surveyed).videos.clips, out, device)
         inferencer = VideoInferencer(out, device=device, show_progress=False)
     print(
         f'{out / "report.md"}, {out / "report.png"}, {out / "video.mp4"}. The folder runs {inferencer.description}:\n'
