@@ -49,9 +49,9 @@ _COLUMNS = {
     'key': ('key p50/p90/p99, ms', '.1f'),
     'non_key': ('non-key p50/p90/p99, ms', '.1f'),
     'speed_up': ('speed-up', '.2f'),
-    'over': ('over', ''),
     'spread': ('spread', '.1%'),
     'workers': ('workers', 'd'),
+    'over': ('over', ''),
 }
 _BOUNDS = {
     'ratio': 'r (DFF Eq. 5)',
@@ -291,7 +291,10 @@ def speed_tables(report: Mapping[str, Any]) -> list[list[tuple[str, ...]]]:
             times.append((label, *(f'{run[name]:.3f}' for run in runs)))
         tables.append(times)
     whole = {name: row['end_to_end'] for name, row in rows.items()}
-    tables += [_table('normalization to boxes', rows), _table('decoding to boxes', whole)]
+    tables += [
+        _table(title, own, report['reference'])
+        for title, own in (('normalization to boxes', rows), ('decoding to boxes', whole))
+    ]
     memory = [(name, row['gpu_memory_mib']) for name, row in rows.items() if row['gpu_memory_mib']]
     if memory:
         memory = [(name, f'{value:.0f}') for name, value in memory]
@@ -299,9 +302,9 @@ def speed_tables(report: Mapping[str, Any]) -> list[list[tuple[str, ...]]]:
     return tables
 
 
-def _table(title: str, rows: Mapping[str, dict]) -> list[tuple[str, ...]]:
+def _table(title: str, rows: Mapping[str, dict], reference: str | None) -> list[tuple[str, ...]]:
     used = [key for key in _COLUMNS if any(row.get(key) is not None for row in rows.values())]
-    if len({row['over'] for row in rows.values()}) == 1:
+    if all(row['over'] == reference for row in rows.values()):
         used = [key for key in used if key != 'over']
     table = [(title, *(_COLUMNS[key][0] for key in used))]
     for name, row in rows.items():

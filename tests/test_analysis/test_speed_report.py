@@ -219,6 +219,15 @@ def test_figures_of_rows(monkeypatch, rows):
     ]  # fmt: skip
 
 
+def test_speed_ups_are_over_the_dense_detector_in_its_fastest_runtime(monkeypatch, rows):
+    times = iter([9, 9, 9, 400, 200, 100])
+    monkeypatch.setattr(ClipTimer, 'run', lambda timer, frames: given([next(times), 0]))
+    dense, fast = rows('a', 'frame', 1), rows('b', 'frame', 1, runtime='auto')
+    report = measure_speed([dense, fast, rows('c', 'copy', 2)], rounds=1)
+    assert [row['speed_up'] for row in report['rows'].values()] == pytest.approx([0.5, 1, 2])
+    assert speed_tables(report)[0][3][-1] == 'b' and speed_tables(report)[0][0][-1] == 'over'
+
+
 def test_rows_are_parsed():
     plain = SpeedRow('DFF', 'a,1.py', 'b,1.pth', 'propagate', 10)
     assert SpeedRow.parse('DFF=a,1.py,b,1.pth,propagate,10') == plain

@@ -32,7 +32,7 @@ FILE = 'runtime.json'
 EVERYWHERE = 'all machines'
 """Key of the choices in a folder whose results must not depend on machine and load, such as an archive's."""
 ROUNDS = 2, 30  # fewest and most
-SECONDS = 3.0  # of measuring one kind of batch, if the fewest rounds do not take longer
+SECONDS = 2.0  # of measuring one kind of batch, if the fewest rounds do not take longer
 
 
 class FastestRuntime:
