@@ -99,27 +99,32 @@ def training_pipeline(own: Config, data: Data, strides: Sequence[float]) -> list
 
     Frames that are cropped are resized to half of the detector's input size and more: objects and their motion are
     smaller then, crops show more of them, and iterations take less time. Frames whose features are kept have two sizes
-    and are not flipped, so that they recur.
+    and are not flipped, so that they recur. Frames that the detector pads are not resized: their crops leave out the
+    padding, from which nothing is learned.
     """
     shared = [
         _for_pairs(dict(step))
         for step in own.detector_dataset['pipeline']
         if not transform_name(step).startswith(('Load', 'Pack'))
     ]
-    crop = []
     if data.crop:
-        shared = [_smaller(step, data.feature_cache > 0) for step in shared]
-        crop = [dict(type='RandomCrop', crop_size=tuple(data.crop))]
+        paddings = [n for n, step in enumerate(shared) if is_padding(step)]
+        if not paddings:
+            shared = [_smaller(step, data.feature_cache > 0) for step in shared]
+        crop = dict(type='RandomCrop', crop_size=tuple(data.crop))
         if data.feature_cache:
-            divisor = int(max(strides))
-            crop = [dict(type='RandomCropWindow', crop_size=tuple(data.crop), divisor=divisor)]
+            crop.update(type='RandomCropWindow', divisor=int(max(strides)))
+        shared.insert(min(paddings, default=len(shared)), crop)
     if not data.feature_cache:
-        shared += [*crop, dict(type='RandomFlip', prob=0.5)]
-        crop = []
+        shared.append(dict(type='RandomFlip', prob=0.5))
     broadcast = dict(
         type='TransformBroadcaster', auto_remap=True, share_random_params=True, transforms=shared
     )
-    return [*([broadcast] if shared else []), *crop, dict(type='PackFramePair')]
+    return [*([broadcast] if shared else []), dict(type='PackFramePair')]
+
+
+def is_padding(step: dict) -> bool:
+    return transform_name(step).endswith('Pad')
 
 
 def _for_pairs(step: dict) -> dict:

@@ -1,5 +1,6 @@
 """Choices of an adaptation, from what the detector computes and from times that are measured on this machine."""
 
+import copy
 import logging
 import os
 import re
@@ -40,7 +41,15 @@ from semidff.utils.checkpoint import detector_digest
 from semidff.utils.error_messages import FileError
 from semidff.utils.model_building import build_detector
 
-from .config import PAIRS_AT_ONCE, RATIOS, config_digest, detector_config, make_config, model_config
+from .config import (
+    PAIRS_AT_ONCE,
+    RATIOS,
+    config_digest,
+    detector_config,
+    is_padding,
+    make_config,
+    model_config,
+)
 from .plan import LEAST_SPEEDUP, SCALES, Candidate, Data, Networks, Plan, PlanError, Training
 from .survey import Survey
 from .validation import possible_scales
@@ -157,7 +166,9 @@ def make_plan(
     timed = _time_iterations(plan, make_config(own, plan, listed, device), device)
     plan = replace(plan, training=timed)
     spent += time.monotonic() - start + _VALIDATION * found.seconds
-    plan = replace(plan, training=replace(timed, steps=_iterations(plan, 60 * minutes - spent)))
+    plan = replace(
+        plan, training=replace(timed, steps=_iterations(plan, own, 60 * minutes - spent))
+    )
     check_space(plan, out)
     plan.save(out / 'plan.json')
     return plan
@@ -328,7 +339,7 @@ def _build(
     return model.to(device).eval()
 
 
-def _iterations(plan: Plan, seconds: float) -> dict[str, int]:
+def _iterations(plan: Plan, own: Config, seconds: float) -> dict[str, int]:
     """Return the iterations of the steps that fit into the seconds, but no fewer than a minimum."""
     data, shares = plan.data, dict.fromkeys(plan.training.steps, 1.0)
     if len(shares) == 2:
@@ -336,7 +347,7 @@ def _iterations(plan: Plan, seconds: float) -> dict[str, int]:
     kept = data.kept_frames / data.frames
     each = sum(plan.time_of(*share) for share in shares.items())
     count = seconds / (each + kept * plan.first)  # while frames are new
-    sizes = 2 if data.crop else 1  # of each frame whose features are kept
+    sizes = 2 if data.crop and not _pads(own) else 1  # of each frame whose features are kept
     if count * 2 * data.batch_size > sizes * data.frames:
         count = (seconds - sizes * data.kept_frames * plan.training.seconds['first']) / each
     return {
@@ -368,11 +379,15 @@ def _choose_data(
     sizes = {(video.height, video.width) for video in videos}
     pipeline = frame_pipeline(own)
     inputs = sorted({_input_size(pipeline, size) for size in sizes})
-    pads = any(str(s['type']).endswith('Pad') for s in own.detector_dataset['pipeline'])
+    unpadded, pads = copy.deepcopy(own), _pads(own)
+    unpadded.detector_dataset['pipeline'] = [
+        step for step in own.detector_dataset['pipeline'] if not is_padding(step)
+    ]
+    contents = [_input_size(frame_pipeline(unpadded), size) for size in sizes]
     large = max(h * w for h, w in inputs) > 1.1 * _CROP[0] * _CROP[1]
     crop, on_cpu = None, device == 'cpu'
+    least = [min(side) for side in zip(*contents, strict=True)]
     if large and not pads:
-        least = [min(side) for side in zip(*inputs, strict=True)]
         crop = [
             max(32, min(a, b) // 32 * 32) for a, b in zip(sorted(_CROP), sorted(least), strict=True)
         ]
@@ -395,12 +410,18 @@ def _choose_data(
         if needed <= 2 * limit:
             gigabytes = round(max(min(1.1 * needed, limit), 0.01), 2)
             kept = gigabytes, min(frames, int(1e9 * gigabytes / each))
-            if crop:  # the smaller size, too, must hold a crop
+            if pads:  # all but the padding
+                crop = least
+            elif crop:  # the smaller size, too, must hold a crop
                 crop = [
                     max(32, int(min(side, RATIOS[0] * low)) // 32 * 32)
                     for side, low in zip(crop, least, strict=True)
                 ]
     return Data(frames, crop, batch_size, cache_bytes, *kept)
+
+
+def _pads(own: Config) -> bool:
+    return any(map(is_padding, own.detector_dataset['pipeline']))
 
 
 def _input_size(pipeline: Callable[[dict], dict], size: tuple[int, int]) -> tuple[int, int]:

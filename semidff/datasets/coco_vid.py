@@ -48,7 +48,7 @@ class CocoVIDDataset(CocoDataset):
         self._metainfo['classes'], self.cat2label = match
         if self.test_mode and list(self.cat2label.values()) != [*range(len(match[0]))]:
             log_warning(
-                f'{self.ann_file}: has not the classes of the metainfo, or in another order; evaluate with VIDMetric, '
+                f'{self.ann_file}: has other classes than the metainfo, or another order; evaluate with VIDMetric, '
                 "because mmdetection's CocoMetric confuses them"
             )
         self.cat_ids = list(self.cat2label)

@@ -237,7 +237,7 @@ def match_classes(
     classes = tuple(names if classes is None else classes)
     if some and not set(classes).intersection(names):
         raise ValueError(
-            f'{source}: its classes {short(names)} are none of the detector, which has {short(list(classes))}'
+            f'{source}: none of its classes {short(names)} is among those of the detector, {short(list(classes))}'
         )
     if (missing := set(classes).difference(names)) and not some:
         raise ValueError(

@@ -18,10 +18,12 @@ def pairs(
     count: int = 20,
     feature_cache: float = 0.0,
     padding: int = 0,
+    pad: dict | None = None,
 ) -> set[tuple[int, int]]:
     """Sizes of pairs from frames of 200 x 300, of which ``padding`` pixels are black."""
     init_default_scope('mmdet')
-    steps = [dict(type='LoadImageFromFile'), resize, dict(type='PackDetInputs')]
+    pads = [pad] if pad else []
+    steps = [dict(type='LoadImageFromFile'), resize, *pads, dict(type='PackDetInputs')]
     own = Config(dict(detector_dataset=dict(pipeline=steps)))
     data = Data(0, crop, 4, 0, feature_cache, 0)
     pipeline = Compose(training_pipeline(own, data, strides=[8, 16]))
@@ -35,6 +37,7 @@ def pairs(
         window = packed['data_samples'].metainfo.get('crop_window')
         assert (window is not None) == bool(crop and feature_cache)
         assert window is None or (window[2:] == crop and not window[0] % 16 and not window[1] % 16)
+        assert not pad or window[0] <= 16
         assert key.shape == current.shape and not key.any()
         assert (current == 0).sum() == 3 * padding
         found.add(tuple(key.shape[1:]))
@@ -66,3 +69,10 @@ def test_padding_of_centernet(mode):
 def test_frames_whose_features_are_kept_stay_whole_and_have_two_sizes():
     assert pairs(RESIZE, (96, 96), feature_cache=1.0) == {(200, 300), (100, 150)}
     assert pairs(RESIZE, None, feature_cache=1.0) == {(200, 300)}
+
+
+def test_crops_leave_out_the_padding():
+    """Frames of 200 x 300, padded to squares of one size; windows of 180 rows begin at row 0 or 16 of them."""
+    pad = dict(type='Pad', size=(300, 300))
+    sizes = pairs(RESIZE, (180, 300), feature_cache=1.0, padding=100 * 300, pad=pad)
+    assert sizes == {(300, 300)}

@@ -62,6 +62,15 @@ def test_features_of_large_frames_are_kept_on_a_cpu_if_they_fit(
     assert data.crop == ([352, 640] if gigabytes else [480, 640])
 
 
+@pytest.mark.parametrize('memory, crop', [(20e9, [234, 416]), (1e6, None)])
+def test_crops_of_padded_frames_are_as_large_as_the_smallest_content(monkeypatch, memory, crop):
+    monkeypatch.setattr(planner, '_memory', lambda: memory)
+    own = detector_config('mmdet::yolox/yolox_nano_8xb8-300e_coco.py')
+    videos = [VideoInfo(n, n, 100, *size) for n, size in (('a', (360, 640)), ('b', (360, 480)))]
+    data = planner._choose_data(own, videos, 1.0, Features(), 'cpu')
+    assert data.crop == crop and bool(data.feature_cache) == bool(crop) and data.batch_size == 2
+
+
 def test_a_gpu_takes_no_less_than_reading(monkeypatch):
     key, non_key = [12, 3, 1, 20], [12, 3, 1, 2]
 

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
+from mmcv.transforms.utils import cache_randomness
 from mmdet.datasets.transforms import RandomFlip, Resize
 from mmdet.registry import TRANSFORMS
 from mmdet.structures.bbox import autocast_box_type
@@ -104,8 +105,8 @@ class RandomCropWindow(BaseTransform):
 
     The frames stay whole, so that a feature cache knows them again wherever the window lies.
 
-    Required key: ``img``, one image or a list of images of one size. Added key: ``crop_window``, a tuple of top, left,
-    height and width in pixels.
+    Required key: ``img``. Added key: ``crop_window``, a tuple of top, left, height and width in pixels, one for both
+    frames of a pair inside of ``TransformBroadcaster``.
 
     Args:
         crop_size: Height and width of the window in pixels; smaller if the frame is.
@@ -118,12 +119,14 @@ class RandomCropWindow(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Add ``crop_window``."""
-        images = results['img']
-        shape = np.array((images[0] if isinstance(images, list) else images).shape[:2])
-        size = np.minimum(self.crop_size, shape)
-        start = self.divisor * np.random.randint((shape - size) // self.divisor + 1)
-        results['crop_window'] = tuple(int(value) for value in (*start, *size))
+        results['crop_window'] = self._window(results['img'].shape[:2])
         return results
+
+    @cache_randomness
+    def _window(self, shape: tuple[int, int]) -> tuple[int, ...]:
+        size = np.minimum(self.crop_size, shape)
+        start = self.divisor * np.random.randint((np.array(shape) - size) // self.divisor + 1)
+        return tuple(int(value) for value in (*start, *size))
 
 
 @TRANSFORMS.register_module()

@@ -90,8 +90,8 @@ def test_pairs_are_prepared_alike():
 def windows(shape, crop_size, divisor, count=100):
     crop = RandomCropWindow(crop_size, divisor)
     image = np.zeros((*shape, 3), np.uint8)
-    found = [crop(dict(img=[image, image])) for _ in range(count)]
-    assert all(results['img'][0] is image for results in found)
+    found = [crop(dict(img=image)) for _ in range(count)]
+    assert all(results['img'] is image for results in found)
     return {results['crop_window'] for results in found}
 
 
