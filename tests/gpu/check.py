@@ -338,7 +338,7 @@ def check_adaptation() -> Rows:
     for number in range(4):
         write_smooth_video(folder / 'videos' / f'{number}.mp4', 40, 64, 96)
     given = str(folder / 'detector.py'), folder / 'one.pth', [folder / 'videos'], folder / 'out'
-    adapt(*given, minutes=1, anyway=True, plan_only=SIM, device=TRAINS_ON)
+    adapt(*given, minutes=1, anyway=True, plan_only=SIM, device=TRAINS_ON, runtime='torch')
     yield dict(files=sorted(file.name for file in given[-1].iterdir() if file.is_file()))
 
 

@@ -22,6 +22,7 @@ from semidff.models.graphs import (
 )
 from semidff.models.key_frame import FlowField, KeyFrame
 from semidff.models.spatial.head_family import levels, numbered
+from semidff.models.temporal.warp import MapSampler
 from semidff.models.video_detector import VideoDetector
 from semidff.utils.atomic_write import atomic_write, write_json
 from semidff.utils.logs import log_warning
@@ -252,7 +253,9 @@ class ExportedGraphs:
         if self._arguments['cache'] is None:
             return self._export(kind, inputs, sample)
         sizes = [[*maps.shape, maps.dtype] for maps in inputs.values()]
-        digest = digest_of(self.model, torch.__version__, sizes, sample and sample.img_shape)
+        gathers = kind in (NonKeyGraph, PropagationGraph) and RUNTIMES[self.runtime].gathers
+        own = sizes, sample and sample.img_shape, gathers
+        digest = digest_of(self.model, torch.__version__, *own)
         file = Path(self._arguments['cache'], f'{kind.__name__}-{digest}.onnx')
         if not file.is_file():
             graph, raw = self._export(kind, inputs, sample)
@@ -278,7 +281,11 @@ class ExportedGraphs:
         inputs = {name: maps.contiguous().clone() for name, maps in inputs.items()}
         outputs = graph.named(*inputs.values())
         raw = {} if kind is FlowGraph else graph.raw_names(outputs)
-        return export_graph(graph, inputs, list(outputs)), raw
+        MapSampler.gathers = RUNTIMES[self.runtime].gathers
+        try:
+            return export_graph(graph, inputs, list(outputs)), raw
+        finally:
+            MapSampler.gathers = False
 
 
 def digest_of(model: VideoDetector, *others: Any) -> str:

@@ -20,7 +20,12 @@ class Runtime(ABC):
         graph: An ONNX file or its content.
         threads: Number of CPU threads of each of as many ``streams`` that may run at the same time.
         precision: Of convolutions and matrix products, as of :class:`~semidff.inference.Acceleration`.
+
+    Attributes:
+        gathers: Whether it gathers the cells of a warp faster than it samples maps.
     """
+
+    gathers = False
 
     @abstractmethod
     def __init__(
@@ -73,6 +78,7 @@ class OnnxRuntime(Runtime):
 class OpenVino(Runtime):
     """A graph in OpenVINO on a ``device``. Other threads have other infer requests of the compiled graph."""
 
+    gathers = True
     _precisions = dict(fp32='f32', bf16='bf16', fp16='f16')
 
     def __init__(

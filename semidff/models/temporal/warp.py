@@ -7,7 +7,8 @@ powers of two, for which normalization and its inverse are exact in floating poi
 values that DFF's kernel reads outside the map.
 
 In predictions on CPUs, ``embedding_bag`` replaces ``grid_sample`` for channels-last maps of many channels: a cell is
-the weighted sum of four rows of the map. This takes a ninth of the time, and the result is channels-last too.
+the weighted sum of four rows of the map. This takes a ninth of the time, and the result is channels-last too. Graphs
+that are exported may gather the four cells instead (:attr:`MapSampler.gathers`).
 
 Cell ``i`` of a map of stride ``s`` is centered at pixel ``(i + 0.5) s`` of the frame. Maps with sides rounded up extend
 beyond the frame by different amounts, so that resizing one map to the size of another misaligns them: at height 600 by
@@ -69,7 +70,12 @@ class MapSampler:
     """Samples maps of key frames, (N, C, H, W) or (1, C, H, W), at the positions to which a flow points.
 
     The flow is that of :func:`warp`; with ``border``, cells outside the map repeat its border instead of being zero.
+
+    Attributes:
+        gathers: Whether a graph of one frame that is exported gathers cells.
     """
+
+    gathers = False
 
     def __init__(self, flow: Tensor, border: bool = False) -> None:
         flow = flow if flow.dtype.itemsize > 2 else flow.float()
@@ -86,9 +92,12 @@ class MapSampler:
         in_rows = maps.is_contiguous(memory_format=torch.channels_last) and not maps.is_contiguous()
         recorded = torch.is_grad_enabled() or torch.compiler.is_compiling()
         on_cpu = maps.device.type == 'cpu' and maps.shape[1] >= _MANY
-        sampled = (
-            self._sum_rows(maps) if on_cpu and in_rows and not recorded else self._sample_grid(maps)
-        )
+        if self.gathers and torch.compiler.is_exporting() and len(self._position) == 1:
+            sampled = self._gather(maps)
+        elif on_cpu and in_rows and not recorded:
+            sampled = self._sum_rows(maps)
+        else:
+            sampled = self._sample_grid(maps)
         return sampled.to(features.dtype)
 
     def _sample_grid(self, maps: Tensor) -> Tensor:
@@ -109,6 +118,13 @@ class MapSampler:
             padding_mode='zeros',
             align_corners=False,
         )
+
+    def _gather(self, maps: Tensor) -> Tensor:
+        if self._rows is None:
+            self._rows = self._make_rows(len(maps))
+        cells, (rows, weights) = maps.flatten(2), self._rows
+        corners = zip(rows.unbind(1), weights.to(maps.dtype).unbind(1), strict=True)
+        return sum(cells.index_select(2, row) * weight for row, weight in corners).view_as(maps)
 
     def _sum_rows(self, maps: Tensor) -> Tensor:
         if self._rows is None:
