@@ -29,7 +29,9 @@ from .videos import hold_back, write_list
 
 FILE = 'survey.json'
 _SECONDS = 60  # of the dense detector, in all
-_LEAST, _MOST = 60, 900  # frames
+_LEAST, _MOST = 60, 300  # frames
+_FILTERS = 0.3  # seconds of a frame with all filters, which are evaluated
+_OTHERS = 100  # seconds: runtimes that are compared, and times
 _PASSES = 3.3  # of the detector at the config's input size, all input sizes and the fit of the filter together
 
 
@@ -72,7 +74,7 @@ def survey(
 ) -> Survey:
     """Measure a detector and the methods without training; write a report to the folder ``out``.
 
-    The detections of all frames at all input sizes are computed once, about a minute long, on 60 frames at least.
+    The detections of all frames at all input sizes are computed once, about a minute long, on 60 to 300 frames.
 
     Args:
         own: Result of :func:`~semidff.adaptation.config.detector_config`.
@@ -92,9 +94,8 @@ def survey(
     known = {*paths, *validating}
     skipped = [path for path in given if path not in known]
     videos = Videos(paths, validating, skipped, portion, clips, scales)
-    minutes = frames * seconds * _PASSES / 60
-    about = f'about {minutes:.0f} minutes' if minutes >= 2 else 'a minute or two'
-    progress(f'measuring what needs no training, {about} with {1000 * seconds:.0f} ms per frame')
+    minutes = (frames * (seconds * _PASSES + _FILTERS) + _OTHERS) / 60
+    progress(f'measuring what needs no training: {frames} frames, about {minutes:.0f} minutes')
     if has_busy_cores():
         progress('another process is busy: all times will be longer than those of an idle machine')
     constants = fit_filter(detector, clips)
