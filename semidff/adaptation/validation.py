@@ -122,6 +122,11 @@ def write_report(out: Path, report: dict, title: str, details: str = '') -> None
     runtime = report['settings'].get('runtime', 'torch')
     runs = f'{point_name(report["recommended"])}, in {RUNTIME_NAMES.get(runtime, runtime)}'
     use = f'semidff-demo VIDEO {out} --out boxes.mp4\nVideoInferencer({str(out)!r})  # in Python'
+    live = report['recommended_causal']
+    if live != report['recommended'] and live['scale'] == 1:
+        use += f'\nsemidff-demo CAMERA {out} --method {live["method"]} --key-interval {live["key_interval"]}'
+        use += f' --light-every {live["light_every"]}' * (live['light_every'] > 1)
+        use += f' --filter {live["filter"]}' * (live['filter'] is not None)
     with atomic_write(out / 'report.md') as file:
         file.write(
             f'# {title}\n\nThis folder runs {runs}:\n\n```\n{use}\n```\n\n'
@@ -167,10 +172,9 @@ def choose_clips(held_back: Sequence[str], portion: float, frames: int) -> list[
     of nearly all intervals, where they are long enough: without the next key frame, offline methods do worse than in a
     whole video.
     """
-    least = max(CLIP, _CUTS[0] + 1)
-    count = max(1, min(len(held_back), round(frames / least)))
+    count = max(1, min(len(held_back), round(frames / CLIP)))
     places = np.linspace(0, len(held_back) - 1, count).round().astype(int)
-    length = min(max(round(frames / count), least), _LONGEST)
+    length = min(max(round(frames / count), CLIP), _LONGEST)
     clips = []
     for path in (held_back[place] for place in places):
         try:

@@ -140,9 +140,11 @@ def front(points: Sequence[dict], names: Sequence[str] = DECIDING) -> list[dict]
 def above_dense(points: Sequence[dict], one: dict) -> float | None:
     """Return how far the AP of a point lies above dense input sizes at equal time, None if none of them is as fast.
 
+    These are without filter.
+
     Between two input sizes, it is interpolated linearly in the logarithm of the time.
     """
-    dense = [point for point in points if point['method'] == 'frame' and point['causal']]
+    dense = [point for point in points if point['method'] == 'frame' and not point['filter']]
     dense = front(dense, ['AP'])
     times = [point['milliseconds'] for point in dense]
     if one['milliseconds'] < times[0]:
@@ -234,14 +236,27 @@ def points_table(report: dict[str, Any]) -> str:
         f'phases of the key frames: {given.get("places")}; l in brackets: average interval; times in ms per '
         f'frame of {given.get("timed")} from decoding to boxes, median of {given.get("rounds")} interleaved '
         f'rounds, speed-ups over the {_dense(given)}. "Above smaller frames" is the difference to the dense detector '
-        'at the input size that takes the same time. "front": × where no other point is faster, as accurate by AP and '
-        'AP_50, and causal if this one is.'
+        'in the same time, interpolated between its input sizes. "front": × where no other point is as fast, as '
+        'accurate by AP and AP_50, and causal if this one is.'
     )
     shown = report['reference'], report['recommended'], report['recommended_causal']
     main = [one for one in points if one['pareto'] or one in shown]
     return (
-        f'{report["verdict"]}\n\n{markdown_table(_rows(report, main))}\n\n{_classes(report)}'
+        f'{report["verdict"]}\n\n{_meaning(report)}{markdown_table(_rows(report, main))}\n\n{_classes(report)}'
         f'## All operating points\n\n{markdown_table(_rows(report, points))}\n\n{protocol}\n'
+    )
+
+
+def _meaning(report: dict[str, Any]) -> str:
+    """Say what AP is, without labels."""
+    given = report['settings']
+    if given.get('labels'):
+        return ''
+    own = 100 * report['points'][0]['metrics']['AP']
+    return (
+        "There are no labels: AP is the agreement with the detector's boxes, filtered both ways (100 by definition; "
+        f'the detector itself: {own:.1f}), on {given.get("frames")} frames of {given.get("clips")} clips. It favors '
+        'points with a filter.\n\n'
     )
 
 
@@ -286,9 +301,17 @@ def _rows(report: dict[str, Any], points: Sequence[dict]) -> list[tuple[str, ...
             f'{one["metrics"]["boxes"]:.1f} / {report["points"][0]["metrics"]["boxes"]:.1f}',
             *['' if gap is None or scale != 1 else f'{100 * gap:.0f} %'] * labels,
             '' if dense or above is None else f'{100 * above:+.1f}',
-            'recommended' if one is report['recommended'] else '×' if one['pareto'] else '',
+            _mark(report, one),
         ))  # fmt: skip
     return rows
+
+
+def _mark(report: dict[str, Any], one: dict[str, Any]) -> str:
+    if one is report['recommended']:
+        return 'recommended'
+    if one is report['recommended_causal']:
+        return 'recommended for live video'
+    return '×' if one['pareto'] else ''
 
 
 def plot_points(report: dict[str, Any], path: str | Path) -> None:
@@ -342,7 +365,7 @@ def _draw(
 ) -> None:
     with_labels = report['settings'].get('labels')
     kind = dict(mAP=' (ImageNet VID)', AP=' (COCO)').get(name, '')
-    accuracy = f'{name}{kind}' if with_labels else f'agreement with the detector ({name})'
+    accuracy = f'{name}{kind}' if with_labels else f'agreement with the filtered detector ({name})'
     speed = f'times faster than the {_dense(report["settings"])}'
     draw_speed(axes, curves, intervals, speed, f'{accuracy} [%]')
     style = dict(marker='*', s=280, color=METHOD_COLORS['frame'], zorder=3)

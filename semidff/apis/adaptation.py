@@ -314,7 +314,7 @@ def _load(
 
 def _render(clips: Sequence[EvaluationClip], out: Path, device: str) -> None:
     """Draw what the recommended operating point detects in held-back frames."""
-    _say('rendering a held-back clip')
+    _say('rendering a clip')
     clip = clips[0]
     with closing(open_video(clip.path)) as stream:
         rate = stream.mean_rate()

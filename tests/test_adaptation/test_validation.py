@@ -17,5 +17,5 @@ def test_clips_end_with_a_key_frame(tmp_path, length, end):
 
 def test_clips_are_spread_over_the_videos(tmp_path):
     held_back = [str(write_video(tmp_path / f'{n}.mp4', 50)) for n in range(5)]
-    clips = choose_clips(held_back, 1.0, 180)  # of 61 frames
+    clips = choose_clips(held_back, 1.0, 120)  # of 41 frames
     assert [Path(clip.path).stem for clip in clips] == ['0', '2', '4']

@@ -35,6 +35,9 @@ ROUNDS = 2, 30  # fewest and most
 SECONDS = 2.0  # of measuring one kind of batch, if the fewest rounds do not take longer
 
 
+_CHOSEN: dict[tuple[str, str], dict] = {}  # by this process, also beside others
+
+
 class FastestRuntime:
     """Executor that computes key frames, non-key frames and flow fields each in the runtime that is fastest.
 
@@ -129,12 +132,14 @@ class FastestRuntime:
     def _measured(self, signature: str, run: Callable, key: KeyFrame, file: Path | None) -> str:
         known = json.loads(file.read_text()) if file and file.is_file() else {}
         own = EVERYWHERE if EVERYWHERE in known else self._key()
-        found = known.get(own, {}).get(signature)
+        found = known.get(own, {}).get(signature, _CHOSEN.get((own, signature)))
         if found is not None and found['runtime'] in self.candidates:
             return found['runtime']
         print_log(f'{signature}: measuring {", ".join(self.candidates)}, the first time', 'current')
         times = self._times(run, key)
         best = min(times, key=times.get)
+        if own != EVERYWHERE:
+            _CHOSEN[own, signature] = dict(runtime=best)
         if own != EVERYWHERE and has_busy_cores():
             log_warning(f'{signature}: {best} is fastest beside a busy process, which is not kept')
         elif file:
