@@ -1,4 +1,4 @@
-"""Boxes moved by sparse optical flow (pyramidal Lucas-Kanade), a millisecond of one core for a frame."""
+"""Boxes moved by sparse optical flow (pyramidal Lucas-Kanade), a few milliseconds of one core for a frame."""
 
 import math
 
