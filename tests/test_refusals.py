@@ -188,7 +188,7 @@ def metrics() -> Iterator[Refusal]:
     def pairs(end: int | None = None, **settings: str) -> None:
         sparse.evaluate(sparse.write(Path(), (2,)), sparse.at_distances()[:end], 2, **settings)
 
-    other = dict(classes=('cat', 'bear'))
+    other = dict(classes=('lion', 'bear'))
     yield from (
         (ValueError, r'19 different frames for a dataset of 20.*v2/000007',
          lambda: dense.run(labels(), dense.samples()[:-1])),
