@@ -141,11 +141,11 @@ def test_nothing_is_trained_where_it_cannot_pay(project, tmp_path, reading, caps
 
 def test_without_training(project, tmp_path, capsys, monkeypatch):
     for limit in ('_LEAST', '_MOST'):
-        monkeypatch.setattr(survey, limit, 122)
+        monkeypatch.setattr(survey, limit, 205)
     out = run(project, tmp_path / 'out', no_training=True)
     report = json.loads((out / 'report.json').read_text())
     # all videos are measured
-    assert report['settings']['clips'] == 2 and not (out / 'plan.json').exists()
+    assert report['settings']['clips'] == 5 and not (out / 'plan.json').exists()
     methods = {one['method'] for one in report['points']}
     assert methods == {'frame', 'track', 'interpolate', 'copy'}
     inferencer = VideoInferencer(out, device='cpu', show_progress=False)
