@@ -165,10 +165,14 @@ def make_plan(
     progress('measuring iterations')
     timed = _time_iterations(plan, make_config(own, plan, listed, device), device)
     plan = replace(plan, training=timed)
-    spent += time.monotonic() - start + _VALIDATION * found.seconds
-    plan = replace(
-        plan, training=replace(timed, steps=_iterations(plan, own, 60 * minutes - spent))
-    )
+    spent += time.monotonic() - start
+    validation = _VALIDATION * found.seconds
+    steps = _iterations(plan, own, 60 * minutes - spent - validation)
+    plan = replace(plan, training=replace(timed, steps=steps))
+    left = sum(plan.time_of(*step) for step in steps.items()) + validation
+    end = time.strftime('%H:%M', time.localtime(time.time() + left))
+    late = f', which is the least, after more than {minutes:g} minutes'
+    progress(f'with a training, all is done at about {end}' + late * (spent + left > 66 * minutes))
     check_space(plan, out)
     plan.save(out / 'plan.json')
     return plan

@@ -145,9 +145,6 @@ def adapt(
                 _say(f'stopped after the plan, which is {out / "plan.json"}')
                 return out
             if pays or anyway:
-                if not stands:
-                    end = time.localtime(time.time() + 60 * minutes - (time.monotonic() - start))
-                    _say(f'training; all is done at about {time.strftime("%H:%M", end)}')
                 _train(plan, out, device)
                 _run_stages(plan, out, device, labels)
             else:
