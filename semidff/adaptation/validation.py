@@ -19,10 +19,10 @@ from semidff.analysis.operating_points import (
     measured_methods,
 )
 from semidff.analysis.operating_report import (
-    RUNTIME_NAMES,
     plot_points,
     point_name,
     points_table,
+    runtime_name,
 )
 from semidff.datasets.class_names import class_names
 from semidff.datasets.video_readers import VideoError, open_video
@@ -119,8 +119,8 @@ def recommendation(report: dict, constants: FilterConstants, runtime: str) -> di
 def write_report(out: Path, report: dict, title: str, details: str = '') -> None:
     """Write ``report.json``, ``report.md``, which begins with what the folder runs, and ``report.png``."""
     plot_points(report, out / 'report.png')
-    runtime = report['settings'].get('runtime', 'torch')
-    runs = f'{point_name(report["recommended"])}, in {RUNTIME_NAMES.get(runtime, runtime)}'
+    runtime = runtime_name(report['settings'].get('runtime'))
+    runs = f'{point_name(report["recommended"])}, in {runtime}'
     use = f'semidff-demo VIDEO {out} --out boxes.mp4\nVideoInferencer({str(out)!r})  # in Python'
     live = report['recommended_causal']
     if live != report['recommended'] and live['scale'] == 1:

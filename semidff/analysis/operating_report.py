@@ -28,7 +28,7 @@ MAX_LOSS = 0.03
 _SLOWER = 1.1  # a point that takes up to so many times as long is recommended if its AP is higher
 # Least accuracy of the points in the picture, as a share of the best: others would compress the rest.
 _DRAWN = 0.5
-RUNTIME_NAMES = dict(torch='PyTorch', openvino='OpenVINO', auto='its fastest runtime')
+_RUNTIMES = dict(torch='PyTorch', openvino='OpenVINO', auto='its fastest runtime')
 
 
 def operating_report(
@@ -164,6 +164,11 @@ def _gap_recovery(points: Sequence[dict], one: dict) -> float | None:
     return None
 
 
+def runtime_name(runtime: str | None) -> str:
+    """Return how a runtime is called in messages; None stands for PyTorch."""
+    return _RUNTIMES.get(runtime or 'torch', runtime)
+
+
 def point_name(one: dict[str, Any]) -> str:
     """Return how an operating point is called in messages."""
     name = (
@@ -274,8 +279,7 @@ def _classes(report: dict[str, Any]) -> str:
 
 def _dense(settings: dict[str, Any]) -> str:
     """What speed-ups are over."""
-    runtime = settings.get('runtime', 'torch')
-    return f'dense detector in {RUNTIME_NAMES.get(runtime, runtime)}'
+    return f'dense detector in {runtime_name(settings.get("runtime"))}'
 
 
 def _rows(report: dict[str, Any], points: Sequence[dict]) -> list[tuple[str, ...]]:

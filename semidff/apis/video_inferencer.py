@@ -15,7 +15,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 
-from semidff.analysis.operating_report import RUNTIME_NAMES, point_name
+from semidff.analysis.operating_report import point_name, runtime_name
 from semidff.datasets.video_readers import Frame, FrameStream, open_any
 from semidff.datasets.video_readers.sources import READ_AHEAD, prefetch, videos_of
 from semidff.filter import FilterConstants, picture_of
@@ -215,7 +215,7 @@ class VideoInferencer:
         self.description = (
             point_name(point)
             + ', adaptive key frames' * (schedule is not None)
-            + f', in {RUNTIME_NAMES.get(runtime or "torch", runtime)}'
+            + f', in {runtime_name(runtime)}'
         )
         self.workers = workers or default_workers(decoder_threads)
         _check_panels(self.panels, method, self.engine)
