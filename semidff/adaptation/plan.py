@@ -12,7 +12,7 @@ from semidff.utils.tables import text_table
 
 LEAST_SPEEDUP = 1.3
 SCALES = 1.0, 0.75, 0.5
-DENSE_SCALES = 0.6, 0.35  # of the dense detector in addition
+DENSE_SCALES = (0.35,)  # of the dense detector in addition
 LIGHT_EVERY = 1, 2, 5
 
 
@@ -24,7 +24,8 @@ class PlanError(ValueError):
 class Candidate:
     """Split point and temporal module, with milliseconds per frame that were measured on this machine.
 
-    They include decoding and resizing on a CPU; on a GPU these go on at the same time.
+    They include decoding and resizing on a CPU; on a GPU these go on at the same time. Those of impossible candidates,
+    and of what follows the first one that is fast enough, are 0.
     """
 
     split: str
@@ -37,7 +38,7 @@ class Candidate:
     non_key: float = 0.0
     speedup: float = 0.0  # forecast at the plan's key-frame interval, from decoding to boxes
     fps: float = 0.0  # likewise
-    refused: str = ''  # why this split point is impossible; the times are 0 then
+    refused: str = ''  # why this split point is impossible
 
     @property
     def choice(self) -> tuple[str, float, int]:
@@ -168,8 +169,8 @@ class Plan:
         for one in networks.candidates:
             times = [f'{time:.1f}' for time in (one.key, one.non_key, one.speedup, one.fps)]
             note = '*' * (one is chosen)
-            if one.refused:
-                times, note = ['-'] * len(times), 'not possible'
+            if not one.speedup:
+                times, note = ['-'] * len(times), 'not possible' if one.refused else 'not measured'
             network = f'FlowNetS, width × {one.width:g}, frames × 1/{one.downsampling}'
             rows.append((one.split, network, *times, note))
         if self.fps and chosen.fps < self.fps:

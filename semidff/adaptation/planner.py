@@ -6,11 +6,11 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -236,20 +236,22 @@ def _choose_networks(
                 candidates.append(replace(one, refused=str(error)))
                 break
             candidates.append(replace(one, flow_stride=model.temporal.flow_network.stride))
-            models[one.choice] = accelerated(model)
+            models[one.choice] = model
     if not models:
         raise PlanError(f'{detector}: {candidates[0].refused}')
     clips, pipeline = clips_of(video.path, _CLIP + 1), frame_pipeline(own)
-    measure = partial(_time_clips, clips, pack_with(pipeline))
-    times, reading, workers = measure(models)
-    for interval in intervals:
+    pack, measured = pack_with(pipeline), {}
+    for interval, choice in product(intervals, models):
+        if choice not in measured:
+            measured[choice] = _time_clips(clips, pack, accelerated(models[choice]))
         candidates = [
-            one if one.refused else _forecast(one, *times[one.choice], interval, reading)
+            _forecast(one, *measured[one.choice][:2], interval) if one.choice in measured else one
             for one in candidates
         ]
         chosen = best_candidate(candidates, fps)
-        if not fps or (chosen.fps >= fps and chosen.speedup >= LEAST_SPEEDUP):
+        if chosen.speedup >= LEAST_SPEEDUP and chosen.fps >= (fps or 0):
             break
+    _, reading, workers = measured[chosen.choice]
     model = build(chosen, 'SemiDFF')
     channels, strides = map(list, model.spatial.probe_levels())
     semantic, reason = True, ''
@@ -280,36 +282,27 @@ def _choose_networks(
 def _time_clips(
     clips: Iterator[Iterator[np.ndarray]],
     pack: Callable[[np.ndarray], dict],
-    models: Mapping[tuple, Executor],
+    model: Executor,
     rounds: int = _ROUNDS,
-    workers: int | None = None,
-) -> tuple[dict[tuple, np.ndarray], float, int]:
-    """Return milliseconds of a key frame and of a non-key frame, by model, those of reading, and the workers."""
-    timers = {
-        choice: ClipTimer(model, 'propagate', _CLIP, pack, workers=workers)
-        for choice, model in models.items()
-    }
-    # A single key frame is too short a measurement. One frame of the detector takes as long with any split point.
-    timers[None] = ClipTimer(next(iter(models.values())), 'frame', _CLIP, pack, workers=workers)
-    tasks = {choice: lambda one=one: one.run(next(clips)) for choice, one in timers.items()}
+) -> tuple[tuple[float, float], float, int]:
+    """Return milliseconds of a key frame and of a non-key frame, those of reading, and the workers."""
+    # A single key frame is too short a measurement.
+    timers = {name: ClipTimer(model, name, _CLIP, pack) for name in ('frame', 'propagate')}
+    tasks = {name: lambda one=one: one.run(next(clips)) for name, one in timers.items()}
     measured = take_turns(tasks, rounds)  # in turn, so that noise of the machine affects all alike
-    work = {choice: [one.work.mean() for one in several] for choice, several in measured.items()}
-    key = np.median(work.pop(None))
-    times = {
-        choice: 1000 * np.array([key, max(_CLIP * np.median(means) - key, 0.0) / (_CLIP - 1)])
-        for choice, means in work.items()
-    }
+    key, mean = (np.median([one.work.mean() for one in laps]) for laps in measured.values())
     laps = [one for several in measured.values() for one in several]
+    times = 1000 * key, 1000 * max(_CLIP * mean - key, 0.0) / (_CLIP - 1)
     return times, 1000 * float(np.median([one.reading for one in laps])), laps[0].workers
 
 
 def _forecast(
-    candidate: Candidate, key: float, non_key: float, key_interval: int, reading: float
+    candidate: Candidate, times: tuple[float, float], reading: float, key_interval: int
 ) -> Candidate:
     """Return a candidate with its times and, at a key-frame interval, its frame rate and its speed-up."""
+    key, non_key = times
     detector, fps = (
-        1000 / max((key + (key_interval - 1) * each) / key_interval, reading)
-        for each in (key, non_key)
+        1000 / max((key + (key_interval - 1) * each) / key_interval, reading) for each in times
     )
     return replace(candidate, key=key, non_key=non_key, fps=fps, speedup=fps / detector)
 
@@ -317,10 +310,12 @@ def _forecast(
 def best_candidate(candidates: Sequence[Candidate], fps: float | None) -> Candidate:
     """Return the first one of candidates in order of accuracy that is fast enough; the fastest if none is.
 
+    Those that were not measured are not chosen.
+
     Frames at a quarter of their size are chosen where, at the same split point and key-frame interval, larger ones do
     not reach the frame rate or a speed-up of 1.3: they are preferred to later split points and to longer intervals.
     """
-    possible = [one for one in candidates if not one.refused]
+    possible = [one for one in candidates if one.speedup]
     for one in possible:
         if one.speedup >= LEAST_SPEEDUP and one.fps >= (fps or 0):
             return one

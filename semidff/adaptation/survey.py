@@ -13,7 +13,13 @@ from mmengine.dataset import pseudo_collate
 
 from semidff.analysis.evaluation_clips import EvaluationClip
 from semidff.analysis.filter_fit import fit_filter
-from semidff.analysis.operating_points import measure_operating_points
+from semidff.analysis.operating_points import (
+    OperatingPoint,
+    Run,
+    detect_clips,
+    measure_operating_points,
+    runs_of,
+)
 from semidff.analysis.operating_report import DECIDING, point_name
 from semidff.datasets.video_list import load_videos
 from semidff.datasets.video_readers import VideoError
@@ -32,7 +38,7 @@ _SECONDS = 60  # of the dense detector, in all
 _LEAST, _MOST = 60, 300  # frames
 _FILTERS = 0.3  # seconds of a frame with all filters, which are evaluated
 _OTHERS = 150  # seconds: runtimes that are compared, and times
-_PASSES = 3.3  # of the detector at the config's input size, all input sizes and the fit of the filter together
+_PASSES = 2.2  # of the detector at the config's input size, all input sizes together
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,7 @@ def survey(
     fps: float | None = None,
     labels: str | Path | None = None,
     hold: bool = True,
+    runs: dict[OperatingPoint, list[Run]] | None = None,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Survey:
     """Measure a detector and the methods without training; write a report to the folder ``out``.
@@ -82,6 +89,7 @@ def survey(
         key: What the results depend on.
         labels: See :func:`~semidff.apis.adapt`.
         hold: Whether videos are held back for a training, and measured alone.
+        runs: Receives the runs of all points.
     """
     progress('opening the videos')
     start = time.monotonic()
@@ -98,7 +106,12 @@ def survey(
     progress(f'measuring what needs no training: {frames} frames, about {minutes:.0f} minutes')
     if has_busy_cores():
         progress('another process is busy: all times will be longer than those of an idle machine')
-    constants = fit_filter(detector, clips)
+    dense = OperatingPoint('frame')
+    fitted = {dense: runs_of(dense, None, 1)}
+    detect_clips(detector, clips, fitted, progress)
+    constants = fit_filter(clips, fitted[dense][0].found)
+    runs = {} if runs is None else runs
+    runs.update({} if labels else fitted)
     report = measure_operating_points(
         detector,
         clips,
@@ -107,6 +120,7 @@ def survey(
         rounds=3,
         fps=fps,
         constants=constants,
+        runs=runs,
         progress=progress,
     )
     write_report(out, report, f'{type(detector.model.spatial.detector).__name__}, without training')

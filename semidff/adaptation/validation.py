@@ -14,6 +14,7 @@ from semidff.analysis.evaluation_clips import EvaluationClip, labeled_clips
 from semidff.analysis.operating_points import (
     UNTRAINED,
     OperatingPoint,
+    Run,
     grid_of_points,
     measure_operating_points,
     measured_methods,
@@ -52,6 +53,7 @@ def validate(
     detector: Executor,
     out: Path,
     labels: str | Path | None = None,
+    runs: dict[OperatingPoint, list[Run]] | None = None,
     progress: Callable[[str], None] = lambda text: None,
 ) -> dict:
     """Measure operating points and write ``report.json``, ``report.md`` and ``report.png`` to the folder ``out``.
@@ -60,6 +62,7 @@ def validate(
         model: The result of the training, as :func:`~semidff.inference.loading.load_model` returns it.
         detector: The same with the weights of the image detector, to which all points are compared.
         labels: COCO-VID json of videos that are evaluated in place of the held-back frames, by mAP, too.
+        runs: Those of the survey.
 
     Returns:
         What is recommended, see :func:`recommendation`.
@@ -84,6 +87,7 @@ def validate(
         rounds=3 if plan.minutes < 30 else 5,
         fps=plan.fps,
         constants=constants,
+        runs=runs,
         progress=progress,
     )
     note = 'Adaptive key frames could not be fitted: no training video can be read.\n\n'

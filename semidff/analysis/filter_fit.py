@@ -1,71 +1,56 @@
 """Fit of the filter's constants to a detector and its videos, without labels."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
-import torch
-from mmengine.dataset import pseudo_collate
 
 from semidff.evaluation import Detections
 from semidff.evaluation.metrics import MIN_SCORE, agreement
-from semidff.filter import FilterConstants, Tracked, VideoFilter, picture_of
-from semidff.inference import VideoEngine
-from semidff.inference.executors import Executor
-from semidff.inference.loading import frame_pipeline
-from semidff.inference.methods.boxes import arrays_of
+from semidff.filter import FilterConstants, VideoFilter, picture_of
+from semidff.utils.threads import default_workers
+from semidff.utils.worker_pool import pool_map
 
 from .evaluation_clips import EvaluationClip
 
 CONSTANTS = [FilterConstants(*pair) for pair in product((6.0, 2.0, 18.0), (0.85, 0.7, 0.95))]
 """What is compared; the first are the defaults."""
 
-_MOST_FRAMES = 300
 
-
-@torch.no_grad()
 def fit_filter(
-    executor: Executor, clips: Sequence[EvaluationClip], key_interval: int = 10
+    clips: Sequence[EvaluationClip],
+    found: Sequence[tuple[np.ndarray, ...]],
+    key_interval: int = 10,
 ) -> FilterConstants:
     """Return the constants with which tracked boxes agree best with the filtered detector.
 
     The reference is what the detector finds on every frame, filtered both ways with the default constants. It is
     compared with method *track* at one key-frame interval, whose results depend on the constants most.
+
+    Args:
+        found: What the detector finds in each clip, see :class:`~semidff.analysis.operating_points.Run`.
     """
-    engine, videos = VideoEngine(executor, 'frame'), []
-    pipeline = frame_pipeline(executor.model.cfg)
-    for clip in clips:
-        if sum(map(len, videos)) >= _MOST_FRAMES:
-            break
-        images = list(clip.images())
-        batches = (pseudo_collate([pipeline(dict(img=image))]) for image in images)
-        frames = zip(images, engine.run(batches), strict=True)
-        videos.append(
-            [(picture_of(i), i.shape[:2], arrays_of(r.pred_instances)) for i, r in frames]
-        )
+    classes = 1 + max(int(labels.max(initial=0)) for _, labels, *_ in found)
+    videos = []
+    for clip, (counts, labels, scores, boxes) in zip(clips, found, strict=True):
+        ends = np.cumsum(counts)[:-1]
+        own = zip(*(np.split(one, ends) for one in (boxes, scores, labels)), strict=True)
+        pictures = ((picture_of(image), image.shape[:2]) for image in clip.images())
+        videos.append([(*picture, each) for picture, each in zip(pictures, own, strict=True)])
 
-    def run(constants: FilterConstants, interval: int, both_ways: bool) -> list[Tracked]:
-        found = []
+    def run(constants: FilterConstants, interval: int, both_ways: bool = False) -> Detections:
+        results = []
         for frames in videos:
-            tracks = VideoFilter(engine.num_classes, both_ways, constants=constants)
+            tracks = VideoFilter(classes, both_ways, constants=constants)
             for number, (picture, size, own) in enumerate(frames):
-                found += tracks.push(picture, size, own if number % interval == 0 else None)
-            found += tracks.flush()
-        return found
+                results += tracks.push(picture, size, None if number % interval else own)
+            results += tracks.flush()
+        frames = np.repeat(np.arange(len(results)), [len(one.scores) for one in results])
+        columns = ([getattr(one, key) for one in results] for key in ('labels', 'scores', 'boxes'))
+        return Detections(frames, *map(np.concatenate, columns))
 
-    reference = _detections(run(CONSTANTS[0], 1, True))
+    reference, count = run(CONSTANTS[0], 1, True), sum(map(len, videos))
     if not (reference.scores >= MIN_SCORE).any():
         return CONSTANTS[0]
-    count = sum(map(len, videos))
-    values = [
-        agreement(reference, _detections(run(constants, key_interval, False)), count)['AP']
-        for constants in CONSTANTS
-    ]
-    return CONSTANTS[int(np.argmax(values))]
-
-
-def _detections(results: Iterable[Tracked]) -> Detections:
-    results = list(results)
-    frames = np.repeat(np.arange(len(results)), [len(one.scores) for one in results])
-    columns = ([getattr(one, name) for one in results] for name in ('labels', 'scores', 'boxes'))
-    return Detections(frames, *map(np.concatenate, columns))
+    value = lambda one: agreement(reference, run(one, key_interval), count)['AP']  # noqa: E731
+    return CONSTANTS[int(np.argmax([*pool_map(value, CONSTANTS, default_workers())]))]

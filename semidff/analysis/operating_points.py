@@ -140,6 +140,7 @@ def measure_operating_points(
     constants: FilterConstants | None = None,
     min_score: float = MIN_SCORE,
     max_frames: int = 300,
+    runs: 'dict[OperatingPoint, list[Run]] | None' = None,
     progress: Callable[[str], None] = lambda text: None,
     places: int | None = None,
 ) -> dict[str, Any]:
@@ -164,6 +165,7 @@ def measure_operating_points(
         constants: Those of the filter.
         min_score: Lowest score of a reference box of the agreement.
         max_frames: Number of first frames of each video that are used, without labels.
+        runs: Those of earlier calls with the same clips, which are not repeated; new ones are added.
         places: Former name of ``phases``.
 
     Returns:
@@ -185,33 +187,37 @@ def measure_operating_points(
     if not clips or max_loss < 0:
         raise ValueError('needs videos or labels, and a largest loss of at least 0')
     executors = {point: executor if point.needs_temporal else detector for point in chosen}
-    found: dict[OperatingPoint, list[Run]] = {}
+    runs = {} if runs is None else runs
     for one in dict.fromkeys(executors.values()):
-        runs = {
+        new = {
             point: runs_of(point, predictor, phases, constants)
             for point in chosen
-            if executors[point] is one
+            if executors[point] is one and point not in runs
         }
-        lengths = _detect(one, clips, runs, progress)
-        found |= {point: runs[point] for point in runs if point.key_interval <= max(lengths)}
+        detect_clips(one, clips, new, progress)
+        runs |= new
+    lengths = [len(clip[0]) for clip in runs[REFERENCE][0].found]
+    found = {point: runs[point] for point in chosen if point.key_interval <= max(lengths)}
     compared = evaluator, found[REFERENCE][0].detections(), sum(lengths), min_score
     timed = (timed or clips)[0]
     laps, sizes = _measure_times(
         {point: executors[point] for point in found}, timed, predictor, rounds, progress
     )
-    dense = _seconds(laps, chosen[0], 1, 0, 0)
+    dense = np.median(_seconds(laps, chosen[0], 1, 0, 0))
     measured = []
-    for point, several in found.items():
-        metrics = [_accuracy(run.detections(), *compared) for run in several]
+    accuracy = lambda several: [_accuracy(run.detections(), *compared) for run in several]  # noqa: E731
+    metrics_of = pool_map(accuracy, found.values(), default_workers())
+    for (point, several), metrics in zip(found.items(), metrics_of, strict=True):
         frames, keys, lights = np.sum([(run.frames, run.keys, run.lights) for run in several], 0)
         filtering = sum(run.filtering for run in several) / (len(several) * sum(lengths))
-        seconds = _seconds(laps, point, keys / frames, lights / frames, filtering)
+        shares = keys / frames, lights / frames
+        seconds = float(np.median(_seconds(laps, point, *shares, filtering)))
         measured.append(
             dict(
                 point._asdict(),
                 interval=float(frames / keys),
-                milliseconds=1000 * float(np.median(seconds)),
-                speed_up=float(np.median(dense / seconds)),
+                milliseconds=1000 * seconds,
+                speed_up=float(dense / seconds),
                 metrics={name: float(np.mean([m[name] for m in metrics])) for name in metrics[0]},
                 causal=not (method_class(point.run_as).needs_next or point.filter == 'both'),
             )
@@ -341,13 +347,13 @@ def runs_of(
     return [Run(point, FixedSchedule(interval, first), constants) for first in firsts]
 
 
-def _detect(
+def detect_clips(
     executor: Executor,
     clips: Sequence[EvaluationClip],
     runs: Mapping[OperatingPoint, Sequence[Run]],
     progress: Callable[[str], None],
-) -> list[int]:
-    """Detect with all runs in all clips, each of which begins with a key frame; return the clips' numbers of frames.
+) -> None:
+    """Detect with all runs in all clips, each of which begins with a key frame.
 
     On a CPU, clips are processed at once, each with one thread.
     """
@@ -358,15 +364,15 @@ def _detect(
         with torch_threads(1) if workers > 1 else nullcontext():
             return detect_clip(executor, clip, runs)
 
-    lengths, methods = [], ', '.join(dict.fromkeys(point.method for point in runs))
+    if not runs:
+        return
+    methods = ', '.join(dict.fromkeys(point.method for point in runs))
     for number, pieces in enumerate(pool_map(detect, clips, workers), start=1):
         for run, piece in zip(chain(*runs.values()), chain(*pieces), strict=True):
             run.found += piece.found
             for name in ('frames', 'keys', 'lights', 'filtering'):
                 setattr(run, name, getattr(run, name) + getattr(piece, name))
-        lengths.append(len(piece.found[0][0]))
         progress(f'accuracy of {methods}: clip {number} of {len(clips)}')
-    return lengths
 
 
 def detect_clip(

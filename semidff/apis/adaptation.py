@@ -35,7 +35,7 @@ from semidff.adaptation.survey import Survey, survey
 from semidff.adaptation.validation import ADAPTIVE_FILE, check_labels, validate
 from semidff.adaptation.videos import named_videos, write_list
 from semidff.analysis.evaluation_clips import EvaluationClip
-from semidff.analysis.operating_points import OperatingPoint
+from semidff.analysis.operating_points import OperatingPoint, Run
 from semidff.datasets.class_names import class_names
 from semidff.datasets.video_list import VideoListError, load_videos
 from semidff.datasets.video_readers import Frame, open_video
@@ -121,8 +121,8 @@ def adapt(
     found = named_videos([str(video) for video in videos], out)
     if labels is not None:
         check_labels(labels, detector_config(detector), checkpoint, found)
+    say, runs = _Progress(), {}
     with _training_device(device) as device, occupy(out, 'adaptation', '--out'):
-        start = time.monotonic()
         asked = minutes, key_interval, fps, seed, device, runtime
         plan, stands = folder_plan(detector, checkpoint, found, out, *asked)
         if not stands:
@@ -132,25 +132,27 @@ def adapt(
                 if fps is key_interval is None:
                     fps, key_interval = plan.fps, None if plan.fps else plan.networks.key_interval
             minutes, seed, runtime = minutes or _MINUTES, seed or 0, runtime or 'auto'
-            given = found, out, device, runtime, fps, labels, not no_training
-            surveyed = _survey(detector, checkpoint, *given)
+            say.minutes = None if no_training else minutes
+            given = found, out, device, runtime, fps, labels, not no_training, runs
+            surveyed = _survey(detector, checkpoint, *given, say)
             if not no_training:
                 asked = minutes, key_interval, fps, seed, device, runtime
-                spent = time.monotonic() - start
-                plan = make_plan(detector, checkpoint, surveyed, out, *asked, spent, _say)
+                plan = make_plan(detector, checkpoint, surveyed, out, *asked, say.seconds(), say)
         if not no_training:
+            say.minutes = plan.minutes
             print(plan.text(), flush=True)
             pays, why = plan.gain()
             if plan_only:
-                _say(f'stopped after the plan, which is {out / "plan.json"}')
+                say(f'stopped after the plan, which is {out / "plan.json"}')
                 return out
             if pays or anyway:
+                say('training')
                 _train(plan, out, device)
-                _run_stages(plan, out, device, labels)
+                _run_stages(plan, out, device, labels, runs, say)
             else:
-                _say(f'{why}. Nothing is trained; --anyway trains')
+                say(f'{why}. Nothing is trained; --anyway trains')
         if not (out / 'video.mp4').exists():
-            _render((plan if stands else surveyed).videos.clips, out, device)
+            _render((plan if stands else surveyed).videos.clips, out, device, say)
         inferencer = VideoInferencer(out, device=device, show_progress=False)
     print(
         f'{out / "report.md"}, {out / "report.png"}, {out / "video.mp4"}. The folder runs {inferencer.description}:\n'
@@ -171,6 +173,8 @@ def _survey(
     fps: float | None,
     labels: str | Path | None,
     hold: bool,
+    runs: dict[OperatingPoint, list[Run]],
+    say: '_Progress',
 ) -> Survey:
     """Measure what needs no training, unless the folder has it; the folder can be used with it."""
     own = detector_config(detector)
@@ -187,7 +191,7 @@ def _survey(
     with TemporaryDirectory() as cache:  # of graphs of all input sizes
         loaded = _load(out, device, 'detector.pth', 'frame', runtime=runtime, cache=cache)
         executor = loaded.engine.method.executor
-        surveyed = survey(own, executor, given, out, key, runtime, fps, labels, hold, _say)
+        surveyed = survey(own, executor, given, out, key, runtime, fps, labels, hold, runs, say)
     write_config(untrained_config(own, surveyed.recommended), out / 'config.py')
     return surveyed
 
@@ -233,7 +237,14 @@ def _save(file: Path, state: dict, meta: dict) -> None:
         torch.save(dict(state_dict=kept, meta=meta), unfinished)
 
 
-def _run_stages(plan: Plan, out: Path, device: str, labels: str | Path | None) -> None:
+def _run_stages(
+    plan: Plan,
+    out: Path,
+    device: str,
+    labels: str | Path | None,
+    runs: dict[OperatingPoint, list[Run]],
+    say: '_Progress',
+) -> None:
     """Write schedule, report and video: the first one that is missing or damaged, and what follows from it.
 
     ``stages.json`` has the size of each file when it was finished, and the labels that were used.
@@ -241,16 +252,16 @@ def _run_stages(plan: Plan, out: Path, device: str, labels: str | Path | None) -
     given = [] if labels is None else [os.path.abspath(labels), *file_state(labels)]
     report = 'config.py', 'adaptive.json', 'report.md', 'report.json', 'report.png'
     stages = (
-        (_fit, [], [f'validation/{ADAPTIVE_FILE}']),
-        (_validate, given, report),
-        (lambda plan, *_: _render(plan.videos.clips, out, device), given, ['video.mp4']),
+        (lambda: _fit(plan, out, device, say), [], [f'validation/{ADAPTIVE_FILE}']),
+        (lambda: _validate(plan, out, device, labels, runs, say), given, report),
+        (lambda: _render(plan.videos.clips, out, device, say), given, ['video.mp4']),
     )
     finished: list[list] = []
     with suppress(FileNotFoundError, ValueError):
         finished = json.loads((out / 'stages.json').read_text())
     for number, (run, read, written) in enumerate(stages):
         if finished[number : number + 1] != [[*read, *_sizes(out, written)]]:
-            run(plan, out, device, labels)
+            run()
             finished[number:] = [[*read, *_sizes(out, written)]]
             write_json(finished, out / 'stages.json')
 
@@ -259,9 +270,9 @@ def _sizes(out: Path, files: Sequence[str]) -> list[list[int]]:
     return [file_state(out / file)[:1] for file in files]
 
 
-def _fit(plan: Plan, out: Path, device: str, labels: str | Path | None) -> None:
+def _fit(plan: Plan, out: Path, device: str, say: '_Progress') -> None:
     """Fit the adaptive schedule, which replaces the recommended one when the validation is finished."""
-    _say('fitting the adaptive schedule')
+    say('fitting the adaptive schedule')
     inferencer, file = _load(out, device), out / 'validation' / ADAPTIVE_FILE
     pack = lambda image: inferencer.preprocess(Frame(image, 0, 0.0))  # noqa: E731
     clips = min(max(round(plan.minutes / 3), _CLIPS[0]), _CLIPS[1])
@@ -271,13 +282,20 @@ def _fit(plan: Plan, out: Path, device: str, labels: str | Path | None) -> None:
         videos = [video._replace(length=int(video.length * portion)) for video in videos]
         fit_adaptive(inferencer.model, pack, videos, clips).predictor.save(file)
     except (FitError, VideoListError) as error:
-        _say(f'no adaptive key frames: {error}')
+        say(f'no adaptive key frames: {error}')
         file.unlink(missing_ok=True)
 
 
-def _validate(plan: Plan, out: Path, device: str, labels: str | Path | None) -> None:
+def _validate(
+    plan: Plan,
+    out: Path,
+    device: str,
+    labels: str | Path | None,
+    runs: dict[OperatingPoint, list[Run]],
+    say: '_Progress',
+) -> None:
     """Measure operating points, and put the recommended one into the config."""
-    _say('validation on held-back frames')
+    say('validation on held-back frames')
     config = read_config(out / 'config.py')
     # Of the graphs of many operating points, the folder keeps those of the recommended one.
     with TemporaryDirectory() as cache:
@@ -287,7 +305,7 @@ def _validate(plan: Plan, out: Path, device: str, labels: str | Path | None) -> 
             _load(out, device, 'detector.pth', 'frame', **options),
         )
         executors = (inferencer.engine.method.executor for inferencer in loaded)
-        config.recommended = validate(plan, *executors, out, labels, _say)
+        config.recommended = validate(plan, *executors, out, labels, runs, say)
     fitted, file = out / 'validation' / ADAPTIVE_FILE, out / ADAPTIVE_FILE
     if fitted.exists():
         with atomic_path(file) as unfinished:
@@ -309,9 +327,9 @@ def _load(
     return VideoInferencer(str(out / 'config.py'), out / weights, device, **options)
 
 
-def _render(clips: Sequence[EvaluationClip], out: Path, device: str) -> None:
+def _render(clips: Sequence[EvaluationClip], out: Path, device: str, say: '_Progress') -> None:
     """Draw what the recommended operating point detects in held-back frames."""
-    _say('rendering a clip')
+    say('rendering a clip')
     clip = clips[0]
     with closing(open_video(clip.path)) as stream:
         rate = stream.mean_rate()
@@ -333,5 +351,16 @@ def _training_device(device: str | None) -> Iterator[str]:
         mmengine_device.DEVICE = before
 
 
-def _say(text: str) -> None:
-    print(f'adapt: {text}', flush=True)
+class _Progress:
+    """Prints what is done, after how much of the time of the whole command."""
+
+    def __init__(self) -> None:
+        self.minutes: float | None = None
+        self._start = time.monotonic()
+
+    def seconds(self) -> float:
+        return time.monotonic() - self._start
+
+    def __call__(self, text: str) -> None:
+        whole = f' of {self.minutes:g}' if self.minutes else ''
+        print(f'adapt, minute {self.seconds() / 60:.1f}{whole}: {text}', flush=True)
