@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from semidff.inference import VideoEngine
 from semidff.inference.executors import Executor
 from semidff.inference.loading import frame_pipeline
 from semidff.utils.atomic_write import write_json
-from semidff.utils.threads import has_busy_cores
+from semidff.utils.threads import default_workers, has_busy_cores, torch_threads
 
 from .plan import Videos
 from .validation import check_clips, recommendation, untrained_points, write_report
@@ -96,9 +96,12 @@ def survey(
     readable = load_videos(write_list(out / 'videos' / 'found.txt', given))
     trained, held_back, portion = hold_back(readable) if hold else (readable, readable, 1.0)
     paths, validating = ([video.path for video in part] for part in (trained, held_back))
-    seconds = _seconds_of(own, detector, validating + paths)
-    frames = int(min(max(_SECONDS / (_PASSES * seconds), _LEAST), _MOST))
-    validating, clips, scales = check_clips(own, detector, validating, portion, frames)
+    on_cpu = next(detector.model.parameters()).device.type == 'cpu'
+    workers = default_workers() if on_cpu else 1
+    with torch_threads(1) if workers > 1 else nullcontext():  # as the clips are processed
+        seconds = _seconds_of(own, detector, validating + paths) / workers
+        frames = int(min(max(_SECONDS / (_PASSES * seconds), _LEAST), _MOST))
+        validating, clips, scales = check_clips(own, detector, validating, portion, frames)
     known = {*paths, *validating}
     skipped = [path for path in given if path not in known]
     videos = Videos(paths, validating, skipped, portion, clips, scales)

@@ -31,8 +31,8 @@ from .onnx_export import TURNS
 FILE = 'runtime.json'
 EVERYWHERE = 'all machines'
 """Key of the choices in a folder whose results must not depend on machine and load, such as an archive's."""
-ROUNDS = 2, 30  # fewest and most
-SECONDS = 2.0  # of measuring one kind of batch, if the fewest rounds do not take longer
+ROUNDS = 1, 30  # fewest and most
+SECONDS = 1.0  # of measuring one kind of batch, unless a single round takes longer
 
 
 _CHOSEN: dict[tuple[str, str], dict] = {}  # by this process, also beside others
