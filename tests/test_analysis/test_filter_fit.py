@@ -1,11 +1,6 @@
 """The filter's constants, fitted to a detector whose errors are known."""
 
-from types import SimpleNamespace
-
 import numpy as np
-import torch
-from mmdet.structures import DetDataSample
-from mmengine.structures import InstanceData
 
 from semidff.analysis import filter_fit
 from semidff.analysis.evaluation_clips import EvaluationClip
@@ -20,25 +15,8 @@ def fit(monkeypatch, errors, score: float = 0.9) -> FilterConstants:
     image = np.repeat(picture(SIZE, [BOX])[..., None], 3, 2)
     clips = [EvaluationClip(files=('',) * len(errors))]
     monkeypatch.setattr(EvaluationClip, 'images', lambda clip: iter([image] * len(clip.files)))
-    monkeypatch.setattr(filter_fit, 'frame_pipeline', lambda cfg: lambda results: {})
-
-    class Detector:
-        num_classes = 1
-
-        def __init__(self, executor, method):
-            assert method == 'frame'
-
-        def run(self, batches):
-            for _, error in zip(batches, errors, strict=True):
-                found = InstanceData(
-                    bboxes=torch.tensor(BOX + error).reshape(1, 4),
-                    scores=torch.tensor([score]),
-                    labels=torch.tensor([0]),
-                )
-                yield DetDataSample(pred_instances=found)
-
-    monkeypatch.setattr(filter_fit, 'VideoEngine', Detector)
-    return filter_fit.fit_filter(SimpleNamespace(model=SimpleNamespace(cfg=None)), clips)
+    ones = np.ones(len(errors), int)
+    return filter_fit.fit_filter(clips, [(ones, 0 * ones, score * ones, BOX + errors)])
 
 
 def test_what_is_noisy_is_averaged_for_longer(monkeypatch):

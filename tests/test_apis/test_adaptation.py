@@ -117,8 +117,8 @@ def reading(monkeypatch):
     """Sets the milliseconds of reading a frame; a key frame takes 10 and a non-key frame 2."""
 
     def reading(milliseconds: float) -> None:
-        def times(clips, pack, models, **options):
-            return dict.fromkeys(models, (10.0, 2.0)), milliseconds, 1
+        def times(clips, pack, model, **options):
+            return (10.0, 2.0), milliseconds, 1
 
         monkeypatch.setattr(planner, '_time_clips', times)
 

@@ -1,7 +1,9 @@
 """Exported graphs in a runtime, with post-processing in PyTorch, and the description of graphs in a folder."""
 
 import json
-from collections.abc import Mapping
+import os
+import weakref
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from hashlib import sha256
@@ -124,13 +126,14 @@ class ExportedGraphs:
         self._threads = torch.get_num_threads()
         self._own: dict[tuple, _Compiled | None] = {}
         self._shared: dict[tuple, _Compiled | None] = {}  # by all threads
+        _EXECUTORS.add(self)
 
     def __reduce__(self) -> tuple:
         return partial(ExportedGraphs, self.model, **self._arguments), ()
 
     @TURNS.running()
     def predict_key(self, inputs: Tensor, samples: SampleList) -> tuple[SampleList, KeyFrame]:
-        results, keys = [], []
+        raw, keys = [], []
         for frame, sample in zip(inputs.split(1), samples, strict=True):
             if not (graph := self._graph(KeyGraph, given := dict(frame=frame), sample)):
                 return self.model.predict_key(inputs, samples)
@@ -140,8 +143,8 @@ class ExportedGraphs:
                 image = self.model.key_image(frame)
             features = tuple(map(torch.clone, levels('features', maps)))
             keys.append(KeyFrame(None if image is None else image.clone(), features))
-            results += self._predict(graph, maps, sample, {})
-        return results, KeyFrame.batch(keys)
+            raw.append({name: maps[own].clone() for name, own in graph.raw.items()})
+        return self._predict(raw, samples, {}), KeyFrame.batch(keys)
 
     @TURNS.running()
     def predict_non_key(
@@ -151,7 +154,7 @@ class ExportedGraphs:
         key: KeyFrame,
         flow_field: FlowField | None = None,
     ) -> SampleList:
-        results, kind = [], NonKeyGraph if flow_field is None else PropagationGraph
+        raw, kind = [], NonKeyGraph if flow_field is None else PropagationGraph
         for index, (frame, sample) in enumerate(zip(inputs.split(1), samples, strict=True)):
             image, features = key.frame(index)
             given = dict(key_image=image, frame=frame)
@@ -162,8 +165,8 @@ class ExportedGraphs:
             if not (graph := self._graph(kind, given)):
                 return self.model.predict_non_key(inputs, samples, key, flow_field)
             maps = graph.run(given, sample)
-            results += self._predict(graph, maps, sample, self.model.non_key_test_cfg)
-        return results
+            raw.append({name: maps[own].clone() for name, own in graph.raw.items()})
+        return self._predict(raw, samples, self.model.non_key_test_cfg)
 
     @TURNS.running()
     def flow_field(self, inputs: Tensor, key: KeyFrame) -> FlowField:
@@ -189,14 +192,11 @@ class ExportedGraphs:
         return other
 
     def _predict(
-        self,
-        graph: _Compiled,
-        maps: Mapping[str, Tensor],
-        sample: DetDataSample,
-        test_cfg: dict,
+        self, raw: Sequence[dict[str, Tensor]], samples: SampleList, test_cfg: dict
     ) -> SampleList:
-        raw = {name: maps[own] for name, own in graph.raw.items()}
-        return self.model.spatial.predict_raw(raw, [sample], test_cfg)
+        """Post-process raw outputs of frames, together, which takes less time."""
+        batch = {name: torch.cat([one[name] for one in raw]) for name in raw[0]}
+        return self.model.spatial.predict_raw(batch, samples, test_cfg)
 
     @TURNS.running()
     def outputs(
@@ -286,6 +286,22 @@ class ExportedGraphs:
             return export_graph(graph, inputs, list(outputs)), raw
         finally:
             MapSampler.gathers = False
+
+
+_EXECUTORS: weakref.WeakSet[ExportedGraphs] = weakref.WeakSet()
+_UNUSABLE: list[dict] = []  # they would wait for their threads when they are deleted, too
+
+
+def _forget_graphs() -> None:
+    """Let a forked process, which has none of the threads of compiled graphs, compile its own."""
+    for executor in _EXECUTORS:
+        for graphs in (executor._own, executor._shared):
+            _UNUSABLE.append(dict(graphs))
+            graphs.clear()
+
+
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_forget_graphs)
 
 
 def digest_of(model: VideoDetector, *others: Any) -> str:
