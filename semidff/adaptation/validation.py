@@ -44,7 +44,7 @@ from .videos import CLIP
 ADAPTIVE_FILE = 'adaptive.json'
 INTERVALS = 2, 3, 5, 10, 20
 _CUTS = 60, 20  # multiples of nearly all intervals
-_LONGEST = 301  # frames of a clip
+_LONGEST, _PART = 301, 121  # frames of a clip, and of the parts of a single one, at least
 
 
 def validate(
@@ -174,7 +174,7 @@ def choose_clips(held_back: Sequence[str], portion: float, frames: int) -> list[
 
     The clips are spread evenly over the held-back videos, and begin where the training ends. They end with a key frame
     of nearly all intervals, where they are long enough: without the next key frame, offline methods do worse than in a
-    whole video.
+    whole video. A single long video has two.
     """
     count = max(1, min(len(held_back), round(frames / CLIP)))
     places = np.linspace(0, len(held_back) - 1, count).round().astype(int)
@@ -187,12 +187,16 @@ def choose_clips(held_back: Sequence[str], portion: float, frames: int) -> list[
         except VideoError:  # is reported where it is decoded
             clips.append(EvaluationClip(path))
             continue
-        start = 0 if portion == 1 else int(total * portion)
-        available = min(total - start, length)
-        if available >= CLIP:
-            cut = next(cut for cut in _CUTS if available > cut)
-            available = (available - 1) // cut * cut + 1
-        clips.append(EvaluationClip(path, start, start + available))
+        first = 0 if portion == 1 else int(total * portion)
+        # Clips are processed at once.
+        parts = 2 if count == 1 and min(length, total - first) >= 2 * _PART else 1
+        for part in range(parts):
+            start = first + (total - first) * part // parts
+            available = min((total - first) // parts, length // parts)
+            if available >= CLIP:
+                cut = next(cut for cut in _CUTS if available > cut)
+                available = (available - 1) // cut * cut + 1
+            clips.append(EvaluationClip(path, start, start + available))
     return clips
 
 

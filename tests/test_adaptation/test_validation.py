@@ -12,7 +12,13 @@ from tests.damaged_video import write_video
 @pytest.mark.parametrize('length, end', [(30, 30), (55, 41), (130, 121), (400, 301)])
 def test_clips_end_with_a_key_frame(tmp_path, length, end):
     video = str(write_video(tmp_path / 'a.mp4', length))
-    assert choose_clips([video], 1.0, 900) == [EvaluationClip(video, 0, end)]
+    assert choose_clips([video] * 2, 1.0, 1800) == 2 * [EvaluationClip(video, 0, end)]
+
+
+def test_a_single_long_video_has_two_clips(tmp_path):
+    video = str(write_video(tmp_path / 'a.mp4', 400))
+    clips = [EvaluationClip(video, 100, 221), EvaluationClip(video, 250, 371)]
+    assert choose_clips([video], 0.25, 300) == clips
 
 
 def test_clips_are_spread_over_the_videos(tmp_path):
