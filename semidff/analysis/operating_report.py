@@ -237,8 +237,8 @@ def points_table(report: dict[str, Any]) -> str:
         )
     protocol = (
         'dense: the detector on every frame; l: frames from one key frame to the next; offline: waits for later '
-        f'frames. {given.get("frames")} frames of {given.get("clips")} clips; metrics in per cent, by {against}; boxes per '
-        'frame with that score, and those of the dense detector; '
+        f'frames. {given.get("frames")} frames of {given.get("clips")} clips; metrics in per cent, by {against}; boxes '
+        'per frame with that score, and those of the dense detector; '
         f'phases of the key frames: {given.get("places")}; l in brackets: average interval; times in ms per '
         f'frame of {given.get("timed")} from decoding to boxes, median of {given.get("rounds")} interleaved '
         f'rounds, speed-ups over the {_dense(given)}. "Above smaller frames" is the difference to the dense detector '
