@@ -26,7 +26,7 @@ from semidff.inference.executors.fastest import EVERYWHERE
 from semidff.inference.executors.fastest import FILE as RUNTIME_FILE
 from semidff.inference.outputs import check_limits
 from semidff.utils.allocator import keep_freed_memory
-from semidff.utils.atomic_write import write_json
+from semidff.utils.atomic_write import read_json, write_json
 from semidff.utils.error_messages import FileError
 from semidff.utils.files import file_state
 from semidff.utils.image_detectors import config_text
@@ -321,7 +321,7 @@ def _size(video: Path) -> int:
 
 def _read(file: Path) -> dict[str, Any] | None:
     with suppress(FileNotFoundError, ValueError):
-        return json.loads(file.read_bytes())
+        return read_json(file)
     return None
 
 

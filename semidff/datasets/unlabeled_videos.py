@@ -64,8 +64,8 @@ class _Readers:
     Decoders belong to the process that opened them: after a fork there are none.
     """
 
-    def __init__(self) -> None:
-        self.opened, self.pid = OrderedDict(), os.getpid()
+    def __init__(self, keep_damaged: bool) -> None:
+        self.opened, self.pid, self._keep = OrderedDict(), os.getpid(), keep_damaged
 
     def __getstate__(self) -> dict:
         return dict(self.__dict__, opened=OrderedDict())
@@ -76,7 +76,7 @@ class _Readers:
         if path not in self.opened:
             while len(self.opened) >= _MAX_OPEN:
                 self.opened.popitem(last=False)[1].close()
-            self.opened[path] = open_video(path)
+            self.opened[path] = open_video(path, keep_damaged=self._keep)
         self.opened.move_to_end(path)
         return self.opened[path]
 
@@ -114,6 +114,8 @@ class UnlabeledVideoDataset(Dataset):
             [key, middle, current].
         interleave: Number of windows that alternate in the stream.
         cache_bytes: Limit of the decoded frames that a worker keeps.
+        keep_damaged: Whether pairs with damaged frames are used, see
+            :class:`~semidff.datasets.video_readers.VideoFile`.
     """
 
     def __init__(
@@ -131,6 +133,7 @@ class UnlabeledVideoDataset(Dataset):
         interleave: int = 4,
         cache_bytes: int = 512 * 2**20,
         metainfo: dict | None = None,
+        keep_damaged: bool = False,
     ) -> None:
         interval = interval or {'type': 'UniformInterval', 'low': 1, 'high': 9}
         self.interval = TASK_UTILS.build(interval) if isinstance(interval, dict) else interval
@@ -142,7 +145,7 @@ class UnlabeledVideoDataset(Dataset):
         self.cache_bytes = cache_bytes
         self.failures: Counter[str] = Counter()
         self._metainfo = dict(metainfo or {})
-        self._readers = _Readers()
+        self._readers = _Readers(keep_damaged)
         self._cache: OrderedDict[tuple, _Window] = OrderedDict()
         self._load()
 

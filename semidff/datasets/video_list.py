@@ -13,7 +13,6 @@ folder where that cannot be written. A list whose videos have not changed opens 
 
 import fcntl
 import glob
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -25,7 +24,7 @@ from typing import NamedTuple
 
 from mmengine.logging import print_log
 
-from semidff.utils.atomic_write import write_json
+from semidff.utils.atomic_write import read_json, write_json
 from semidff.utils.files import file_state
 from semidff.utils.logs import log_warning
 from semidff.utils.progress import track
@@ -75,6 +74,7 @@ def load_frames(
     """Return the readable videos of a list of frames with their listed frames, both in the order of the list."""
     root = Path(data_prefix or Path(ann_file).parent)
     frames: dict[str, list[int]] = {}
+    names: dict[str, str] = {}  # the first one of each file
     for line in _read_lines(ann_file):
         words = re.fullmatch(r'(.*\S)\s+1\s+(\d+)\s+\d+|(.*\S)\s+(\d+)', line)
         if words is None:
@@ -83,7 +83,8 @@ def load_frames(
                 "set lists='videos'"
             )
         video, number = words[1] or words[3], words[2] or words[4]
-        frames.setdefault(str(root / os.path.expanduser(video)), []).append(int(number))
+        path = str(root / os.path.expanduser(video))
+        frames.setdefault(names.setdefault(os.path.realpath(path), path), []).append(int(number))
     videos = _open_all(ann_file, root, list(frames), [])
     for video in videos:
         if max(frames[video.path]) >= video.length:
@@ -160,7 +161,7 @@ def _entries(ann_file: str | Path, paths: Sequence[str]) -> list[list | str]:
             file.parent.mkdir(parents=True, exist_ok=True)
             fcntl.lockf(stack.enter_context(open(f'{file}.lock', 'a')), fcntl.LOCK_EX)
         try:
-            content = json.loads(file.read_bytes())
+            content = read_json(file)
             known = content['videos'] if content['version'] == _VERSION else {}
         except (OSError, ValueError, KeyError, TypeError):
             known = {}

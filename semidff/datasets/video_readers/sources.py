@@ -50,10 +50,6 @@ class CameraStream(FrameStream):
         if not self._capture.isOpened():
             raise VideoError(self.path, 'cannot be opened; is it there, and free?')
 
-    def mean_rate(self) -> float | None:
-        fps = self._capture.get(cv2.CAP_PROP_FPS)
-        return fps if 0 < fps <= 1000 else None  # some sources report the rate of their clock
-
     def __iter__(self) -> Iterator[Frame]:
         index, first, start, last = 0, 0.0, time.monotonic(), 0.0
         while True:
@@ -110,17 +106,22 @@ class ArrayStream(FrameStream):
 
 
 def open_video(
-    path: str | Path, fps: float = DEFAULT_FPS, strict: bool = False, decoder_threads: int = 1
+    path: str | Path,
+    fps: float = DEFAULT_FPS,
+    strict: bool = False,
+    decoder_threads: int = 1,
+    keep_damaged: bool = False,
 ) -> VideoFile | FrameFolder:
     """Open a video file or a folder of images, for random and sequential access.
 
     Args:
         fps: Frames per second of a folder of images.
         strict: Whether unreadable frames are an error instead of a warning in sequential access.
-        decoder_threads: See :class:`VideoFile`.
+        decoder_threads, keep_damaged: See :class:`VideoFile`.
     """
-    is_folder = os.path.isdir(path)
-    return FrameFolder(path, fps, strict) if is_folder else VideoFile(path, strict, decoder_threads)
+    if os.path.isdir(path):
+        return FrameFolder(path, fps, strict)
+    return VideoFile(path, strict, decoder_threads, keep_damaged)
 
 
 def open_any(
@@ -129,6 +130,7 @@ def open_any(
     strict: bool = False,
     decoder_threads: int = 1,
     name: str = 'frames',
+    keep_damaged: bool = False,
 ) -> FrameStream:
     """Open a camera (its index), an address (``rtsp://...``), what :func:`open_video` opens, or an iterable of arrays.
 
@@ -144,7 +146,7 @@ def open_any(
     if (camera := _camera(source)) is not None:
         return CameraStream(camera, strict)
     if isinstance(source, str | os.PathLike):
-        return open_video(source, fps, strict, decoder_threads)
+        return open_video(source, fps, strict, decoder_threads, keep_damaged)
     return ArrayStream(source, name, fps)
 
 
