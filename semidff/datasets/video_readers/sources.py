@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 
-from .base import DEFAULT_FPS, Frame, FrameStream, VideoError, report
+from .base import DEFAULT_FPS, Frame, FrameStream, VideoError, as_video_error, report
 from .frame_folder import FrameFolder
 from .video_file import VideoFile
 
@@ -119,9 +119,10 @@ def open_video(
         strict: Whether unreadable frames are an error instead of a warning in sequential access.
         decoder_threads, keep_damaged: See :class:`VideoFile`.
     """
-    if os.path.isdir(path):
-        return FrameFolder(path, fps, strict)
-    return VideoFile(path, strict, decoder_threads, keep_damaged)
+    with as_video_error(path):
+        if os.path.isdir(path):
+            return FrameFolder(path, fps, strict)
+        return VideoFile(path, strict, decoder_threads, keep_damaged)
 
 
 def open_any(
