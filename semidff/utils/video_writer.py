@@ -63,7 +63,7 @@ class VideoWriter(AbstractContextManager):
         image = image.reformat(format='yuv420p', dst_colorspace='itu709')
         seconds = time - self._first if self.fps is None else self._count / self.fps
         before, self._last = self._last, max(round(seconds * _TICKS), self._last + 1)
-        if before >= 0:
+        if self.fps is None and before >= 0:
             self._step = min(self._last - before, _TICKS)
         image.pts, image.time_base = self._last, Fraction(1, _TICKS)
         self._count += 1

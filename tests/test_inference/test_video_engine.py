@@ -156,6 +156,29 @@ def test_the_second_key_frame_may_come_sooner(model):
         assert keys_of(results_of(model, 'copy', video, schedule=first_three)) == [0, 3, 7]
 
 
+def timed(index: int, pause: float = 0) -> dict:
+    """A frame of a camera of 25 frames/s, which pauses ahead of frame 6."""
+    data = batch(0, index)
+    data['data_samples'][0].set_metainfo(dict(timestamp=index / 25 + pause * (index >= 6)))
+    return data
+
+
+@pytest.mark.parametrize('filter', [None, 'both'])
+@every_method
+def test_nothing_is_carried_across_a_gap_in_time(model, method, filter):
+    engine = VideoEngine(model, method, INTERVAL, filter=filter)
+    expected = [list(engine.run(batches(12)[part])) for part in (slice(6), slice(6, 12))]
+    frames = [timed(index, 100) for index in range(12)]
+    pushed = [result for frame in frames for result in engine.push(frame)] + engine.flush()
+    for results in (pushed, list(engine.run([timed(index, 100) for index in range(12)]))):
+        assert all_same(results, [*expected[0], *expected[1]], 1e-3)
+        assert [one.frame_id for one in results if one.is_key_frame][-2:] == (
+            [10, 11] if method == 'frame' else [6, 10]
+        )
+    steady = list(engine.run([timed(index) for index in range(12)]))
+    assert all_same(steady, list(engine.run(batches(12))))
+
+
 class Observing(KeyFrameSchedule):
     """Records its calls, with a key frame every 4 frames."""
 
