@@ -313,7 +313,7 @@ def _render(clips: Sequence[EvaluationClip], out: Path, device: str) -> None:
     _say('rendering a clip')
     clip = clips[0]
     with closing(open_video(clip.path)) as stream:
-        rate = stream.mean_rate()
+        rate = stream.fps
     inferencer = VideoInferencer(out, device=device, show_progress=False)
     for _ in inferencer(islice(clip.images(), _RENDERED), out_video=out / 'video.mp4', fps=rate):
         pass

@@ -33,7 +33,7 @@ from .video_folders import list_videos
 from .video_readers import VideoError, open_video
 
 _NAMED = 10  # files named in one message
-_VERSION = 1  # of what the reader finds
+_VERSION = 2  # of what the reader finds
 
 
 class VideoListError(ValueError):
@@ -41,14 +41,13 @@ class VideoListError(ValueError):
 
 
 class VideoInfo(NamedTuple):
-    """A readable video: file or folder, path relative to the list's root, size in frames and pixels, mean frames/s."""
+    """A readable video: file or folder, path relative to the list's root, size in frames and pixels."""
 
     path: str
     name: str
     length: int
     height: int
     width: int
-    rate: float = 0.0
 
 
 def load_videos(ann_file: str | Path, data_prefix: str | Path | None = None) -> list[VideoInfo]:
@@ -149,7 +148,7 @@ def _first(errors: Sequence[VideoError]) -> str:
 
 
 def _entries(ann_file: str | Path, paths: Sequence[str]) -> list[list | str]:
-    """Return length, height, width, rate and damage of each video, or the reason why it cannot be read.
+    """Return length, height, width and damage of each video, or the reason why it cannot be read.
 
     One process at a time opens videos and renews the manifest, the others wait for it.
     """
@@ -183,7 +182,7 @@ def _probe(path: str) -> list | str:
         with closing(open_video(path)) as reader:
             if len(reader) < 2:
                 return f'has {len(reader)} frame, a pair needs two'
-            return [len(reader), *reader.size, reader.mean_rate(), reader.damage]
+            return [len(reader), *reader.size, reader.damage]
     except VideoError as error:
         return error.reason
 

@@ -46,22 +46,27 @@ def interrupted_by_signals(received: list[int]) -> Iterator[None]:
 
 @contextmanager
 def exits_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM raise SystemExit, unless the program handles it itself: files can be completed."""
+    """Let SIGTERM raise SystemExit, so that files are completed, unless the program handles it itself."""
     global _exiting
-    is_main = threading.current_thread() is threading.main_thread()
-    if is_main and signal.getsignal(signal.SIGTERM) in (signal.SIG_DFL, _exit):
-        signal.signal(signal.SIGTERM, _exit)
     _exiting += 1
+    _replace_handler(signal.SIG_DFL, _exit)
     try:
         yield
     finally:
         _exiting -= 1
-        if not _exiting and is_main and signal.getsignal(signal.SIGTERM) is _exit:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if not _exiting:
+            _replace_handler(_exit, signal.SIG_DFL)
 
 
 def _exit(number: int, frame: object) -> None:
     sys.exit(128 + number)
+
+
+def _replace_handler(old: Any, new: Any) -> None:
+    """Replace the handler of SIGTERM, which only the main thread can do."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main and signal.getsignal(signal.SIGTERM) == old:
+        signal.signal(signal.SIGTERM, new)
 
 
 def until_stopped(results: Generator) -> Iterator[Any]:

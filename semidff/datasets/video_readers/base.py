@@ -86,10 +86,6 @@ class VideoReader(FrameStream):
     def __len__(self) -> int:
         raise NotImplementedError
 
-    def mean_rate(self) -> float:
-        """Return the mean frames per second."""
-        return self.fps
-
     def frames(self, indices: Sequence[int]) -> list[np.ndarray]:
         """Return frames by their 0-based numbers, in any order, each (H, W, 3) uint8 BGR.
 

@@ -47,14 +47,12 @@ class _Index(NamedTuple):
     """What the first pass over a file found: about 8 bytes a frame.
 
     Attributes:
-        duration: Seconds from the first frame to the last, without the joints between recordings.
         packets: (P,) hashes of the packets, in order of decoding.
         order: (N,) numbers of the frames' packets; None where frames can only be counted.
         starts: (S, 5) key frames: the fields of a :class:`Start`, and where to seek.
     """
 
     length: int
-    duration: float
     damage: str
     packets: np.ndarray = np.zeros(0)
     order: np.ndarray | None = None
@@ -156,12 +154,9 @@ class VideoFile(VideoReader):
         ranks = np.full(len(times), -1)
         ranks[order] = np.arange(len(order))
         starts = [(n, ranks[n], parts[n], times[n], place) for n, place in keys if ranks[n] >= 0]
-        goes_on = np.diff(parts[order]) == 0
-        ticks = int(np.diff(times[order])[goes_on].sum())
         damage = self._missing() or (f'{marked[0]} of its packets are damaged' if marked[0] else '')
         return _Index(
             len(order),
-            float(ticks * self._track.time_base),
             damage,
             np.array(hashes),
             order.astype(np.uint32),
@@ -171,10 +166,10 @@ class VideoFile(VideoReader):
     def _counted(self) -> _Index:
         """Decode the whole file, to count its frames."""
         self._rewind()
-        time = deque((time for _, _, time, _ in self._timed()), 1).pop()
+        deque(self._frames, 0)
         errors = self._decoding.errors
         damage = f'{errors} of its packets cannot be decoded' if errors else self._missing()
-        return _Index(self._decoding.next, time, damage)
+        return _Index(self._decoding.next, damage)
 
     def _place(self, packet: av.Packet) -> int:
         """Return where to seek for a packet."""
@@ -260,7 +255,7 @@ class VideoFile(VideoReader):
         seconds = (
             track.duration * track.time_base if track.duration else (whole or 0) / av.time_base
         )
-        return round(seconds * self.fps) or None
+        return max(round(seconds * self.fps), 0) or None
 
     @property
     def damage(self) -> str:
@@ -337,12 +332,6 @@ class VideoFile(VideoReader):
                 stated = begin + (note.time - first) * unit
                 time = stated if stated > time else time + 1 / self.fps
             yield number, frame, time, is_joined
-
-    def mean_rate(self) -> float:
-        """Return the mean frames per second of all time stamps."""
-        duration = self._index.duration if len(self) > 1 else 0
-        rate = (len(self) - 1) / duration if duration > 0 else self.fps
-        return self.fps if abs(rate / self.fps - 1) < 1e-3 else rate
 
     @property
     def size(self) -> tuple[int, int]:
