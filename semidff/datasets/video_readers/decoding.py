@@ -14,7 +14,7 @@ from .base import VideoError, as_video_error
 _LONGEST_PAUSE = (
     2**32 / 90_000
 )  # seconds, half of the range of MPEG's clocks: more is another clock
-_JUMP = -1.0  # seconds; a smaller step back, but ahead of a key frame, is a wrong time stamp
+_JUMP = -1.0  # seconds: a smaller step back, unless a key frame follows, is a wrong time stamp
 _UNREFERENCED = {'h264', 'mpeg1video', 'mpeg2video', 'mpeg4'}  # mark frames that no other refers to
 _PROBED = 8  # frames that are decoded to see whether they correspond to packets
 _DELAY = 64  # packets that decoders hold back, at most
@@ -67,8 +67,9 @@ class Notes:
     def __call__(self, packet: av.Packet) -> Note:
         decoded, is_key = packet.dts, packet.is_keyframe
         if decoded is not None:
-            step = 0 if self._last is None else (decoded - self._last) * self._unit
-            self._part += (step < 0 and is_key) or not _JUMP <= step <= _LONGEST_PAUSE
+            if self._last is not None:
+                step = (decoded - self._last) * self._unit
+                self._part += (step <= 0 and is_key) or step < _JUMP
             self._last = decoded
         time = packet.pts
         last = decoded if time is None else time
@@ -228,9 +229,10 @@ class Decoding:
         if not self.is_counted and note and note.time is not None:
             own = note.place, note.number
             while self._waiting and self._waiting[0] < own:
-                if not self._wanted or self.next == self._first_frame:
-                    self._damage.add(self._waiting[0][1])  # the decoder has left it out
-                heappop(self._waiting)
+                place, left_out = heappop(self._waiting)
+                is_wanted = not self._wanted or self.next == self._first_frame
+                if is_wanted and not self._damage.reaches(Note(left_out, *place, False, True)):
+                    self._damage.add(left_out)
                 self.next += 1
             if not self._waiting or self._waiting[0] != own:
                 return None

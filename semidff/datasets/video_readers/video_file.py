@@ -41,6 +41,9 @@ _STEPS_BACK = 4  # key frames that are tried before the beginning of the file
 _KEY_DISTANCE = 12  # packets from one key frame that is kept to the next, at least
 _LEAST_ASPECT = 0.05  # of pixels: what is narrower, or wider than its inverse, is wrong
 _UNTIMED = -(2**63)
+_LONGEST_PAUSE = (
+    2**32 / 90_000
+)  # seconds, half of the range of MPEG's clocks: more is another clock
 
 
 class _Index(NamedTuple):
@@ -89,7 +92,9 @@ class VideoFile(VideoReader):
     def _open(self) -> None:
         path = os.path.abspath(self.path)  # FFmpeg takes what precedes a colon for a protocol
         with as_video_error(self.path, 'not a readable video, or truncated'):
-            self._container = av.open(path, options={'format_whitelist': _FORMATS})
+            self._container = av.open(
+                path, options={'format_whitelist': _FORMATS}, metadata_errors='replace'
+            )
             streams = self._container.streams
             tracks = [t for t in streams.video if not t.disposition & t.disposition.attached_pic]
             if not tracks:
@@ -123,17 +128,20 @@ class VideoFile(VideoReader):
     def _index(self) -> _Index:
         self._rewind()
         times, hashes, parts = array('q'), array('I'), array('I')
-        hidden, keys, marked = [], [], [0]
+        hidden, keys, marked = [], [], []
 
         def recorded() -> Iterator[tuple[av.Packet, Note]]:
             for packet, note in self._noted(self._demux(), Start()):
+                is_damaged = marked[-1:] == [(note.part, note.number - 1)] or packet.is_corrupt
                 times.append(_UNTIMED if note.time is None else note.time)
                 hashes.append(_hash(packet))
                 parts.append(note.part)
-                marked[0] += packet.is_corrupt
+                if packet.is_corrupt:
+                    marked.append((note.part, note.number))
                 if not note.is_shown:
                     hidden.append(note.number)
-                if note.is_key and (not keys or note.number >= keys[-1][0] + _KEY_DISTANCE):
+                is_far = not keys or note.number >= keys[-1][0] + _KEY_DISTANCE
+                if note.is_key and is_far and not is_damaged:
                     keys.append((note.number, self._place(packet)))
                 yield packet, note
 
@@ -154,7 +162,7 @@ class VideoFile(VideoReader):
         ranks = np.full(len(times), -1)
         ranks[order] = np.arange(len(order))
         starts = [(n, ranks[n], parts[n], times[n], place) for n, place in keys if ranks[n] >= 0]
-        damage = self._missing() or (f'{marked[0]} of its packets are damaged' if marked[0] else '')
+        damage = self._missing() or (f'{len(marked)} of its packets are damaged' if marked else '')
         return _Index(
             len(order),
             damage,
@@ -324,13 +332,14 @@ class VideoFile(VideoReader):
             if not self._decoding.is_timed or note is None or note.time is None:
                 time = number / self.fps
             else:
-                if note.part != part:
-                    is_joined = part is not None
-                    part, first, begin = note.part, note.time, time + 1 / self.fps
-                    if not is_joined and self._decoding.first:  # the first ones may be damaged
-                        first = self._decoding.first[1]
-                stated = begin + (note.time - first) * unit
-                time = stated if stated > time else time + 1 / self.fps
+                if part is None:  # the first frames may be damaged
+                    part, first = self._decoding.first or note.place
+                before, time = time, begin + (note.time - first) * unit
+                is_joined = note.part != part or time - before > _LONGEST_PAUSE
+                if is_joined:
+                    part, first, begin = note.part, note.time, before + 1 / self.fps
+                if is_joined or time <= before:
+                    time = before + 1 / self.fps
             yield number, frame, time, is_joined
 
     @property

@@ -90,28 +90,28 @@ def test_joined_recordings_whose_clocks_overlap(tmp_path, codec, start):
     check_random_access(path, frames, 2 * LENGTH)
 
 
-def test_a_joint_with_a_mark_costs_one_group_at_most(tmp_path):
+def test_a_joint_that_is_marked_costs_the_frames_at_it(tmp_path):
     encode(tmp_path / '0.ts', 'h264 no b')
     (tmp_path / 'joined.ts').write_bytes((tmp_path / '0.ts').read_bytes() * 2)
     frames, said = read(tmp_path / 'joined.ts')
-    assert len(frames) >= 2 * LENGTH - 4 and '1 frames are damaged' in said
+    assert len(frames) >= 2 * LENGTH - 4 and 'frames are damaged and left out' in said
     check_random_access(tmp_path / 'joined.ts', frames, 2 * LENGTH)
 
 
-@pytest.mark.parametrize('container', ['mp4', 'mkv'])
 @pytest.mark.parametrize('seconds', [3600, 1_000_000])
-def test_a_pause_stays_and_an_absurd_one_is_a_joint(tmp_path, container, seconds):
+def test_a_pause_stays_and_an_absurd_one_is_a_joint(tmp_path, seconds):
     times = [*range(20), *range(20 + 25 * seconds, 40 + 25 * seconds)]
-    frames, said = read(encode(tmp_path / f'a.{container}', times=times))
+    frames, said = read(encode(tmp_path / 'a.mkv', times=times))
     assert not said and [number(one.image) for one in frames] == [*range(LENGTH)]
     steps = np.diff([one.timestamp for one in frames])
     is_pause = seconds < 40_000
     assert steps[19] == pytest.approx(seconds + 0.04 if is_pause else 0.04, abs=2e-3)
     assert frames[20].after_gap is (None if is_pause else True)
+    check_random_access(tmp_path / 'a.mkv', frames, LENGTH)
 
 
 @pytest.mark.parametrize(
-    'tag', [b'00:00:01,600000000', b'a long recording..', b'\xff\xfe:00:00.0000000000']
+    'tag', [b'00:00:01,600000000', b'a long recording..', b'\xff\xfe:00:00.000000000']
 )
 def test_a_wrong_tag_is_no_damage(tmp_path, tag):
     data = encode(tmp_path / 'a.mkv').read_bytes()
@@ -141,12 +141,13 @@ def test_sequential_access_reads_no_more_than_it_returns(tmp_path, container):
     """Frames of 60 kB, most of which are random bytes behind the image."""
     path = tmp_path / f'a.{container}'
     if container == 'ts':
-        image = np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)
+        generator = np.random.default_rng(0)
         with av.open(str(path), 'w') as file:
             track = file.add_stream('mpeg2video', 25, options=dict(qmin='1', qmax='1', bf='0'))
             track.width, track.height, track.pix_fmt = 320, 240, 'yuv420p'
-            for _ in range(200):
-                file.mux(track.encode(av.VideoFrame.from_ndarray(np.roll(image, 7), 'bgr24')))
+            for _ in range(150):
+                image = generator.integers(0, 255, (240, 320, 3), np.uint8)
+                file.mux(track.encode(av.VideoFrame.from_ndarray(image, 'bgr24')))
             file.mux(track.encode(None))
     else:
         jpeg = cv2.imencode('.jpg', picture(7))[1].tobytes() + bytes(60_000)
