@@ -214,7 +214,7 @@ def test_triplets_are_equally_spaced(listed):
 def test_few_videos_are_open(listed, monkeypatch):
     opened, closed = [], []
 
-    def opener(path):
+    def opener(path, **options):
         reader = open_video(path)
         opened.append(path)
         monkeypatch.setattr(reader, 'close', lambda: closed.append(path))

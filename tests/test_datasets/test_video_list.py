@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from semidff.datasets import video_list
+from semidff.datasets import UnlabeledVideoDataset, video_list
 from semidff.datasets.video_list import VideoListError, load_frames, load_videos
 from semidff.datasets.video_readers import open_video
 from tests import damaged_video
@@ -91,9 +91,10 @@ def test_six_kinds_of_damage_are_named_and_end_nothing(tmp_path, log):
         write_video(tmp_path / 'videos' / f'{number}.mp4')
     found = {video.name: video for video in load_videos(tmp_path / 'videos')}
     assert {f'{number}.mp4' for number in range(6)} <= found.keys()
+    assert all(f'videos/{name}' in log.text for name in damaged - {'wiped.mp4'})
+    data = UnlabeledVideoDataset(tmp_path / 'videos', window=8)  # decodes what is opened above
+    assert len([data[index] for index in range(len(data))]) > 100
     assert all(f'videos/{name}' in log.text for name in damaged)
-    for name in damaged & found.keys():  # what is listed can be read
-        assert len(open_video(found[name].path).frames([0])) == 1
 
 
 @pytest.mark.parametrize(

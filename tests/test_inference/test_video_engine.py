@@ -166,17 +166,18 @@ def timed(index: int, pause: float = 0) -> dict:
 @pytest.mark.parametrize('filter', [None, 'both'])
 @every_method
 def test_nothing_is_carried_across_a_gap_in_time(model, method, filter):
-    engine = VideoEngine(model, method, INTERVAL, filter=filter)
-    expected = [list(engine.run(batches(12)[part])) for part in (slice(6), slice(6, 12))]
-    frames = [timed(index, 100) for index in range(12)]
-    pushed = [result for frame in frames for result in engine.push(frame)] + engine.flush()
-    for results in (pushed, list(engine.run([timed(index, 100) for index in range(12)]))):
-        assert all_same(results, [*expected[0], *expected[1]], 1e-3)
-        assert [one.frame_id for one in results if one.is_key_frame][-2:] == (
-            [10, 11] if method == 'frame' else [6, 10]
-        )
-    steady = list(engine.run([timed(index) for index in range(12)]))
-    assert all_same(steady, list(engine.run(batches(12))))
+    def run(frames):
+        return list(VideoEngine(model, method, INTERVAL, filter=filter).run(frames))
+
+    def push(frames):
+        engine = VideoEngine(model, method, INTERVAL, filter=filter)
+        return [one for frame in frames for one in engine.push(frame)] + engine.flush()
+
+    for walk in (run, push):
+        results = walk([timed(index, pause=100) for index in range(12)])
+        assert all_same(results, walk(batches(12)[:6]) + walk(batches(12)[6:]))
+        assert keys_of(results)[-2:] == ([10, 11] if method == 'frame' else [6, 10])
+    assert all_same(run([timed(index) for index in range(12)]), run(batches(12)))
 
 
 class Observing(KeyFrameSchedule):
