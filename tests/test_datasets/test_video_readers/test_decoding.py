@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from semidff.datasets.video_readers import VideoError, open_any, open_video
-from tests.damaged_video import PACKET, cut, lose_packet
+from tests.damaged_video import PACKET, lose_packet
 from tests.encoded_video import encode, number, picture
 
 LENGTH = 40
@@ -166,9 +166,3 @@ def test_sequential_access_reads_no_more_than_it_returns(tmp_path, container):
     for _ in range(5):
         next(frames)
     assert bytes_read() - before < size / 2
-
-
-def test_a_cut_file_of_which_the_end_cannot_be_read_is_named(tmp_path):
-    path = cut(tmp_path / 'cut.mkv', encode(tmp_path / 'a.mkv'), 0.6)
-    frames, said = read(path)
-    assert LENGTH / 3 < len(frames) < LENGTH and 'its end' in said
