@@ -11,9 +11,6 @@ import av
 
 from .base import VideoError, as_video_error
 
-_LONGEST_PAUSE = (
-    2**32 / 90_000
-)  # seconds, half of the range of MPEG's clocks: more is another clock
 _JUMP = -1.0  # seconds: a smaller step back, unless a key frame follows, is a wrong time stamp
 _UNREFERENCED = {'h264', 'mpeg1video', 'mpeg2video', 'mpeg4'}  # mark frames that no other refers to
 _PROBED = 8  # frames that are decoded to see whether they correspond to packets
@@ -84,7 +81,7 @@ class Notes:
 
 
 class Damage:
-    """Packets from damaged ones to the next key frames, whose frames damage may reach."""
+    """Stretches of packets, from a damaged one to the next key frame, whose frames damage may reach."""
 
     def __init__(self) -> None:
         self._stretches: list[tuple[int, int]] = []  # first and last damaged packet

@@ -46,10 +46,11 @@ _LONGEST_PAUSE = (
 )  # seconds, half of the range of MPEG's clocks: more is another clock
 
 
-class _Index(NamedTuple):
+class Index(NamedTuple):
     """What the first pass over a file found: about 8 bytes a frame.
 
     Attributes:
+        shape: See :meth:`VideoFile._shape_of`.
         packets: (P,) hashes of the packets, in order of decoding.
         order: (N,) numbers of the frames' packets; None where frames can only be counted.
         starts: (S, 5) key frames: the fields of a :class:`Start`, and where to seek.
@@ -57,9 +58,14 @@ class _Index(NamedTuple):
 
     length: int
     damage: str
+    shape: tuple
     packets: np.ndarray = np.zeros(0)
     order: np.ndarray | None = None
     starts: np.ndarray = np.zeros((0, 5), np.int64)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(one.nbytes for one in (self.packets, self.order, self.starts) if one is not None)
 
 
 class VideoFile(VideoReader):
@@ -73,6 +79,9 @@ class VideoFile(VideoReader):
         strict: Whether damage is an error instead of a warning in sequential access. In random access it always is.
         threads: Number of the decoder's threads. With several, the frames of damaged files may depend on timing.
         keep_damaged: Whether frames that damage may have reached are used, too, as far as FFmpeg returns them.
+
+    Attributes:
+        index: What random access needs to know of the file; can be set to that of an earlier reader.
     """
 
     def __init__(
@@ -85,9 +94,10 @@ class VideoFile(VideoReader):
         if is_image(self.path):
             raise VideoError(self.path, 'is a single image; list the folder that holds the frames')
         self._reformatter = VideoReformatter()
-        self._decoded_size: tuple[int, int] | None = None
+        self._shape: tuple | None = None  # of the frames
         self._wanted: frozenset[int] = frozenset()
         self._open()
+        self._rewind()
 
     def _open(self) -> None:
         path = os.path.abspath(self.path)  # FFmpeg takes what precedes a colon for a protocol
@@ -125,7 +135,7 @@ class VideoFile(VideoReader):
         self._container.close()
 
     @cached_property
-    def _index(self) -> _Index:
+    def index(self) -> Index:
         self._rewind()
         times, hashes, parts = array('q'), array('I'), array('I')
         hidden, keys, marked = [], [], []
@@ -149,7 +159,7 @@ class VideoFile(VideoReader):
         self._begin(Start(), packets)
         if (first := next(self._frames, None)) is None:
             raise VideoError(self.path, 'not a single frame can be decoded')
-        self._note_shape(first[1])
+        self._shape = self._shape_of(first[1])
         deque(packets, 0)  # the others are not decoded
         times, parts = np.array(times), np.array(parts, np.int64)
         if self._decoding.is_counted or (times == _UNTIMED).any():
@@ -163,21 +173,22 @@ class VideoFile(VideoReader):
         ranks[order] = np.arange(len(order))
         starts = [(n, ranks[n], parts[n], times[n], place) for n, place in keys if ranks[n] >= 0]
         damage = self._missing() or (f'{len(marked)} of its packets are damaged' if marked else '')
-        return _Index(
+        return Index(
             len(order),
             damage,
+            self._shape,
             np.array(hashes),
             order.astype(np.uint32),
             np.array(starts, np.int64).reshape(-1, 5),
         )
 
-    def _counted(self) -> _Index:
+    def _counted(self) -> Index:
         """Decode the whole file, to count its frames."""
         self._rewind()
         deque(self._frames, 0)
         errors = self._decoding.errors
         damage = f'{errors} of its packets cannot be decoded' if errors else self._missing()
-        return _Index(self._decoding.next, damage)
+        return Index(self._decoding.next, damage, self._shape)
 
     def _place(self, packet: av.Packet) -> int:
         """Return where to seek for a packet."""
@@ -240,7 +251,7 @@ class VideoFile(VideoReader):
                 self._container.seek(place, stream=self._track, unsupported_byte_offset=is_position)
         except VideoError:
             return False
-        packets, expected = self._demux(), self._index.packets[start.packet :]
+        packets, expected = self._demux(), self.index.packets[start.packet :]
         for packet in packets:
             if _hash(packet) == expected[0]:
                 same = _while_equal(chain([packet], packets), expected)
@@ -252,12 +263,12 @@ class VideoFile(VideoReader):
 
     def __len__(self) -> int:
         with as_video_error(self.path):
-            return self._index.length
+            return self.index.length
 
     @property
     def length(self) -> int | None:
         """Number of frames: before random access, what the container states."""
-        if '_index' in self.__dict__:
+        if 'index' in self.__dict__:
             return len(self)
         track, whole = self._track, self._container.duration
         seconds = (
@@ -268,11 +279,11 @@ class VideoFile(VideoReader):
     @property
     def damage(self) -> str:
         with as_video_error(self.path):
-            return self._index.damage
+            return self.index.damage
 
     def _read(self, wanted: list[int]) -> list[np.ndarray]:
-        if self._index.order is not None:
-            self._wanted = frozenset(self._index.order[wanted].tolist())
+        if self.index.order is not None:
+            self._wanted = frozenset(self.index.order[wanted].tolist())
         self._decoding.want(self._wanted)
         try:
             return [self._frame(number) for number in wanted]
@@ -282,7 +293,7 @@ class VideoFile(VideoReader):
 
     def _approaches(self, number: int) -> Iterator[None]:
         """Go to the places from which decoding may reach a frame, one after the other."""
-        starts = self._index.starts
+        starts = self.index.starts
         before = int(np.searchsorted(starts[:, 1], number, side='right'))
         nearest = starts[before - 1, 1] if before else 0
         if nearest <= self._last < number:
@@ -344,33 +355,32 @@ class VideoFile(VideoReader):
 
     @property
     def size(self) -> tuple[int, int]:
-        if self._decoded_size is None:
-            len(self)  # the first pass notes the size
-        width, height = self._decoded_size
-        return (width, height) if self._is_transposed else (height, width)
+        with as_video_error(self.path):
+            (width, height), is_transposed, _ = self.index.shape
+        return (width, height) if is_transposed else (height, width)
 
-    def _note_shape(self, first: av.VideoFrame) -> None:
-        """Note the size of the frames before they are turned, with square pixels, and how they are turned."""
+    def _shape_of(self, first: av.VideoFrame) -> tuple[tuple[int, int], bool, int | None]:
+        """Return width and height ahead of turning, with square pixels, whether x and y change places, and the flip."""
         pixel = self._track.sample_aspect_ratio or 1
         is_used = abs(pixel - 1) >= 0.01 and _LEAST_ASPECT <= pixel <= 1 / _LEAST_ASPECT
         width = max(1, round(first.width * pixel)) if is_used else first.width
-        self._decoded_size = width, first.height
         matrix = first.side_data.get('DISPLAYMATRIX')
         values = [1, 0, 0, 0, 1] if matrix is None else np.frombuffer(matrix, np.int32).tolist()
         a, b, _, c, d = values[:5]
-        self._is_transposed = abs(b) > abs(a)
-        x, y = (c, b) if self._is_transposed else (a, d)
-        self._flip = ((None, 0), (1, -1))[x < 0][y < 0]
+        is_transposed = abs(b) > abs(a)
+        x, y = (c, b) if is_transposed else (a, d)
+        return (width, first.height), is_transposed, ((None, 0), (1, -1))[x < 0][y < 0]
 
     def _image(self, frame: av.VideoFrame) -> np.ndarray:
-        if self._decoded_size is None:
-            self._note_shape(frame)
-        width, height = self._decoded_size
+        if self._shape is None:
+            known = self.__dict__.get('index')
+            self._shape = known.shape if known else self._shape_of(frame)
+        size, is_transposed, flip = self._shape
         image = self._reformatter.reformat(
-            frame, width, height, 'bgr24', src_color_range=frame.color_range, threads=1
+            frame, *size, 'bgr24', src_color_range=frame.color_range, threads=1
         ).to_ndarray()
-        image = cv2.transpose(image) if self._is_transposed else image
-        return image if self._flip is None else cv2.flip(image, self._flip)
+        image = cv2.transpose(image) if is_transposed else image
+        return image if flip is None else cv2.flip(image, flip)
 
 
 def _hash(packet: av.Packet) -> int:
