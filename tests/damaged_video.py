@@ -6,6 +6,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from tests.encoded_video import encode
+
+PACKET = 188  # bytes of a packet of transport streams
 SIZE = (64, 48)  # width, height
 
 
@@ -54,3 +57,29 @@ def cut(path: Path, source: Path, share: float) -> Path:
     data = source.read_bytes()
     path.write_bytes(data[: int(share * len(data))])
     return path
+
+
+def lose_packet(path: Path, source: Path, frame: int, after: int = 1) -> Path:
+    """Write a transport stream that lacks a packet: of those of a frame the one with this number, as by radio."""
+    data = source.read_bytes()
+    packets = [data[at : at + PACKET] for at in range(0, len(data), PACKET)]
+    video = [n for n, one in enumerate(packets) if (one[1] & 31) << 8 | one[2] == 256]
+    begins = [place for place, n in enumerate(video) if packets[n][1] & 64]
+    lost = video[begins[frame] + after]
+    path.write_bytes(b''.join(packets[:lost] + packets[lost + 1 :]))
+    return path
+
+
+def write_damaged(folder: Path) -> set[str]:
+    """Write six videos that are damaged in six ways; return their names."""
+    whole = write_video(folder.parent / 'whole.mp4', size=(96, 64))
+    (folder / 'text.mp4').write_text('no video' * 100)
+    cut(folder / 'no_index.mp4', whole, 0.5)
+    wipe(folder / 'wiped.mp4', whole, 0.3, 0.5)
+    cut(folder / 'cut.mkv', encode(folder.parent / 'whole.mkv'), 0.6)
+    lose_packet(folder / 'lossy.ts', encode(folder.parent / 'whole.ts', 'h264 no b'), 12)
+    (folder / 'too_large').mkdir()
+    image = bytearray(cv2.imencode('.png', picture(0))[1].tobytes())
+    struct.pack_into('>II', image, 16, 2**17, 2**17)  # width, height
+    (folder / 'too_large' / '0.png').write_bytes(image)
+    return {'text.mp4', 'no_index.mp4', 'wiped.mp4', 'cut.mkv', 'lossy.ts', 'too_large'}

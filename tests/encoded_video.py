@@ -85,3 +85,10 @@ def encode(
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
+
+
+def packet_times(path: Path) -> list[float]:
+    """Return the times of the frames of a video file in order, without decoding."""
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+        return sorted(float(packet.pts * packet.time_base) for packet in packets)

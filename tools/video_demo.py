@@ -1,7 +1,7 @@
 """Detect objects in a video or segment it; write an annotated mp4, COCO-VID json, ILSVRC text or label maps.
 
 Memory does not grow with the video's length. The first Ctrl-C or SIGTERM ends the video after the current frame; the
-output files are complete up to there.
+output files have the results up to there.
 
 If INPUT is a folder of videos, --out DIR is a folder for the results of each, and the same command continues after an
 interruption. --workers N or --address ADDRESS shares the videos among processes.
@@ -49,7 +49,7 @@ def parse_args() -> argparse.Namespace:
         default=(),
         help='panels beside the frames of the mp4: feature flow (flow), scale field (scale)',
     )
-    help = "frames per second of the mp4 (default: the input's, 25 if unknown)"
+    help = "constant frame rate of the mp4 (default: the input's time stamps)"
     parser.add_argument('--fps', type=float, help=help)
     add_method_arguments(
         parser,
@@ -70,6 +70,7 @@ def parse_args() -> argparse.Namespace:
         'threads that decode a file; with several, the frames of damaged files may depend on timing'
     )
     parser.add_value('--decoder-threads', 1, help, 'N')
+    parser.add_flag('--keep-damaged', 'use frames that damage may have reached, too')
     add_device(parser)
     help = 'for a folder of videos: N processes, started by Ray (default with --address: one per GPU or 4 cores)'
     parser.add_argument('--workers', type=positive, metavar='N', help=help)
@@ -109,6 +110,7 @@ def main(args: argparse.Namespace) -> None:
         decoder_threads=args.decoder_threads,
         graphs=False if args.no_graphs else None,
         runtime=args.runtime,
+        keep_damaged=args.keep_damaged,
     )
     if is_archive(args.input):
         detect_in_archive(args, arguments)

@@ -1,13 +1,12 @@
 """The plan of an adaptation: everything that is chosen before the training, kept as ``plan.json``."""
 
-import json
 import math
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from semidff.analysis.evaluation_clips import EvaluationClip
-from semidff.utils.atomic_write import write_json
+from semidff.utils.atomic_write import read_json, write_json
 from semidff.utils.tables import text_table
 
 LEAST_SPEEDUP = 1.3
@@ -138,7 +137,7 @@ class Plan:
     def load(cls, path: Path) -> 'Plan':
         """Read a plan."""
         try:
-            content = json.loads(path.read_text())
+            content = read_json(path)
             content.pop('alone', None)  # until 0.3
             content['candidates'] = [Candidate(**one) for one in content['candidates']]
             content['clips'] = [EvaluationClip(*clip) for clip in content['clips']]

@@ -26,7 +26,7 @@ from semidff.datasets.video_readers import VideoError
 from semidff.inference import VideoEngine
 from semidff.inference.executors import Executor
 from semidff.inference.loading import frame_pipeline
-from semidff.utils.atomic_write import write_json
+from semidff.utils.atomic_write import read_json, write_json
 from semidff.utils.threads import default_workers, has_busy_cores, torch_threads
 
 from .plan import Videos
@@ -58,7 +58,7 @@ class Survey:
     def load(cls, folder: Path, key: Sequence) -> 'Survey | None':
         """Read that of a folder; None if there is none with this key."""
         with suppress(FileNotFoundError, ValueError, TypeError, KeyError):
-            content = json.loads((folder / FILE).read_text())
+            content = read_json(folder / FILE)
             videos = content.pop('videos')
             videos['clips'] = [EvaluationClip(*clip) for clip in videos['clips']]
             survey = cls(videos=Videos(**videos), **content)

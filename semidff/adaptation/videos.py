@@ -20,7 +20,7 @@ _MIN_FRAMES = 100
 
 
 def named_videos(given: Sequence[str], own: Path) -> list[str]:
-    """Return the absolute paths of the videos that are named, without duplicates; a link is one of its target.
+    """Return the absolute paths of the videos that are named, see :func:`~semidff.datasets.video_folders.list_videos`.
 
     Args:
         given: Video files, folders of frames, folders that contain either at any depth, and globs.
@@ -30,12 +30,12 @@ def named_videos(given: Sequence[str], own: Path) -> list[str]:
     skipped = [error.path for error in missing]
     if absent := [path for path in (*skipped, *videos) if not os.path.lexists(path)]:
         raise VideoListError(f'{absent[0]}: there is no such file or folder')
-    found: dict[str, str] = {}  # what is held back must not be trained on under another name
+    found = []
     for video in map(os.path.abspath, videos):
         if re.search(r'(\s#|[\n\r]|\s$|[\udc80-\udcff])', video):
             skipped.append(video)
         else:
-            found.setdefault(os.path.realpath(video), video)
+            found.append(video)
     if skipped:
         log_warning(
             f'{len(skipped)} folders or files are skipped, since they hold no videos, or since lists of videos cannot '
@@ -46,7 +46,7 @@ def named_videos(given: Sequence[str], own: Path) -> list[str]:
         raise VideoListError(
             f'{", ".join(given)}: no videos; give video files, folders of frames, or folders that contain them'
         )
-    return list(found.values())
+    return found
 
 
 def hold_back(videos: Sequence[VideoInfo]) -> tuple[list[VideoInfo], list[VideoInfo], float]:

@@ -1,7 +1,6 @@
 """From an image detector and unlabeled videos to a faster video detector, in one call."""
 
 import gc
-import json
 import os
 import shutil
 import time
@@ -41,7 +40,7 @@ from semidff.datasets.video_list import VideoListError, load_videos
 from semidff.datasets.video_readers import Frame, open_video
 from semidff.engine.launch import Runner, prepare_training
 from semidff.inference.schedule_fit import FitError, fit_adaptive
-from semidff.utils.atomic_write import atomic_path, write_json
+from semidff.utils.atomic_write import atomic_path, read_json, write_json
 from semidff.utils.checkpoint import TRAINING_ONLY, detector_digest, read_checkpoint
 from semidff.utils.configs import read_config
 from semidff.utils.error_messages import FileError
@@ -258,7 +257,7 @@ def _run_stages(
     )
     finished: list[list] = []
     with suppress(FileNotFoundError, ValueError):
-        finished = json.loads((out / 'stages.json').read_text())
+        finished = read_json(out / 'stages.json')
     for number, (run, read, written) in enumerate(stages):
         if finished[number : number + 1] != [[*read, *_sizes(out, written)]]:
             run()
@@ -332,7 +331,7 @@ def _render(clips: Sequence[EvaluationClip], out: Path, device: str, say: '_Prog
     say('rendering a clip')
     clip = clips[0]
     with closing(open_video(clip.path)) as stream:
-        rate = stream.mean_rate()
+        rate = stream.fps
     inferencer = VideoInferencer(out, device=device, show_progress=False)
     for _ in inferencer(islice(clip.images(), _RENDERED), out_video=out / 'video.mp4', fps=rate):
         pass

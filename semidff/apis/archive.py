@@ -17,16 +17,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import cv2
 from mmengine.device import get_device
 
 from semidff.datasets.video_folders import find_videos
-from semidff.datasets.video_readers import VideoError, VideoWarning
+from semidff.datasets.video_readers import VideoWarning
 from semidff.inference.executors.fastest import EVERYWHERE
 from semidff.inference.executors.fastest import FILE as RUNTIME_FILE
 from semidff.inference.outputs import check_limits
 from semidff.utils.allocator import keep_freed_memory
-from semidff.utils.atomic_write import write_json
+from semidff.utils.atomic_write import read_json, write_json
 from semidff.utils.error_messages import FileError
 from semidff.utils.files import file_state
 from semidff.utils.image_detectors import config_text
@@ -62,8 +61,9 @@ def detect_archive(
     in the same sub-folder of ``out``. A segmentation network writes label maps to the folder ``street.mp4.labels`` in
     place of the json.
 
-    A video that cannot be read is recorded with the reason and is not tried again until its file changes. So is one
-    that ends its worker three times. Other errors, such as a full disk or those of a GPU, end the run.
+    A video that cannot be read is recorded with the reason and is not tried again until its file changes; files have
+    the results so far. So is one that ends its worker three times. Errors that are not of a video, such as a full disk
+    or those of a GPU, end the run.
 
     Args:
         videos: Folder of videos.
@@ -231,13 +231,16 @@ class _Worker:
                 for sample in self._inferencer(path, **outputs, **self._call):
                     found['frames'] += 1
                     found['key_frames'] += bool(sample.is_key_frame)
-            except (VideoError, ValueError, cv2.error) as reason:
+            except Exception as reason:
+                on_gpu = next(self._inferencer.engine.model.parameters()).is_cuda
+                of_gpu = isinstance(reason, RuntimeError) and on_gpu
+                if of_gpu or isinstance(reason, OSError | MemoryError):
+                    raise  # it is not the video's
                 error = _text(reason).replace(f'{path}: ', '') or type(reason).__name__
                 found = dict(error=error)
-                _remove(outputs.values())
-                outputs = {}
         messages = [_text(w.message) for w in caught if issubclass(w.category, VideoWarning)]
-        results = [str(file.relative_to(self._out)) for file in outputs.values()]
+        files = [file for file in outputs.values() if not found.get('error') or file.exists()]
+        results = [str(file.relative_to(self._out)) for file in files]
         seconds = round(time.perf_counter() - start, 3)
         return dict(found, file=before, results=results, warnings=messages, seconds=seconds)
 
@@ -321,7 +324,7 @@ def _size(video: Path) -> int:
 
 def _read(file: Path) -> dict[str, Any] | None:
     with suppress(FileNotFoundError, ValueError):
-        return json.loads(file.read_bytes())
+        return read_json(file)
     return None
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from mmdet.structures import DetDataSample
 
-from semidff.datasets.video_readers import FrameStream, open_any
+from semidff.datasets.video_readers import FrameStream
 from semidff.datasets.video_readers.sources import videos_of
 from semidff.inference.intervals import IntervalStream
 from semidff.inference.outputs import check_limits
@@ -40,7 +40,7 @@ def detect_together(
     """
     check_limits(fps, max_frames)
     videos = [video for given in inputs for video in videos_of(given)]
-    streams = (open_any(video, fps, strict, inferencer.decoder_threads) for video in videos)
+    streams = (inferencer.open(video, fps, strict) for video in videos)
     return _results(inferencer, streams, max_frames)
 
 

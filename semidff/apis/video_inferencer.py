@@ -4,7 +4,7 @@ import copy
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -28,8 +28,10 @@ from semidff.utils.configs import read_config
 from semidff.utils.error_messages import ConfigError
 from semidff.utils.files import installed_file
 from semidff.utils.image_detectors import read_detector
+from semidff.utils.logs import log_warning
 from semidff.utils.progress import track
 from semidff.utils.safe_loading import trusted
+from semidff.utils.stopping import exits_on_sigterm
 from semidff.utils.threads import default_workers
 from semidff.visualization.frames import PANELS, render_frame
 
@@ -127,6 +129,7 @@ class VideoInferencer:
             :class:`~semidff.inference.Acceleration`; default: ``torch``, or what a folder recommends.
         cache: Folder of exported graphs and of the choices of ``auto``; default: one in a folder of ``tools/adapt.py``,
             or ``~/.cache/semidff`` with ``auto``.
+        keep_damaged: Whether frames of files that damage may have reached are used, too, as far as FFmpeg decodes them.
 
     Attributes:
         model: The video detector.
@@ -165,6 +168,7 @@ class VideoInferencer:
         graphs: bool | None = None,
         runtime: str | None = None,
         cache: str | Path | None = None,
+        keep_damaged: bool = False,
     ) -> None:
         scale, constants, filter = 1.0, None, filter or former_filter(smooth_scores, smooth_boxes)
         if isinstance(model, str | Path) and Path(model).is_dir():
@@ -180,7 +184,7 @@ class VideoInferencer:
             weights = weights or (folder.weights if trained else folder.detector)
         self.method = method = method or 'propagate'
         self.read_ahead, self.panels, self.show_progress = read_ahead, tuple(panels), show_progress
-        self.decoder_threads = decoder_threads
+        self.decoder_threads, self.keep_damaged = decoder_threads, keep_damaged
         self._read = [str(given) for given in (model, weights) if isinstance(given, str | Path)]
         weights, device = None if weights is None else str(weights), device or get_device()
         with trusted(trust):
@@ -238,21 +242,22 @@ class VideoInferencer:
             inputs: The path of a video file or of a folder of frames, a camera index, an address (``rtsp://...``), a
                 list or an iterator of arrays (H, W, 3) uint8 BGR; or a list or tuple of such videos, which are
                 processed one after the other.
-            out_video: Annotated mp4, without sound, with the number of frames and the mean frame rate of the input.
-                For several videos a folder.
+            out_video: Annotated mp4, without sound, with the frames and the time stamps of the input. For several
+                videos a folder.
             out_json: All detections as COCO-VID json.
             out_txt: All detections in the ILSVRC format, frames counted from 1.
             pred_score_thr: Detections with lower scores are not drawn; the other outputs and the results have all.
-            fps: Frame rate of the mp4, and of videos whose rate is unknown (default: 25).
+            fps: Constant frame rate of the mp4; frame rate of folders and arrays (default: 25).
             max_frames: Maximum number of frames per video.
-            strict: Whether unreadable frames are an error, not a warning.
+            strict: Whether unreadable frames are an error, which comes behind the results of the others, not a warning.
             out_labels: Folder of label maps, ``<video>/000000.png``, of a segmentation network.
 
         Returns:
             The frames' results in order, with ``pred_instances`` or ``pred_sem_seg`` (pixels of the original frame)
             and the metainfo ``video_name``, ``video_id``, ``frame_id``, ``timestamp`` (seconds), ``is_key_frame``,
-            ``img_path`` (of frames that are files) and ``ori_shape``. Outputs get their names when the iterator
-            ends or is closed; on an error they are removed. A change of the frame size begins with a key frame.
+            ``img_path`` (of frames that are files) and ``ori_shape``. A change of the frame size and a gap in time
+            begin with a key frame. Outputs get their names when the iterator ends or is closed, or an exception ends
+            it. If that is early, by SIGTERM, too, the json has ``complete: false``, and a warning says so.
         """
         check_limits(fps, max_frames, pred_score_thr)
         videos = videos_of(inputs)
@@ -270,30 +275,43 @@ class VideoInferencer:
             fps,
         )
         streams = (
-            open_any(video, fps, strict, self.decoder_threads, f'frames{number or ""}')
+            self.open(video, fps, strict, f'frames{number or ""}')
             for number, video in enumerate(videos)
         )
         first = next(streams)  # an input that cannot be read is refused at once
-        return self._run(chain([first], streams), outputs, max_frames)
+        files = [str(path) for path in (out_video, out_json, out_txt, out_labels) if path]
+        return self._run(chain([first], streams), outputs, files, max_frames)
 
     def _run(
-        self, streams: Iterable[FrameStream], outputs: list[Output], max_frames: int | None
+        self,
+        streams: Iterable[FrameStream],
+        outputs: list[Output],
+        files: list[str],
+        max_frames: int | None,
     ) -> Iterator[DetDataSample]:
-        # The caller may stop early: the files are complete up to there.
-        with ExitStack() as files, suppress(GeneratorExit):
+        count = 0
+
+        def report(kind: type | None, *error: object) -> None:
+            if kind is not None and count:
+                log_warning(f'{", ".join(files)}: complete: false, {count} frames')
+
+        with ExitStack() as stack:
+            if outputs:
+                stack.enter_context(exits_on_sigterm())
+                stack.push(report)
             for output in outputs:
-                files.enter_context(output)
+                stack.enter_context(output)
             for video_id, stream in enumerate(streams):
                 with self.frames_of(stream, video_id, max_frames) as frames:
-                    rate = stream.mean_rate() if outputs else None
                     for output in outputs:
-                        output.start(stream.name, rate)
+                        output.start(stream.name)
                     results = self._results(frames, live=stream.live)
                     if self.show_progress:
                         results = track(results, stream.name, max_frames or stream.length)
                     for frame, sample in results:
                         for output in outputs:
                             output.add(sample, frame.image)
+                        count += 1
                         yield sample
                     for output in outputs:
                         output.end()
@@ -322,6 +340,12 @@ class VideoInferencer:
         if errors:
             raise errors[0]
 
+    def open(
+        self, video: Any, fps: float | None, strict: bool, name: str = 'frames'
+    ) -> FrameStream:
+        """Open a video, see :func:`~semidff.datasets.video_readers.open_any`."""
+        return open_any(video, fps, strict, self.decoder_threads, name, self.keep_damaged)
+
     @contextmanager
     def frames_of(
         self, stream: FrameStream, video_id: int, max_frames: int | None
@@ -345,6 +369,7 @@ class VideoInferencer:
                 metainfo,
                 frame_id=inputs.index,
                 timestamp=inputs.timestamp,
+                after_gap=inputs.after_gap,
                 img_path=inputs.path,
                 ori_shape=inputs.image.shape[:2],
             )

@@ -27,9 +27,11 @@ from .intervals import choose_pair
 from .samplers import permutation
 from .video_list import VideoInfo, load_frames, load_videos
 from .video_readers import VideoError, VideoReader, open_video
+from .video_readers.video_file import Index
 
 _PAIRS, _SUBSTITUTE, _ORDER = 11, 12, 13  # Separate the random streams.
 _MAX_OPEN = 8  # videos that a worker holds open
+_INDEX_BYTES = 128 * 2**20  # of videos that were open before
 _SUBSTITUTES = 100  # windows that are tried in place of one that cannot be decoded
 
 _read: dict[tuple, list] | None = None  # in lists_read_once
@@ -59,13 +61,14 @@ class _Window(NamedTuple):
 
 
 class _Readers:
-    """The open readers; the least recently used one is closed first.
+    """The open readers; the least recently used one is closed first, its index is kept for the next time.
 
     Decoders belong to the process that opened them: after a fork there are none.
     """
 
-    def __init__(self) -> None:
-        self.opened, self.pid = OrderedDict(), os.getpid()
+    def __init__(self, keep_damaged: bool) -> None:
+        self.opened, self.pid, self._keep = OrderedDict(), os.getpid(), keep_damaged
+        self._indices: OrderedDict[str, Index] = OrderedDict()
 
     def __getstate__(self) -> dict:
         return dict(self.__dict__, opened=OrderedDict())
@@ -75,10 +78,19 @@ class _Readers:
             self.opened, self.pid = OrderedDict(), os.getpid()
         if path not in self.opened:
             while len(self.opened) >= _MAX_OPEN:
-                self.opened.popitem(last=False)[1].close()
-            self.opened[path] = open_video(path)
+                self._close(*self.opened.popitem(last=False))
+            self.opened[path] = open_video(path, keep_damaged=self._keep)
+            if path in self._indices:
+                self.opened[path].index = self._indices.pop(path)
         self.opened.move_to_end(path)
         return self.opened[path]
+
+    def _close(self, path: str, reader: VideoReader) -> None:
+        reader.close()
+        if (index := vars(reader).get('index')) is not None:
+            self._indices[path] = index
+        while sum(one.nbytes for one in self._indices.values()) > _INDEX_BYTES:
+            self._indices.popitem(last=False)
 
 
 @DATASETS.register_module()
@@ -114,6 +126,8 @@ class UnlabeledVideoDataset(Dataset):
             [key, middle, current].
         interleave: Number of windows that alternate in the stream.
         cache_bytes: Limit of the decoded frames that a worker keeps.
+        keep_damaged: Whether pairs with damaged frames are used, see
+            :class:`~semidff.datasets.video_readers.VideoFile`.
     """
 
     def __init__(
@@ -131,6 +145,7 @@ class UnlabeledVideoDataset(Dataset):
         interleave: int = 4,
         cache_bytes: int = 512 * 2**20,
         metainfo: dict | None = None,
+        keep_damaged: bool = False,
     ) -> None:
         interval = interval or {'type': 'UniformInterval', 'low': 1, 'high': 9}
         self.interval = TASK_UTILS.build(interval) if isinstance(interval, dict) else interval
@@ -142,7 +157,7 @@ class UnlabeledVideoDataset(Dataset):
         self.cache_bytes = cache_bytes
         self.failures: Counter[str] = Counter()
         self._metainfo = dict(metainfo or {})
-        self._readers = _Readers()
+        self._readers = _Readers(keep_damaged)
         self._cache: OrderedDict[tuple, _Window] = OrderedDict()
         self._load()
 

@@ -27,7 +27,9 @@ def is_archive(path: str | Path) -> bool:
 def list_videos(
     entries: Sequence[str], root: str | Path = '', own: str | Path | None = None
 ) -> tuple[list[str], list[VideoError]]:
-    """Return the distinct paths of the videos that entries name, and the folders and globs that have none.
+    """Return the paths of the videos that entries name, and the folders and globs that have none.
+
+    A video that is named twice, also by a link, is returned once, under its first name.
 
     Args:
         entries: Video files, folders of frames, folders of videos, and globs of these, whose matches are sorted.
@@ -52,7 +54,10 @@ def list_videos(
                 found += [os.path.join(path, video) for video in find_videos(path, own)]
             except VideoError as error:
                 missing.append(error)
-    return list(dict.fromkeys(found)), missing
+    spellings: dict[str, str] = {}
+    for path in found:
+        spellings.setdefault(os.path.realpath(path), path)
+    return list(spellings.values()), missing
 
 
 def find_videos(folder: str | Path, own: str | Path | None = None) -> list[Path]:

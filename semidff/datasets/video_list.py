@@ -13,7 +13,6 @@ folder where that cannot be written. A list whose videos have not changed opens 
 
 import fcntl
 import glob
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -25,7 +24,7 @@ from typing import NamedTuple
 
 from mmengine.logging import print_log
 
-from semidff.utils.atomic_write import write_json
+from semidff.utils.atomic_write import read_json, write_json
 from semidff.utils.files import file_state
 from semidff.utils.logs import log_warning
 from semidff.utils.progress import track
@@ -34,7 +33,7 @@ from .video_folders import list_videos
 from .video_readers import VideoError, open_video
 
 _NAMED = 10  # files named in one message
-_VERSION = 1  # of what the reader finds
+_VERSION = 2  # of what the reader finds
 
 
 class VideoListError(ValueError):
@@ -42,14 +41,13 @@ class VideoListError(ValueError):
 
 
 class VideoInfo(NamedTuple):
-    """A readable video: file or folder, path relative to the list's root, size in frames and pixels, mean frames/s."""
+    """A readable video: file or folder, path relative to the list's root, size in frames and pixels."""
 
     path: str
     name: str
     length: int
     height: int
     width: int
-    rate: float = 0.0
 
 
 def load_videos(ann_file: str | Path, data_prefix: str | Path | None = None) -> list[VideoInfo]:
@@ -75,6 +73,7 @@ def load_frames(
     """Return the readable videos of a list of frames with their listed frames, both in the order of the list."""
     root = Path(data_prefix or Path(ann_file).parent)
     frames: dict[str, list[int]] = {}
+    names: dict[str, str] = {}  # the first one of each file
     for line in _read_lines(ann_file):
         words = re.fullmatch(r'(.*\S)\s+1\s+(\d+)\s+\d+|(.*\S)\s+(\d+)', line)
         if words is None:
@@ -83,7 +82,8 @@ def load_frames(
                 "set lists='videos'"
             )
         video, number = words[1] or words[3], words[2] or words[4]
-        frames.setdefault(str(root / os.path.expanduser(video)), []).append(int(number))
+        path = str(root / os.path.expanduser(video))
+        frames.setdefault(names.setdefault(os.path.realpath(path), path), []).append(int(number))
     videos = _open_all(ann_file, root, list(frames), [])
     for video in videos:
         if max(frames[video.path]) >= video.length:
@@ -148,7 +148,7 @@ def _first(errors: Sequence[VideoError]) -> str:
 
 
 def _entries(ann_file: str | Path, paths: Sequence[str]) -> list[list | str]:
-    """Return length, height, width, rate and damage of each video, or the reason why it cannot be read.
+    """Return length, height, width and damage of each video, or the reason why it cannot be read.
 
     One process at a time opens videos and renews the manifest, the others wait for it.
     """
@@ -160,7 +160,7 @@ def _entries(ann_file: str | Path, paths: Sequence[str]) -> list[list | str]:
             file.parent.mkdir(parents=True, exist_ok=True)
             fcntl.lockf(stack.enter_context(open(f'{file}.lock', 'a')), fcntl.LOCK_EX)
         try:
-            content = json.loads(file.read_bytes())
+            content = read_json(file)
             known = content['videos'] if content['version'] == _VERSION else {}
         except (OSError, ValueError, KeyError, TypeError):
             known = {}
@@ -182,7 +182,7 @@ def _probe(path: str) -> list | str:
         with closing(open_video(path)) as reader:
             if len(reader) < 2:
                 return f'has {len(reader)} frame, a pair needs two'
-            return [len(reader), *reader.size, reader.mean_rate(), reader.damage]
+            return [len(reader), *reader.size, reader.damage]
     except VideoError as error:
         return error.reason
 

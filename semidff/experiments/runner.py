@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from semidff.utils.atomic_write import atomic_path, atomic_write, write_json
+from semidff.utils.atomic_write import atomic_path, atomic_write, read_json, write_json
 from semidff.utils.files import PROJECT, file_state, installed_file, unique_name
 from semidff.utils.image_detectors import config_text
 from semidff.utils.run_folder import occupy
@@ -254,9 +254,9 @@ class ExperimentRunner:
             file, speed = self.experiment.speed_file(one.row.group), {}
             first = one.seed == self.experiment.evaluations[0].seed
             if first and file.parent.name in self.stamps:  # the step is named after its folder
-                speed = json.loads(file.read_text())['rows'].get(one.label, {})
+                speed = read_json(file)['rows'].get(one.label, {})
             busy = (speed.get('spread') or 0.0) > MAX_SPREAD
-            metrics = json.loads(_product(one.step).read_text())
+            metrics = read_json(_product(one.step))
             metrics |= {key: None if busy else speed.get(key) for key in ('fps', 'speed_up')}
             found.append(Measurement(one, metrics, busy))
         return found
@@ -285,6 +285,6 @@ def _product(step: Step) -> Path:
 def _read_stamp(step: Step) -> dict[str, Any]:
     """Return the stamp of a step's folder; empty where there is none."""
     try:
-        return json.loads((step.folder / STAMP).read_text())
+        return read_json(step.folder / STAMP)
     except FileNotFoundError:
         return {}

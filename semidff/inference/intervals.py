@@ -18,6 +18,7 @@ from semidff.models.video_detector import VideoDetector
 from semidff.utils.frame_size import frame_size
 
 from .executors import Executor
+from .frame_times import FrameTimes
 
 
 @dataclass(eq=False)
@@ -105,7 +106,8 @@ class KeyFrameSchedule(ABC):
     """Decides, causally and frame by frame, which frames are key frames.
 
     A schedule is stateless: what it has to remember of a stream is in its ``notes``. The first frame of a stream,
-    the first frame of another size and the frame after a cut are always key frames; all memory begins anew with them.
+    the first frame of another size and the frame after a cut or a gap in time are always key frames; all memory begins
+    anew with them.
     """
 
     observes = False  # observe() is called with the flow field of each non-key frame
@@ -155,11 +157,13 @@ class IntervalStream:
         self.interval: Interval | None = None
         self.stage: Any = None
         self._size: tuple | None = None
+        self._times = FrameTimes()
 
     def push(self, data: dict) -> Frame:
         """Return the next frame, given its collated test batch.
 
-        A frame of another size than the one before, or after a scene cut that the schedule finds, begins a new scene.
+        A frame of another size than the one before, after a gap in time (its metainfo may have ``timestamp`` and
+        ``after_gap``, see :class:`FrameTimes`), or after a scene cut that the schedule finds, begins a new scene.
         """
         if len(data['data_samples']) != 1:
             raise ValueError(
@@ -171,7 +175,9 @@ class IntervalStream:
         size = shape, tuple(sample.get('ori_shape', ()))
         self.index += 1
         self.distance += self.interval is not None
-        if self.distance and (size != self._size or self.schedule.is_cut(self, data)):
+        is_other = self._times.push(sample.get('timestamp'), sample.get('after_gap'))
+        is_other |= size != self._size
+        if self.distance and (is_other or self.schedule.is_cut(self, data)):
             self.distance, self.notes = 0, {}
         self._size = size
         is_key = self.distance == 0 or self.schedule.is_key(self, data)

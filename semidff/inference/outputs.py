@@ -1,4 +1,4 @@
-"""Files of results, written while the videos run; they get their names when they are complete."""
+"""Files of results, written while the videos run; they get their names at the end, also at an early one."""
 
 import json
 import re
@@ -18,21 +18,25 @@ from PIL import Image
 from pycocotools.mask import area
 
 from semidff.datasets.ilsvrc_format import detection_lines
-from semidff.datasets.video_readers.base import DEFAULT_FPS
 from semidff.utils.atomic_write import atomic_path, atomic_write
 from semidff.utils.error_messages import FileError
 from semidff.utils.files import check_outputs, unique_name
 from semidff.utils.video_writer import VideoWriter, is_storable
+
+from .frame_times import FrameTimes
 
 Draw = Callable[[np.ndarray, DetDataSample], np.ndarray]
 """Returns the picture of a frame (H, W, 3) uint8 BGR and its result."""
 
 
 class Output(AbstractContextManager):
-    """Consumer of results, video by video. An error in the ``with`` block leaves no unfinished file behind."""
+    """Consumer of results, video by video.
 
-    def start(self, name: str, fps: float | None = None) -> None:
-        """Begin a video; ``fps`` is None if unknown."""
+    Whatever ends the ``with`` block, files have what was added before. One that cannot be written is removed.
+    """
+
+    def start(self, name: str) -> None:
+        """Begin a video."""
 
     def add(self, sample: DetDataSample, image: np.ndarray) -> None:
         """Take the result of the video's next frame, in pixels of the frame (H, W, 3) uint8 BGR."""
@@ -106,7 +110,8 @@ class DetectionsOutput(Output):
     encoded ``segmentation``; ``area`` is that of the mask then. Frames are numbered from 1, through all videos.
 
     Neither boxes nor frames are kept in memory: boxes go to the file itself, frames to a temporary file, which is
-    appended at the end.
+    appended at the end. ``complete`` in the json is whether the run has reached its end; ``fps`` of a video is the mean
+    rate without gaps in time.
     """
 
     def __init__(
@@ -122,9 +127,9 @@ class DetectionsOutput(Output):
 
     def __enter__(self) -> 'DetectionsOutput':
         json_path, txt_path = self._paths
-        with ExitStack() as stack:
+        with ExitStack() as text, ExitStack() as stack:
             if txt_path is not None:
-                self._text = stack.enter_context(atomic_write(txt_path))
+                self._text = text.enter_context(atomic_write(txt_path))
             if json_path is not None:
                 self._json = stack.enter_context(atomic_write(json_path))
                 self._json.write('{"annotations": [')
@@ -132,16 +137,24 @@ class DetectionsOutput(Output):
                 self._images = stack.enter_context(
                     TemporaryFile('w+', dir=folder, encoding='utf-8')
                 )
-                stack.push(self._complete)
-            self._stack = stack.pop_all()
+            self._text_stack, self._json_stack = text.pop_all(), stack.pop_all()
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self._stack.__exit__(*error)
+    def __exit__(self, kind: type | None, *error: object) -> None:
+        if kind is not None and not self._number:  # there is nothing to keep
+            self._json_stack.__exit__(kind, *error)
+            self._text_stack.__exit__(kind, *error)
+            return
+        try:
+            with self._json_stack:
+                if self._json is not None:
+                    self._complete(kind is None)
+        finally:
+            self._text_stack.close()
 
-    def start(self, name: str, fps: float | None = None) -> None:
-        self._before = self._number
-        self._videos.append(dict(id=len(self._videos), name=name, length=0, fps=fps))
+    def start(self, name: str) -> None:
+        self._before, self._times = self._number, FrameTimes()
+        self._videos.append(dict(id=len(self._videos), name=name, length=0, fps=None))
 
     def add(self, sample: DetDataSample, image: np.ndarray) -> None:
         self._number = self._before + sample.frame_id + 1  # frames that cannot be read count, too
@@ -153,7 +166,8 @@ class DetectionsOutput(Output):
         if self._json is None:
             return
         video = self._videos[-1]
-        video['length'] = sample.frame_id + 1
+        self._times.push(sample.timestamp, sample.get('after_gap'))
+        video.update(length=sample.frame_id + 1, fps=self._times.rate)
         frame = dict(
             id=self._number,
             ilsvrc_id=self._number,
@@ -191,14 +205,13 @@ class DetectionsOutput(Output):
             _append(self._json, box, first=self._boxes == 0)
             self._boxes += 1
 
-    def _complete(self, *error: object) -> None:
-        if error[0] is not None:
-            return
+    def _complete(self, is_complete: bool) -> None:
         self._json.write('],\n"images": [')
         self._images.seek(0)
         shutil.copyfileobj(self._images, self._json)
         categories = [dict(id=n, name=name) for n, name in enumerate(self._names, start=1)]
-        self._json.write(f'],\n"videos": {json.dumps(self._videos)},\n')
+        self._json.write(f'],\n"complete": {json.dumps(is_complete)},\n')
+        self._json.write(f'"videos": {json.dumps(self._videos)},\n')
         self._json.write(f'"categories": {json.dumps(categories)}}}\n')
 
 
@@ -209,30 +222,22 @@ def _append(file: TextIO, item: dict, first: bool) -> None:
 class LabelMaps(Output):
     """Writes the class number of each pixel: ``<folder>/<video>/000000.png``, in the size of the frame.
 
-    Label maps of an earlier run are removed when their video begins, those of this run if the block of the ``with``
-    statement raises.
+    Label maps of an earlier run are removed when their video begins.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self._root, self._names = Path(folder), set()
 
-    def __exit__(self, *error: object) -> None:
-        for name in self._names if error[0] is not None else ():
-            self._remove(self._root / name)
-
-    def start(self, name: str, fps: float | None = None) -> None:
+    def start(self, name: str) -> None:
         self._folder = self._root / unique_name(name, self._names)
-        self._remove(self._folder)
+        for file in self._folder.glob('*.png'):
+            if re.fullmatch(r'\d{6,}', file.stem):
+                file.unlink()
 
     def add(self, sample: DetDataSample, image: np.ndarray) -> None:
         labels = sample.pred_sem_seg.data[0].cpu().numpy()
         with atomic_path(self._folder / f'{sample.frame_id:06d}.png') as path:
             Image.fromarray(labels.astype(np.uint8 if labels.max() < 256 else np.uint16)).save(path)
-
-    def _remove(self, folder: Path) -> None:
-        for file in folder.glob('*.png'):
-            if re.fullmatch(r'\d{6,}', file.stem):
-                file.unlink()
 
 
 class VideoOutput(Output):
@@ -242,7 +247,7 @@ class VideoOutput(Output):
 
     Args:
         path: The mp4 file; without the suffix .mp4 a folder with a file for each video.
-        fps: Frame rate of the mp4 files; None: that of the videos, 25 if unknown.
+        fps: Frame rate of the mp4 files; None: frames have the time stamps of the video.
         max_videos: Number of videos that are rendered; None: all.
     """
 
@@ -256,18 +261,16 @@ class VideoOutput(Output):
         self._names: set[str] = set()
 
     def __exit__(self, *error: object) -> None:
-        if self._writer is not None:
-            self._writer.__exit__(*error)
-            self._writer = None
+        self.end()
 
-    def start(self, name: str, fps: float | None = None) -> None:
+    def start(self, name: str) -> None:
         """Begin a video and end the one before; slashes in names become underscores."""
         self.end()
         if self.max_videos is not None and len(self._names) >= self.max_videos:
             return
         name = unique_name(name, self._names)
         path = self.path if self.path.suffix == '.mp4' else self.path / f'{name}.mp4'
-        self._writer, self._size = VideoWriter(path, self.fps or fps or DEFAULT_FPS), None
+        self._writer, self._size = VideoWriter(path, self.fps), None
 
     def add(self, sample: DetDataSample, image: np.ndarray) -> None:
         if self._writer is None:
@@ -282,7 +285,9 @@ class VideoOutput(Output):
             canvas = np.zeros((*size, 3), np.uint8)
             canvas[top : top + height, left : left + width] = cv2.resize(picture, (width, height))
             picture = canvas
-        self._writer.write(picture)
+        self._writer.write(picture, sample.get('timestamp', 0.0))
 
     def end(self) -> None:
-        self.__exit__(None, None, None)
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.__exit__(None, None, None)

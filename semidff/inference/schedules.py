@@ -5,7 +5,6 @@ the current frame and the propagated features f'. Its logarithm is modeled as a 
 the flow field, fitted on unlabeled videos (:mod:`semidff.inference.schedule_fit`).
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from semidff.models.key_frame import FlowField
 from semidff.models.temporal import warp
-from semidff.utils.atomic_write import write_json
+from semidff.utils.atomic_write import read_json, write_json
 from semidff.utils.frame_size import frame_size
 
 from .intervals import IntervalStream, KeyFrameSchedule
@@ -161,10 +160,17 @@ class ErrorPredictor:
     @classmethod
     def load(cls, path: str | Path) -> 'ErrorPredictor':
         """Read a file written by :meth:`save`."""
-        content = json.loads(Path(path).read_text())
+        content = read_json(path)
         if not isinstance(content, dict) or tuple(content.pop('statistics', ())) != STATISTICS:
             raise ScheduleError(f'{path}: not written by tools/analysis/fit_adaptive.py')
-        return cls(**content)
+        read = cls(**content)
+        known = read.tolerances, read.intervals
+        ascend = all(list(values) == sorted(values) for values in known)
+        if not ascend or len(known[0]) != len(known[1]) or read.max_interval < 1:
+            raise ScheduleError(
+                f'{path}: tolerances and intervals must ascend, max_interval must be at least 1'
+            )
+        return read
 
 
 @TASK_UTILS.register_module()

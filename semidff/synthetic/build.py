@@ -11,7 +11,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from semidff.utils.atomic_write import write_json
+from semidff.utils.atomic_write import read_json, write_json
 from semidff.utils.progress import track
 from semidff.utils.run_folder import occupy
 from semidff.utils.video_writer import VideoWriter
@@ -50,7 +50,7 @@ def build_dataset(root: str | Path, spec: DatasetSpec, workers: int = 1) -> dict
         The manifest.
     """
     root = Path(root)
-    found = json.loads((root / MANIFEST).read_text()) if (root / MANIFEST).exists() else {}
+    found = read_json(root / MANIFEST) if (root / MANIFEST).exists() else {}
     wanted = [part for part in PARTS if spec.count(part.name)]
     done = {
         part.name: found['parts'][part.name] for part in wanted if part.is_done(root, spec, found)

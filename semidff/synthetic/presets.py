@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-VERSION = 1  # Increase it if the same arguments give other pictures.
+VERSION = 2  # Increase it if the same arguments give other pictures.
 
 
 def _argument(default: float, text: str):

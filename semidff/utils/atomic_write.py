@@ -1,4 +1,4 @@
-"""Files that are either complete or absent."""
+"""Files that are either complete or absent, and the JSON in them."""
 
 import json
 import os
@@ -66,6 +66,18 @@ def write_json(
     with atomic_write(path) as file:
         json.dump(content, file, indent=indent, allow_nan=False, default=_as_list)
         file.write('\n' if indent else '')
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a file of :func:`write_json`; a ValueError that names it if it is no standard JSON: NaN is none."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f'{constant} is no number')
+
+    try:
+        return json.loads(Path(path).read_bytes(), parse_constant=refuse)
+    except ValueError as error:
+        raise ValueError(f'{path}: {error}') from None
 
 
 def _as_list(value: Any) -> Any:

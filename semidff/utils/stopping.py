@@ -2,11 +2,14 @@
 
 import os
 import signal
+import sys
+import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 _AGAIN = 10.0  # seconds of computation
+_exiting = 0  # contexts in which SIGTERM raises SystemExit
 _waits = False  # whether the next signal ends a loop over frames
 
 
@@ -39,6 +42,31 @@ def interrupted_by_signals(received: list[int]) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def exits_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM raise SystemExit, so that files are completed, unless the program handles it itself."""
+    global _exiting
+    _exiting += 1
+    _replace_handler(signal.SIG_DFL, _exit)
+    try:
+        yield
+    finally:
+        _exiting -= 1
+        if not _exiting:
+            _replace_handler(_exit, signal.SIG_DFL)
+
+
+def _exit(number: int, frame: object) -> None:
+    sys.exit(128 + number)
+
+
+def _replace_handler(old: Any, new: Any) -> None:
+    """Replace the handler of SIGTERM, which only the main thread can do."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main and signal.getsignal(signal.SIGTERM) == old:
+        signal.signal(signal.SIGTERM, new)
 
 
 def until_stopped(results: Generator) -> Iterator[Any]:

@@ -1,84 +1,120 @@
 """Writing of mp4 files."""
 
 import os
-from contextlib import AbstractContextManager, ExitStack
-from functools import partial
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 
 from .atomic_write import atomic_path
 
+_TICKS = 90_000  # a second; a frame may last 13 hours
+_LARGEST = 16384  # pixels of a side, for the encoder
+_BT709 = 1  # number of the color matrix, the primaries and the transfer function
+_KEY_DISTANCE = 50  # frames from one key frame to the next, at most
+_THREADS = 2  # the content depends on the number
+
 
 class VideoWriter(AbstractContextManager):
-    """Write an mp4 file that appears under its name only when it is complete.
+    """Write an mp4 file (H.264, 4:2:0, index at the front) that appears under its name only when it is complete.
 
     Used as a context manager, it removes the unfinished file if the block raises. Of frames with odd sides the last
-    column or row is repeated, since the format requires even sides. It stores five digits of the frame rate.
+    column or row is repeated, since 4:2:0 requires even sides.
+
+    Args:
+        fps: Frames per second; None: each frame has a time stamp.
 
     Example:
         >>> with VideoWriter('out.mp4', fps=10) as writer:
         ...     writer.write(frame_bgr)
     """
 
-    def __init__(self, path: str | Path, fps: float = 10.0) -> None:
-        if not is_storable(fps):
+    def __init__(self, path: str | Path, fps: float | None = None) -> None:
+        if fps is not None and not is_storable(fps):
             raise ValueError(f'{path}: fps is {fps}; an mp4 file can have from 0.001 to 65535')
         self.path, self.fps = Path(path), fps
-        self._writer: cv2.VideoWriter | None = None
-        self._written = 0
+        self._track: av.VideoStream | None = None
+        self._count, self._first, self._last = 0, 0.0, -1
         self._stack = ExitStack()
 
     def __exit__(self, *error: object) -> None:
         self._stack.__exit__(*error)
 
-    def write(self, frame: np.ndarray) -> None:
-        """Add a frame (H, W, 3) uint8 BGR; all frames of a video have one size."""
+    def write(self, frame: np.ndarray, time: float = 0.0) -> None:
+        """Add a frame (H, W, 3) uint8 BGR; all frames of a video have one size.
+
+        Args:
+            time: Time stamp in seconds, relative to any time; one that does not increase is moved.
+
+        Raises:
+            OSError: If the file cannot be written.
+        """
         height, width = frame.shape[:2]
-        if self._writer is None:
-            self._open(height, width)
+        if self._track is None:
+            self._open(height + height % 2, width + width % 2)
+            self._first = time
         if height % 2 or width % 2:
             frame = cv2.copyMakeBorder(frame, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
-        self._writer.write(np.ascontiguousarray(frame))
-        self._written += 1
+        image = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), 'bgr24')
+        image = image.reformat(format='yuv420p', dst_colorspace='itu709')
+        seconds = time - self._first if self.fps is None else self._count / self.fps
+        before, self._last = self._last, max(round(seconds * _TICKS), self._last + 1)
+        if self.fps is None and before >= 0:
+            self._step = min(self._last - before, _TICKS)
+        image.pts, image.time_base = self._last, Fraction(1, _TICKS)
+        self._count += 1
+        self._encode(image)
 
     def _open(self, height: int, width: int) -> None:
-        path = self._stack.enter_context(atomic_path(self.path))
-        even = width + width % 2, height + height % 2
-        code = cv2.VideoWriter_fourcc(*'mp4v')
-        self._writer = cv2.VideoWriter(os.path.abspath(path), code, _rounded(self.fps), even)
-        self._stack.push(partial(self._close, path))
-        if not self._writer.isOpened():
-            raise OSError(f'{self.path}: cannot be written; check the folder and its free space')
-
-    def _close(self, path: Path, *error: object) -> None:
-        """Close the file; check that it is complete, since OpenCV does not report a full disk."""
-        self._writer.release()
-        if error[0] is None and (found := count_packets(path)) != self._written:
-            raise OSError(
-                f'{self.path}: only {found} of {self._written} frames could be written; check the free space '
-                'and the limit of file sizes'
+        if max(height, width) > _LARGEST:
+            raise ValueError(
+                f'{self.path}: frames are {width}x{height}; H.264 has {_LARGEST} pixels a side at most'
             )
+        if 'libx264' not in av.codecs_available:
+            raise OSError(f'{self.path}: PyAV has no libx264; its wheels do: pip install av')
+        path = self._stack.enter_context(atomic_path(self.path))
+        self._step = round(_TICKS / (self.fps or 25))  # of the last frame
+        with self._naming_file():
+            self._container = av.open(
+                os.path.abspath(path), 'w', format='mp4', options={'movflags': 'faststart'}
+            )
+            rate = Fraction(self.fps or 25).limit_denominator(1001)
+            self._track = self._container.add_stream('libx264', rate or Fraction(self.fps))
+        self._stack.push(self._close)
+        self._track.height, self._track.width, self._track.pix_fmt = height, width, 'yuv420p'
+        self._track.options = dict(preset='veryfast', crf='23')
+        context = self._track.codec_context
+        context.time_base, context.thread_count = Fraction(1, _TICKS), _THREADS
+        context.gop_size, context.color_range = _KEY_DISTANCE, 1  # limited
+        context.colorspace = context.color_primaries = context.color_trc = _BT709
 
+    def _encode(self, image: av.VideoFrame | None) -> None:
+        with self._naming_file():
+            packets = self._track.encode(image)
+            for packet in packets:
+                packet.duration = self._step  # is used of the last one
+            self._container.mux(packets)
 
-def count_packets(path: str | Path) -> int:
-    """Return the number of frames in a video file, without decoding; 0 if it cannot be opened."""
-    capture = cv2.VideoCapture(os.path.abspath(path), cv2.CAP_FFMPEG)
-    capture.set(cv2.CAP_PROP_FORMAT, -1)  # packets
-    count = 0
-    while capture.grab():
-        count += 1
-    capture.release()
-    return count
+    def _close(self, kind: type | None, *error: object) -> None:
+        try:
+            if kind is None:
+                self._encode(None)
+        finally:
+            with self._naming_file():
+                self._container.close()
+
+    @contextmanager
+    def _naming_file(self) -> Iterator[None]:
+        try:
+            yield
+        except av.FFmpegError as error:
+            raise OSError(f'{self.path}: cannot be written ({error.strerror})') from error
 
 
 def is_storable(fps: float) -> bool:
     """Return whether an mp4 file can have a frame rate."""
     return 1e-3 <= fps <= 65535
-
-
-def _rounded(fps: float) -> float:
-    """Round a frame rate to what MPEG-4 can store: a fraction of numbers up to 65535."""
-    rounded = (round(fps, digits) for digits in (3, 2, 1, 0) if fps * 10**digits <= 65535)
-    return next(rounded, fps)

@@ -1,6 +1,7 @@
-"""A full disk: a limit of the size of files needs a process of its own."""
+"""A full disk and interruptions, which need a process of their own."""
 
 import json
+import os
 import resource
 import runpy
 import signal
@@ -9,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.encoded_video import packet_times
 from tests.processes import TOOLS, start
 from tests.tiny.project import make_project
+from tests.tiny.videos import frame
 
 VIDEO = ('in.mp4', 'config.py', 'two.pth', '--device', 'cpu')
 FULL = (
@@ -60,3 +63,36 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(project, monkeypatch):
         assert isinstance(code, str) and 'error: ' in code, f'{tool}, {limit} bytes: {code}'
         assert not (project / product).exists(), f'{tool}: {product}'
     assert not list(project.rglob('*.tmp*'))
+
+
+ENDS = ('interrupt', 'terminate', 'error')
+
+
+def run_a_program(end: str) -> None:
+    """Detect in frames of a camera until the program is interrupted, is terminated or has an error."""
+    from semidff.apis import VideoInferencer
+
+    def camera():
+        for index in range(100):
+            if index == 7 and end != 'error':
+                os.kill(os.getpid(), signal.SIGINT if end == 'interrupt' else signal.SIGTERM)
+            yield frame(0, index)
+
+    inferencer = VideoInferencer('config.py', 'two.pth', device='cpu', show_progress=False)
+    results = inferencer(camera(), out_video=f'{end}.mp4', out_json=f'{end}.json')
+    for sample in results:
+        if end == 'error' and sample.frame_id == 6:
+            raise LookupError('of the program')
+
+
+@pytest.mark.parametrize('end', ENDS)
+def test_a_program_keeps_its_results(project, monkeypatch, end):
+    monkeypatch.chdir(project)
+    process = start(run_a_program, end, output=Path(f'{end}.txt'))
+    process.join(120)
+    assert process.exitcode == (143 if end == 'terminate' else 1)
+    said = Path(f'{end}.txt').read_text()
+    assert f'{end}.mp4, {end}.json: complete: false, 7 frames' in said
+    content = json.loads(Path(f'{end}.json').read_text())
+    assert (content['complete'], len(content['images'])) == (False, 7)
+    assert len(packet_times(Path(f'{end}.mp4'))) == 7

@@ -12,7 +12,7 @@ from mmengine.config import Config
 
 from semidff.apis import VideoInferencer, detect_archive
 from semidff.utils.error_messages import FileError
-from tests.damaged_video import write_video
+from tests.damaged_video import wipe, write_damaged, write_video
 from tests.tiny.videos import write_project
 
 NAMES = ['0.mp4', '1.mp4', '2.mp4', '3.mp4', 'broken.mp4', 'gone.mp4', 'sub/10.avi', 'sub/frames']
@@ -98,6 +98,54 @@ def test_every_video_once_and_broken_ones_with_the_reason(project, detect, tmp_p
     assert detect(out, overwrite=True)[1] == ['gone.mp4: no such file']
 
 
+def test_six_kinds_of_damage_end_nothing(project, detect, tmp_path):
+    """Of 12 videos, the other 6 have the results that they have alone."""
+    for name in ('some', 'all'):
+        (tmp_path / name).mkdir()
+        for number in range(6):
+            source = project / 'videos' / f'{number % 4}.mp4'
+            shutil.copy(source, tmp_path / name / f'{number}.mp4')
+    damaged = write_damaged(tmp_path / 'all')
+    whole, _ = detect(tmp_path / 'whole', tmp_path / 'some')
+    summary, lines = detect(tmp_path / 'out', tmp_path / 'all')
+    check_damaged(summary, damaged)
+    assert len(lines) == 12 and whole['done'] == 6 and not whole['damaged']
+    for file in (tmp_path / 'whole').glob('*.mp4.*'):
+        assert file.read_bytes() == (tmp_path / 'out' / file.name).read_bytes()
+
+
+def check_damaged(summary: dict, damaged: set[str]) -> None:
+    assert {*summary['failed'], *summary['damaged']} == damaged
+    assert {*summary['failed']} == {'text.mp4', 'no_index.mp4', 'too_large'}
+
+
+def test_the_video_that_an_interruption_ends_is_not_done(detect, inferencer, tmp_path):
+    """Its results so far are kept."""
+
+    def interrupted(video, **options):
+        for sample in inferencer(video, **options):
+            yield sample
+            if (video.name, sample.frame_id) == ('2.mp4', 1):
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        detect(tmp_path, by=interrupted)
+    content = json.loads((tmp_path / '2.mp4.json').read_text())
+    assert (content['complete'], len(content['images'])) == (False, 2)
+    assert '2.mp4: 5 frames' in detect(tmp_path)[1]
+    assert json.loads((tmp_path / '2.mp4.json').read_text())['complete']
+
+
+def test_strict_keeps_results(project, detect, tmp_path):
+    (tmp_path / 'videos').mkdir()
+    wipe(tmp_path / 'videos' / 'a.mp4', write_video(tmp_path / 'a.mp4', size=(96, 64)), 0.3, 0.5)
+    summary, _ = detect(tmp_path / 'out', tmp_path / 'videos', call=dict(strict=True))
+    assert (summary['done'], [*summary['failed']]) == (0, ['a.mp4'])
+    content = json.loads((tmp_path / 'out' / 'a.mp4.json').read_text())
+    assert not content['complete'] and len(content['images']) > 3
+    assert (tmp_path / 'out' / 'a.mp4.boxes.mp4').exists()
+
+
 def test_lost_results_and_those_of_damaged_records_are_made_again(detect, tmp_path):
     detect(tmp_path)
     (tmp_path / '1.mp4.json').unlink()
@@ -122,13 +170,11 @@ def test_results_of_other_settings_or_contents_do_not_stay(project, detect, tmp_
     assert found == ['0.mp4.json']
 
 
-@pytest.mark.parametrize(
-    'error', [OSError(28, 'No space left on device'), RuntimeError('CUDA error')], ids=repr
-)
+@pytest.mark.parametrize('error', [OSError(28, 'No space left'), MemoryError('No space')], ids=repr)
 def test_errors_that_are_not_of_a_video_end_the_run_and_the_next_one_continues(
     detect, inferencer, tmp_path, error
 ):
-    with pytest.raises(type(error), match=r'No space|CUDA'):
+    with pytest.raises(type(error), match='No space'):
         detect(tmp_path, by=stub(inferencer, error, '1.mp4'), draw=False)
     names = [line.split(': ')[0] for line in detect(tmp_path, draw=False)[1]]
     assert '1.mp4' in names and not {'2.mp4', '3.mp4'} & {*names}  # the larger ones are done
@@ -141,11 +187,12 @@ def test_wrong_options_are_no_failures_of_a_video(detect, tmp_path):
     assert not any(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize('error', [ValueError('bad'), cv2.error('bad')], ids=repr)
+@pytest.mark.parametrize(
+    'error', [ValueError('bad'), cv2.error('bad'), IndexError('bad')], ids=repr
+)
 def test_errors_of_a_video_do_not_end_the_run(detect, inferencer, tmp_path, error):
     summary, lines = detect(tmp_path, by=stub(inferencer, error, '2.mp4'))
     assert summary['failed']['2.mp4'] == 'bad' and len(lines) == 8
-    assert not [*tmp_path.glob('2.mp4*')]
 
 
 def test_a_video_that_grows_meanwhile_is_not_complete(project, detect, inferencer, tmp_path):
@@ -216,7 +263,7 @@ class EndsItsWorker:
 
 @pytest.mark.skipif(not find_spec('ray'), reason='needs Ray')
 def test_workers_that_end_are_replaced(project, tmp_path, monkeypatch):
-    """Two workers, and a video of which each frame ends its worker."""
+    """Two workers, a video of which each frame ends its worker, and six that are damaged."""
     monkeypatch.setattr('semidff.apis.archive._TRIES', 2)
     monkeypatch.setenv('PYTHONPATH', f'{tmp_path}:{os.getcwd()}')
     monkeypatch.syspath_prepend(tmp_path)
@@ -230,13 +277,19 @@ def test_workers_that_end_are_replaced(project, tmp_path, monkeypatch):
     for index in range(6):
         frames, size = (4, (96, 80)) if index == 5 else (4 + 3 * index, (96, 64))
         write_video(tmp_path / 'videos' / f'{index}.mp4', frames, size=size)
+    damaged = write_damaged(tmp_path / 'videos')
     files = tmp_path / 'config.py', project / 'two.pth'
     on_cpu = dict(inferencer=dict(device='cpu'))
     summary = detect_archive(tmp_path / 'videos', tmp_path / 'out', *files, workers=2, **on_cpu)
-    assert summary['failed'] == {'5.mp4': 'its worker ended 2 times'} and summary['done'] == 5
+    assert summary['failed'].pop('5.mp4') == 'its worker ended 2 times'
+    check_damaged(summary, damaged)
     (tmp_path / 'videos' / '5.mp4').unlink()
     detect_archive(tmp_path / 'videos', tmp_path / 'alone', *files, **on_cpu)
-    results = [file for file in (tmp_path / 'alone').iterdir() if '.mp4.' in file.name]
-    assert len(results) == 10
+    results = [
+        file
+        for file in (tmp_path / 'alone').iterdir()
+        if file.suffix in ('.json', '.mp4') and file.stem != 'summary'
+    ]
+    assert len(results) == 16
     for file in results:
         assert file.read_bytes() == (tmp_path / 'out' / file.name).read_bytes(), file

@@ -212,11 +212,12 @@ def test_triplets_are_equally_spaced(listed):
 
 
 def test_few_videos_are_open(listed, monkeypatch):
-    opened, closed = [], []
+    opened, closed, readers = [], [], []
 
-    def opener(path):
+    def opener(path, **options):
         reader = open_video(path)
         opened.append(path)
+        readers.append(reader)
         monkeypatch.setattr(reader, 'close', lambda: closed.append(path))
         return reader
 
@@ -227,6 +228,7 @@ def test_few_videos_are_open(listed, monkeypatch):
         data[index]
     assert [path[-8:] for path in opened] == ['long.mp4', 'hort.mp4', 'long.mp4']
     assert closed == opened[:2]
+    assert readers[2].index is readers[0].index
 
 
 def _put(data, queue):

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from semidff.datasets import video_list
+from semidff.datasets import UnlabeledVideoDataset, video_list
 from semidff.datasets.video_list import VideoListError, load_frames, load_videos
 from semidff.datasets.video_readers import open_video
 from tests import damaged_video
@@ -82,6 +82,34 @@ def test_broken_half_is_skipped_counted_and_named(tmp_path, log):
     assert 'missing.mp4: no such file' in warnings[0] and 'matches nothing' in warnings[0]
     assert len(warnings[0].splitlines()) == 12 and '... and 195 more' in warnings[0]
     assert any('3 videos, 15 frames' in r.getMessage() for r in log.records)
+
+
+def test_six_kinds_of_damage_are_named_and_end_nothing(tmp_path, log):
+    (tmp_path / 'videos').mkdir()
+    damaged = damaged_video.write_damaged(tmp_path / 'videos')
+    for number in range(6):
+        write_video(tmp_path / 'videos' / f'{number}.mp4')
+    found = {video.name: video for video in load_videos(tmp_path / 'videos')}
+    assert {f'{number}.mp4' for number in range(6)} <= found.keys()
+    assert all(f'videos/{name}' in log.text for name in damaged - {'wiped.mp4'})
+    data = UnlabeledVideoDataset(tmp_path / 'videos', window=8)  # decodes what is opened above
+    assert len([data[index] for index in range(len(data))]) > 100
+    assert all(f'videos/{name}' in log.text for name in damaged)
+
+
+@pytest.mark.parametrize(
+    'other', ['./a.mp4', 'sub/../a.mp4', './*.mp4', './', 'link.mp4', 'linked']
+)
+def test_a_video_counts_once(tmp_path, other):
+    for name in ('a.mp4', 'sub/b.mp4'):
+        write_video(tmp_path / name)
+    (tmp_path / 'link.mp4').symlink_to('sub/b.mp4')
+    (tmp_path / 'linked').symlink_to('sub')
+    (tmp_path / 'list.txt').write_text(f'a.mp4\nsub/b.mp4\n{other}\n')
+    assert [video.name for video in load_videos(tmp_path / 'list.txt')] == ['a.mp4', 'sub/b.mp4']
+    (tmp_path / 'frames.txt').write_text('a.mp4 1\n./a.mp4 2\nsub/../a.mp4 3\n')
+    found = [(video.name, frames) for video, frames in load_frames(tmp_path / 'frames.txt')]
+    assert found == [('a.mp4', [1, 2, 3])]
 
 
 def test_lists_of_frames(tmp_path):

@@ -13,7 +13,7 @@ from semidff.datasets.vid_json import load_vid_json
 from semidff.evaluation import evaluate_detections_file
 from semidff.inference.outputs import DetectionsOutput, LabelMaps, VideoOutput, requested_outputs
 from semidff.utils.error_messages import FileError
-from semidff.utils.video_writer import count_packets
+from tests.encoded_video import packet_times
 from tests.test_utils.test_video_writer import GRAY
 
 IMAGE = np.zeros((40, 60, 3), np.uint8)
@@ -34,7 +34,7 @@ def detections(index: int, *boxes: list[float], **fields) -> DetDataSample:
 
 def write(output, *results: DetDataSample, name: str = 'v', image: np.ndarray = IMAGE) -> None:
     with output:
-        output.start(name, 25.0)
+        output.start(name)
         for result in results:
             output.add(result, image)
 
@@ -95,23 +95,43 @@ def test_label_maps_have_a_folder_for_each_video(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
-@pytest.mark.parametrize(
-    ('output', 'result'),
-    [
-        (lambda folder: LabelMaps(folder), label_maps(3)[0]),
-        (lambda folder: DetectionsOutput((), folder / 'o.json', folder / 'o.txt'), detections(0)),
-        (lambda folder: VideoOutput(folder / 'o.mp4', lambda image, _: image), sample(0)),
-    ],
-)
-def test_an_error_removes_what_was_written(tmp_path, output, result):
-    own = tmp_path / 'v' / 'notes.txt'
-    own.parent.mkdir()
-    own.touch()
-    with pytest.raises(KeyboardInterrupt), output(tmp_path) as opened:
-        opened.start('v')
-        opened.add(result, IMAGE)
+@pytest.mark.parametrize('error', [KeyboardInterrupt, SystemExit, ValueError, GeneratorExit])
+def test_what_was_added_is_kept_whatever_ends_the_run(tmp_path, error):
+    files = [tmp_path / name for name in ('o.mp4', 'o.json', 'o.txt')]
+    with (
+        pytest.raises(error),
+        VideoOutput(files[0], lambda image, _: image) as video,
+        DetectionsOutput(('a',), *files[1:]) as boxes,
+        LabelMaps(tmp_path) as labels,
+    ):
+        for output in (video, boxes, labels):
+            output.start('v')
+        for index, label_map in enumerate(label_maps(3, 4)):
+            found = detections(index, [5.0, 10, 30, 20])
+            found.pred_sem_seg = label_map.pred_sem_seg
+            for output in (video, boxes, labels):
+                output.add(found, IMAGE)
+        raise error
+    assert len(packet_times(files[0])) == 2 == len(list((tmp_path / 'v').glob('*.png')))
+    content = load_vid_json(files[1])
+    assert (content['complete'], len(content['images'])) == (False, 2)
+    assert content['videos'][0]['fps'] == 25 and len(files[2].read_text().splitlines()) == 2
+
+
+def test_nothing_is_kept_of_a_run_without_results(tmp_path):
+    with pytest.raises(KeyboardInterrupt), DetectionsOutput((), tmp_path / 'o.json') as output:
+        output.start('v')
         raise KeyboardInterrupt
-    assert [path for path in tmp_path.rglob('*') if path.is_file()] == [own]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_cannot_be_completed_is_removed_and_others_are_kept(tmp_path):
+    files = tmp_path / 'o.json', tmp_path / 'o.txt'
+    with pytest.raises(ValueError, match='closed'), DetectionsOutput(('a',), *files) as output:
+        output.start('v')
+        output.add(detections(0, [5.0, 10, 30, 20]), IMAGE)
+        output._images.close()
+    assert [path.name for path in tmp_path.iterdir()] == ['o.txt']
 
 
 def test_one_annotated_video_per_video(tmp_path):
@@ -121,7 +141,7 @@ def test_one_annotated_video_per_video(tmp_path):
             for index in range(count):
                 renderer.add(sample(index), GRAY)
     assert sorted(p.name for p in tmp_path.iterdir()) == ['two.mp4', 'val_one.mp4']
-    assert count_packets(tmp_path / 'val_one.mp4') == 3
+    assert packet_times(tmp_path / 'val_one.mp4') == pytest.approx([0, 1 / 25, 2 / 25])
     drawn = cv2.VideoCapture(str(tmp_path / 'two.mp4')).read()[1]
     assert np.abs(drawn.astype(int) - 45).max() < 6
 

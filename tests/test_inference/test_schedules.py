@@ -82,6 +82,25 @@ def test_files(tmp_path):
         ErrorPredictor.load(path)
 
 
+NAN = math.nan
+
+
+@pytest.mark.parametrize(
+    'wrong',
+    [
+        dict(bias=NAN), dict(weights=[1, 1, -math.inf, 1]), dict(tolerances=[0.2, NAN, 0.8]),
+        dict(intervals=[2, 10, 6]), dict(tolerances=[0.2, 0.4]), dict(max_interval=0),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_wrong_values_of_a_file_are_refused_with_its_name(tmp_path, wrong):
+    path = tmp_path / 'adaptive.json'
+    TABLE.save(path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | wrong))
+    with pytest.raises(ValueError, match=r'adaptive\.json: '):
+        AdaptiveSchedule(str(path), interval=6)
+
+
 TEXTURE = np.kron(
     np.random.default_rng(0).integers(0, 256, (40, 60, 3)), np.ones((8, 8, 1))
 ).astype(np.uint8)

@@ -156,6 +156,30 @@ def test_the_second_key_frame_may_come_sooner(model):
         assert keys_of(results_of(model, 'copy', video, schedule=first_three)) == [0, 3, 7]
 
 
+def timed(index: int, pause: float = 0) -> dict:
+    """A frame of a camera of 25 frames/s, which pauses ahead of frame 6."""
+    data = batch(0, index)
+    data['data_samples'][0].set_metainfo(dict(timestamp=index / 25 + pause * (index >= 6)))
+    return data
+
+
+@pytest.mark.parametrize('filter', [None, 'both'])
+@every_method
+def test_nothing_is_carried_across_a_gap_in_time(model, method, filter):
+    def run(frames):
+        return list(VideoEngine(model, method, INTERVAL, filter=filter).run(frames))
+
+    def push(frames):
+        engine = VideoEngine(model, method, INTERVAL, filter=filter)
+        return [one for frame in frames for one in engine.push(frame)] + engine.flush()
+
+    for walk in (run, push):
+        results = walk([timed(index, pause=100) for index in range(12)])
+        assert all_same(results, walk(batches(12)[:6]) + walk(batches(12)[6:]))
+        assert keys_of(results)[-2:] == ([10, 11] if method == 'frame' else [6, 10])
+    assert all_same(run([timed(index) for index in range(12)]), run(batches(12)))
+
+
 class Observing(KeyFrameSchedule):
     """Records its calls, with a key frame every 4 frames."""
 

@@ -29,7 +29,7 @@ def test_from_video_to_video(project, run):
     assert last.startswith('25 frames, 5 key frames, ')
     assert last.endswith('fps from reading to writing: out.mp4, out.json, out.txt')
     drawn = open_any(project / 'out.mp4')
-    assert drawn.mean_rate() == pytest.approx(12.5)
+    assert drawn.fps == pytest.approx(12.5)
     assert [frame.image.shape for frame in drawn] == [(64, 192, 3)] * 25
     assert len(json.loads((project / 'out.json').read_text())['images']) == 25
     assert (project / 'out.txt').read_text().startswith('1 ')
@@ -39,7 +39,7 @@ def test_options(project, run):
     options = ('--method', 'frame', '--max-frames', '4', '--fps', '5', '--score-thr', '1')
     assert '4 frames, 4 key frames' in run(*DEMO, '--out', 'few.mp4', *options)
     drawn = open_any(project / 'few.mp4')
-    assert drawn.mean_rate() == 5 and len(list(drawn)) == 4
+    assert drawn.fps == 5 and len(list(drawn)) == 4
 
 
 def test_evaluates_methods_without_labels(project, run):
@@ -64,7 +64,7 @@ def test_speed_options(project, run):
 
 @pytest.mark.usefixtures('interruptible')
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_a_stop_leaves_complete_files(project, run, monkeypatch, number):
+def test_a_stop_leaves_what_was_written(project, run, monkeypatch, number):
     add = VideoOutput.add
 
     def interrupted(self, sample, image):
@@ -73,9 +73,11 @@ def test_a_stop_leaves_complete_files(project, run, monkeypatch, number):
             os.kill(os.getpid(), number)
 
     monkeypatch.setattr(VideoOutput, 'add', interrupted)
-    printed = run(*DEMO, '--out', 'stopped.mp4', '--overwrite')
+    printed = run(*DEMO, '--out', 'stopped.mp4', '--json', 'stopped.json', '--overwrite')
     assert '3 frames, 1 key frames' in printed
     assert len(list(open_any(project / 'stopped.mp4'))) == 3
+    content = json.loads((project / 'stopped.json').read_text())
+    assert (content['complete'], len(content['images'])) == (False, 3)
 
 
 @pytest.fixture

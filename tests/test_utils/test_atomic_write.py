@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from semidff.utils.atomic_write import atomic_path, atomic_write, write_json
+from semidff.utils.atomic_write import atomic_path, atomic_write, read_json, write_json
 
 
 def test_a_file_appears_when_it_is_complete(tmp_path):
@@ -91,3 +91,12 @@ def test_json_has_arrays_and_no_nan(tmp_path):
     write_json(content, tmp_path / 'b.json', indent=2, nan_as_null=True)
     written = json.loads((tmp_path / 'b.json').read_text())
     assert written == {'ap': [0.5, None], '1': {'x': None}, 's': [None]}
+
+
+@pytest.mark.parametrize('value', ['NaN', '[1, -Infinity]', '{"a": Infinity'])
+def test_files_with_what_is_no_number_are_not_read(tmp_path, value):
+    (tmp_path / 'a.json').write_text(value)
+    with pytest.raises(ValueError, match=r'a\.json: '):
+        read_json(tmp_path / 'a.json')
+    write_json({'a': [1.5, None]}, tmp_path / 'a.json')
+    assert read_json(tmp_path / 'a.json') == {'a': [1.5, None]}

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,19 +37,21 @@ class Frame(NamedTuple):
         index: Number in the video, from 0. Frames that cannot be read are counted, too.
         timestamp: Seconds since the first frame.
         path: Image file of the frame, if it has one.
+        after_gap: Whether the source has left out something ahead of it; None: as the time stamps tell.
     """
 
     image: np.ndarray
     index: int
     timestamp: float
     path: str | None = None
+    after_gap: bool | None = None
 
 
 class FrameStream:
     """Video with sequential access to its frames.
 
     Attributes:
-        length: Number of frames if known, for progress displays.
+        length: Number of frames if known, about, for progress displays.
         fps: Frames per second, for the time stamps of streams that have none.
         path: The video file, the folder of frames, or the camera; None if it is neither.
         live: Whether the time of reading matters, as for cameras and iterators: nothing is read ahead.
@@ -63,10 +66,6 @@ class FrameStream:
     def __iter__(self) -> Iterator[Frame]:
         """Iterate over the frames; VideoError if none can be read, or with ``strict`` if any cannot."""
         raise NotImplementedError
-
-    def mean_rate(self) -> float | None:
-        """Return the mean frames per second, None if unknown."""
-        return self.fps
 
     def close(self) -> None:
         """Release decoder and device, if there are any. The reader cannot be used afterwards."""
@@ -97,12 +96,25 @@ class VideoReader(FrameStream):
         if wanted and not 0 <= wanted[0] <= wanted[-1] < len(self):
             bad, last = wanted[0] if wanted[0] < 0 else wanted[-1], len(self) - 1
             raise VideoError(self.path, f'frame {bad} asked for, the video has frames 0..{last}')
-        by_index = dict(zip(wanted, self._read(wanted), strict=True))
+        with as_video_error(self.path):
+            by_index = dict(zip(wanted, self._read(wanted), strict=True))
         return [by_index[int(index)] for index in indices]
 
     def _read(self, wanted: list[int]) -> list[np.ndarray]:
         """Return frames by distinct numbers in ascending order."""
         raise NotImplementedError
+
+
+@contextmanager
+def as_video_error(path: str | Path, problem: str = 'cannot be read') -> Iterator[None]:
+    """Turn whatever libraries raise for a file into its :class:`VideoError`, but for a lack of memory."""
+    try:
+        yield
+    except (VideoError, MemoryError):
+        raise
+    except Exception as error:
+        reason = getattr(error, 'strerror', None) or f'{type(error).__name__}: {error}'
+        raise VideoError(path, f'{problem} ({reason})') from error
 
 
 def report(path: str, reason: str, strict: bool) -> None:

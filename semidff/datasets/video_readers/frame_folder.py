@@ -10,7 +10,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .base import DEFAULT_FPS, Frame, VideoError, VideoReader, is_image, report
+from .base import (
+    DEFAULT_FPS,
+    Frame,
+    VideoError,
+    VideoReader,
+    as_video_error,
+    is_image,
+    report,
+)
 
 
 class FrameFolder(VideoReader):
@@ -62,11 +70,9 @@ class FrameFolder(VideoReader):
 
 def read_image(path: str) -> np.ndarray:
     """Read an image as (H, W, 3) uint8 BGR, upright; VideoError if it is missing, truncated or no image."""
-    try:
+    with as_video_error(path, 'cannot read the image'):
         data = Path(path).read_bytes()
-    except OSError as error:
-        raise VideoError(path, f'cannot read the image ({error.strerror})') from None
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     if image is None:
         raise VideoError(path, f'corrupt, truncated or not an image ({len(data)} bytes)')
     return image

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 
-from .base import DEFAULT_FPS, Frame, FrameStream, VideoError, report
+from .base import DEFAULT_FPS, Frame, FrameStream, VideoError, as_video_error, report
 from .frame_folder import FrameFolder
 from .video_file import VideoFile
 
@@ -49,10 +49,6 @@ class CameraStream(FrameStream):
         self._capture = cv2.VideoCapture(source)
         if not self._capture.isOpened():
             raise VideoError(self.path, 'cannot be opened; is it there, and free?')
-
-    def mean_rate(self) -> float | None:
-        fps = self._capture.get(cv2.CAP_PROP_FPS)
-        return fps if 0 < fps <= 1000 else None  # some sources report the rate of their clock
 
     def __iter__(self) -> Iterator[Frame]:
         index, first, start, last = 0, 0.0, time.monotonic(), 0.0
@@ -110,17 +106,23 @@ class ArrayStream(FrameStream):
 
 
 def open_video(
-    path: str | Path, fps: float = DEFAULT_FPS, strict: bool = False, decoder_threads: int = 1
+    path: str | Path,
+    fps: float = DEFAULT_FPS,
+    strict: bool = False,
+    decoder_threads: int = 1,
+    keep_damaged: bool = False,
 ) -> VideoFile | FrameFolder:
     """Open a video file or a folder of images, for random and sequential access.
 
     Args:
         fps: Frames per second of a folder of images.
         strict: Whether unreadable frames are an error instead of a warning in sequential access.
-        decoder_threads: See :class:`VideoFile`.
+        decoder_threads, keep_damaged: See :class:`VideoFile`.
     """
-    is_folder = os.path.isdir(path)
-    return FrameFolder(path, fps, strict) if is_folder else VideoFile(path, strict, decoder_threads)
+    with as_video_error(path):
+        if os.path.isdir(path):
+            return FrameFolder(path, fps, strict)
+        return VideoFile(path, strict, decoder_threads, keep_damaged)
 
 
 def open_any(
@@ -129,6 +131,7 @@ def open_any(
     strict: bool = False,
     decoder_threads: int = 1,
     name: str = 'frames',
+    keep_damaged: bool = False,
 ) -> FrameStream:
     """Open a camera (its index), an address (``rtsp://...``), what :func:`open_video` opens, or an iterable of arrays.
 
@@ -144,7 +147,7 @@ def open_any(
     if (camera := _camera(source)) is not None:
         return CameraStream(camera, strict)
     if isinstance(source, str | os.PathLike):
-        return open_video(source, fps, strict, decoder_threads)
+        return open_video(source, fps, strict, decoder_threads, keep_damaged)
     return ArrayStream(source, name, fps)
 
 

@@ -1,6 +1,5 @@
 """Exported graphs in a runtime, with post-processing in PyTorch, and the description of graphs in a folder."""
 
-import json
 import os
 import weakref
 from collections.abc import Mapping, Sequence
@@ -26,7 +25,7 @@ from semidff.models.key_frame import FlowField, KeyFrame
 from semidff.models.spatial.head_family import levels, numbered
 from semidff.models.temporal.warp import MapSampler
 from semidff.models.video_detector import VideoDetector
-from semidff.utils.atomic_write import atomic_write, write_json
+from semidff.utils.atomic_write import atomic_write, read_json, write_json
 from semidff.utils.logs import log_warning
 from semidff.version import __version__
 
@@ -66,7 +65,7 @@ class Description:
     @classmethod
     def read(cls, folder: str | Path) -> 'Description | None':
         """Read a folder; None, with a warning, if its graphs are those of an earlier version."""
-        content = json.loads((Path(folder) / FILE).read_text(encoding='utf-8'))
+        content = read_json(Path(folder) / FILE)
         if content['format'] == cls.format:
             return cls(**content)
         log_warning(
@@ -265,7 +264,7 @@ class ExportedGraphs:
                     unfinished.write(graph)
             except OSError:  # a folder of others, or a full disk
                 return graph, raw
-        return file, json.loads(file.with_suffix('.json').read_text())
+        return file, read_json(file.with_suffix('.json'))
 
     @torch.inference_mode(False)
     @torch.no_grad()

@@ -1,7 +1,6 @@
 """The fastest runtime for each graph, chosen by measurements."""
 
 import fcntl
-import json
 import platform
 import re
 import time
@@ -20,7 +19,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from semidff.models.key_frame import FlowField, KeyFrame
-from semidff.utils.atomic_write import write_json
+from semidff.utils.atomic_write import read_json, write_json
 from semidff.utils.logs import log_warning
 from semidff.utils.threads import has_busy_cores
 
@@ -130,7 +129,7 @@ class FastestRuntime:
             return self._measured(signature, run, key, file)
 
     def _measured(self, signature: str, run: Callable, key: KeyFrame, file: Path | None) -> str:
-        known = json.loads(file.read_text()) if file and file.is_file() else {}
+        known = read_json(file) if file and file.is_file() else {}
         own = EVERYWHERE if EVERYWHERE in known else self._key()
         found = known.get(own, {}).get(signature, _CHOSEN.get((own, signature)))
         if found is not None and found['runtime'] in self.candidates:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from semidff.datasets.video_readers import VideoError, VideoFile, VideoWarning, open_video
+from semidff.datasets.video_readers.decoding import Decoding
 from tests.encoded_video import CODECS, DISPLAY, encode, number, picture
 
 LENGTH = 40
@@ -66,8 +67,6 @@ def test_random_access_equals_the_sequential_order(
     if container not in UNTIMED:
         stamps = [frame.timestamp * 25 for frame in frames]
         assert np.allclose(stamps, times or range(LENGTH), atol=0.05)
-        rate = 25 * (LENGTH - 1) / (stamps[-1] - stamps[0])
-        assert reader.mean_rate() == pytest.approx(rate, rel=2e-3)
     rng = np.random.default_rng(0)
     for _ in range(8):
         start = int(rng.integers(LENGTH - 10))
@@ -77,15 +76,19 @@ def test_random_access_equals_the_sequential_order(
 
 
 @pytest.mark.parametrize('container', ['mp4', 'mkv', 'ts'])
-def test_frames_of_a_long_group_are_not_decoded_from_the_beginning(tmp_path, container):
-    path = encode(tmp_path / f'a.{container}', length=120)
-    reader = open_video(path)
-    decoded = []
-    decode = reader._decode
+def test_frames_of_a_long_group_are_not_decoded_from_the_beginning(
+    tmp_path, container, monkeypatch
+):
+    reader = open_video(encode(tmp_path / f'a.{container}', length=120))
     reader.frames([0])
-    reader._decode = lambda packets: (decoded.append(frame) or frame for frame in decode(packets))
+    decoded, decode = [], Decoding._decode
+
+    def counted(*arguments):
+        return (decoded.append(frame) or frame for frame in decode(*arguments))
+
+    monkeypatch.setattr(Decoding, '_decode', counted)
     assert number(reader.frames([110])[0]) == 110
-    assert len(decoded) <= 12
+    assert 0 < len(decoded) <= 12
 
 
 def test_colors_of_all_matrices_and_ranges(tmp_path):
@@ -148,7 +151,7 @@ def test_a_change_of_size_gives_scaled_frames(tmp_path, kind):
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', VideoWarning)
         frames = list(open_video(path))
-    assert len(frames) >= 23 and {frame.image.shape for frame in frames} == {(64, 96, 3)}
+    assert len(frames) >= 22 and {frame.image.shape for frame in frames} == {(64, 96, 3)}
     assert [number(frame.image) for frame in frames[-6:]] == list(range(6, 12))
     last = frames[-1]
     assert np.array_equal(open_video(path).frames([last.index])[0], last.image)
