@@ -26,6 +26,7 @@ from mmdet.structures import DetDataSample, SampleList
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 
+from semidff.datasets.vid_json import check_frames_between
 from semidff.evaluation import Detections, VIDEvaluator
 from semidff.evaluation.metrics import MIN_SCORE, agreement, class_ap, confident
 from semidff.filter import FilterConstants, picture_of
@@ -184,6 +185,8 @@ def measure_operating_points(
         clips, evaluator = labeled_clips(labels, images, model.dataset_meta['classes'] or None)
     if not clips or max_loss < 0:
         raise ValueError('needs videos or labels, and a largest loss of at least 0')
+    if others := ', '.join({one.method: 0 for one in chosen if one.method != 'frame'}):
+        check_frames_between((len(clip.files) or 2 for clip in clips), str(labels), others)
     executors = {point: executor if point.needs_temporal else detector for point in chosen}
     found: dict[OperatingPoint, list[Run]] = {}
     for one in dict.fromkeys(executors.values()):
@@ -194,6 +197,8 @@ def measure_operating_points(
         }
         lengths = _detect(one, clips, runs, progress)
         found |= {point: runs[point] for point in runs if point.key_interval <= max(lengths)}
+    if left_out := [point_name(point._asdict()) for point in chosen if point not in found]:
+        log_warning(f'left out, the longest clip has {max(lengths)} frames: {", ".join(left_out)}')
     compared = evaluator, found[REFERENCE][0].detections(), sum(lengths), min_score
     timed = (timed or clips)[0]
     laps, sizes = _measure_times(

@@ -5,7 +5,7 @@ import re
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from os.path import dirname, isdir, realpath
+from os.path import dirname, isdir, realpath, relpath
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TextIO
@@ -159,7 +159,9 @@ class DetectionsOutput(Output):
             ilsvrc_id=self._number,
             video_id=video['id'],
             frame_id=sample.frame_id,
-            file_name=sample.img_path or f'{video["name"]}/{sample.frame_id:06d}.jpg',
+            file_name=relpath(sample.img_path, dirname(self._paths[0]) or '.')
+            if sample.img_path
+            else f'{video["name"]}/{sample.frame_id:06d}.jpg',
             width=image.shape[1],
             height=image.shape[0],
             timestamp=round(sample.timestamp, 6),

@@ -80,7 +80,8 @@ def check_class_order(path: str | Path, meta: Mapping, classes: Sequence[str]) -
     if own != tuple(classes) and sorted(own) == sorted(classes):
         raise CheckpointError(
             f'{without_secrets(path)}: was trained with the classes in the order {short(own)}, the data has '
-            f'{short(tuple(classes))}; set metainfo=dict(classes=...) of the test data set to the order of the checkpoint'
+            f'{short(tuple(classes))}; set metainfo=dict(classes=...) of the test data set to the order of the '
+            'checkpoint'
         )
 
 

@@ -1,9 +1,11 @@
-"""Finders of modules: mmcv without compiled operators, and the parts of this package in mmdetection's registries.
+"""Finders of modules: mmcv without compiled operators, and mmengine and mmdetection with the parts of this package.
 
 Importing this module imports neither mmcv, nor mmdetection, nor PyTorch.
 """
 
+import io
 import sys
+from contextlib import nullcontext, redirect_stdout
 from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_file_location
 from pathlib import Path
@@ -28,16 +30,12 @@ class OperatorFinder:
         return spec_from_file_location(name, OPERATORS) if name == 'mmcv._ext' else None
 
 
-class RegistryFinder:
-    """Registers the parts of this package if mmdetection is imported after it; Python asks it first.
-
-    mmdetection's registries import the modules of their ``locations`` at the first lookup. This finder adds
-    ``semidff.registry`` to them as soon as ``mmdet.registry`` exists; it finds no other module.
-    """
+class FirstImport:
+    """Completes modules of mmengine and mmdetection when they are imported, and no others; Python asks it first."""
 
     @classmethod
     def find_spec(cls, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        if name != 'mmdet.registry':
+        if name not in _COMPLETE:
             return None
         others = (finder for finder in sys.meta_path if finder is not cls)
         spec = next(filter(None, (other.find_spec(name, path, target) for other in others)), None)
@@ -45,10 +43,32 @@ class RegistryFinder:
             run = spec.loader.exec_module
 
             def exec_module(module: ModuleType) -> None:
-                run(module)
-                for registry in vars(module).values():
-                    if getattr(registry, 'scope', None) == 'mmdet':
-                        registry._locations = [*registry._locations, 'semidff.registry']
+                complete = _COMPLETE[name]
+                with nullcontext() if complete else redirect_stdout(io.StringIO()):
+                    run(module)
+                if complete:
+                    complete(module)
 
             spec.loader.exec_module = exec_module
         return spec
+
+
+def _add_parts(registries: ModuleType) -> None:
+    """Let mmdetection's registries import the parts of this package at their first lookup."""
+    for registry in vars(registries).values():
+        if getattr(registry, 'scope', None) == 'mmdet':
+            registry._locations = [*registry._locations, 'semidff.registry']
+
+
+def add_configs(configs: ModuleType) -> None:
+    """Let mmengine read configs of this package: it does so only of the packages of this table."""
+    configs.MODULE2PACKAGE['semidff'] = 'semidff'
+
+
+_COMPLETE = {
+    'mmdet.registry': _add_parts,
+    'mmengine.config.utils': add_configs,
+    # They print "Could not import OneDL", which no user can act on.
+    'mmdet.datasets': None,
+    'mmseg.datasets': None,
+}

@@ -71,9 +71,9 @@ def main(args: argparse.Namespace) -> None:
     from semidff.analysis.operating_report import plot_points, points_table
     from semidff.inference.loading import load_model
     from semidff.utils.atomic_write import atomic_write, write_json
-    from semidff.utils.configs import read_config
+    from semidff.utils.image_detectors import read_model
 
-    out, config = Path(args.out), read_config(args.config, args.cfg_options)
+    out, config = Path(args.out), read_model(args.config, args.cfg_options)
     has_temporal = bool(config.get('model', {}).get('temporal'))
     methods = args.methods or measured_methods(has_temporal, bool(args.adaptive))
     method = 'propagate' if has_temporal else 'frame'
