@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .base import DEFAULT_FPS, Frame, VideoError, VideoReader, is_image, report
+from .base import DEFAULT_FPS, Frame, VideoError, VideoReader, is_image, is_video, report
 
 
 class FrameFolder(VideoReader):
