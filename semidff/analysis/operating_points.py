@@ -185,8 +185,9 @@ def measure_operating_points(
         clips, evaluator = labeled_clips(labels, images, model.dataset_meta['classes'] or None)
     if not clips or max_loss < 0:
         raise ValueError('needs videos or labels, and a largest loss of at least 0')
-    if others := ', '.join({one.method: 0 for one in chosen if one.method != 'frame'}):
-        check_frames_between((len(clip.files) or 2 for clip in clips), str(labels), others)
+    others = ', '.join(dict.fromkeys(one.method for one in chosen if one.method != 'frame'))
+    if evaluator and others:
+        check_frames_between((len(clip.files) for clip in clips), str(labels), others)
     executors = {point: executor if point.needs_temporal else detector for point in chosen}
     found: dict[OperatingPoint, list[Run]] = {}
     for one in dict.fromkeys(executors.values()):
