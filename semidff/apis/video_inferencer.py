@@ -259,7 +259,7 @@ class VideoInferencer:
             ends or is closed; on an error they are removed. A change of the frame size begins with a key frame.
         """
         check_limits(fps, max_frames, pred_score_thr)
-        limit = self._limit(only_classes, min_score)
+        limit = self.limiter(only_classes, min_score)
         videos = videos_of(inputs)
         classes = self.model.dataset_meta['classes']
         outputs = requested_outputs(
@@ -281,10 +281,10 @@ class VideoInferencer:
         first = next(streams)  # an input that cannot be read is refused at once
         return self._run(chain([first], streams), outputs, max_frames, limit)
 
-    def _limit(
-        self, classes: Sequence[str] | None, min_score: float
+    def limiter(
+        self, classes: Sequence[str] | None, min_score: float = 0.0
     ) -> Callable[[DetDataSample], None]:
-        """Return a function that removes other classes and lower scores from a result."""
+        """Return a function that removes other classes and lower scores from a result; ValueError if it cannot."""
         if classes is None and not min_score:
             return lambda sample: None
         names = self.model.dataset_meta['classes']

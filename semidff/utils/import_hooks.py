@@ -1,15 +1,18 @@
-"""Finders of modules: mmcv without compiled operators, and mmengine and mmdetection with the parts of this package.
+"""Finders of modules: mmcv without compiled operators, and what is changed in mmengine and mmdetection.
 
 Importing this module imports neither mmcv, nor mmdetection, nor PyTorch.
 """
 
 import io
 import sys
-from contextlib import nullcontext, redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from importlib.machinery import ModuleSpec
-from importlib.util import spec_from_file_location
+from importlib.util import find_spec, spec_from_file_location
 from pathlib import Path
+from pkgutil import resolve_name
 from types import ModuleType
+from typing import Any
 
 OPERATORS = Path(__file__).with_name('torchvision_operators.py')
 
@@ -35,7 +38,7 @@ class FirstImport:
 
     @classmethod
     def find_spec(cls, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        if name not in _COMPLETE:
+        if name not in _COMPLETE and name not in _PUT_OFF:
             return None
         others = (finder for finder in sys.meta_path if finder is not cls)
         spec = next(filter(None, (other.find_spec(name, path, target) for other in others)), None)
@@ -43,25 +46,36 @@ class FirstImport:
             run = spec.loader.exec_module
 
             def exec_module(module: ModuleType) -> None:
-                complete = _COMPLETE[name]
-                with nullcontext() if complete else redirect_stdout(io.StringIO()):
-                    run(module)
-                if complete:
-                    complete(module)
+                with _put_off(_PUT_OFF[name]) if name in _PUT_OFF else nullcontext():
+                    _COMPLETE.get(name, _run)(module, run)
 
             spec.loader.exec_module = exec_module
         return spec
 
 
-def _add_parts(registries: ModuleType) -> None:
+Run = Callable[[ModuleType], None]
+
+
+def _run(module: ModuleType, run: Run) -> None:
+    run(module)
+
+
+def _run_quietly(module: ModuleType, run: Run) -> None:
+    with redirect_stdout(io.StringIO()):
+        run(module)
+
+
+def _add_parts(registries: ModuleType, run: Run) -> None:
     """Let mmdetection's registries import the parts of this package at their first lookup."""
+    run(registries)
     for registry in vars(registries).values():
         if getattr(registry, 'scope', None) == 'mmdet':
             registry._locations = [*registry._locations, 'semidff.registry']
 
 
-def add_configs(configs: ModuleType) -> None:
+def add_configs(configs: ModuleType, run: Run = lambda module: None) -> None:
     """Let mmengine read configs of this package: it does so only of the packages of this table."""
+    run(configs)
     configs.MODULE2PACKAGE['semidff'] = 'semidff'
 
 
@@ -69,6 +83,58 @@ _COMPLETE = {
     'mmdet.registry': _add_parts,
     'mmengine.config.utils': add_configs,
     # They print "Could not import OneDL", which no user can act on.
-    'mmdet.datasets': None,
-    'mmseg.datasets': None,
+    'mmdet.datasets': _run_quietly,
+    'mmseg.datasets': _run_quietly,
 }
+
+# Packages whose import takes seconds, and of which these modules only call something.
+_PUT_OFF = {
+    'mmdet.datasets.transforms.generate_line': 'imgaug',
+    'mmdet.datasets.transforms.transforms': 'imagecorruptions',
+    'mmdet.models.dense_heads.clr_head.clr_head': 'matplotlib',
+}
+
+
+class _Later(ModuleType):
+    """A module, or a name in one, that is imported when it is called."""
+
+    def __getattr__(self, name: str) -> '_Later':
+        if name.startswith('__'):
+            raise AttributeError(name)
+        return _Later(f'{self.__name__}.{name}')
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return resolve_name(self.__name__)(*args, **kwargs)
+
+
+class _LaterFinder:
+    """Finds all modules of a package as :class:`_Later`."""
+
+    def __init__(self, package: str) -> None:
+        self.package = package
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        own = name.partition('.')[0] == self.package
+        return ModuleSpec(name, self, is_package=True) if own else None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return _Later(spec.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Do nothing."""
+
+
+@contextmanager
+def _put_off(package: str) -> Iterator[None]:
+    """Import a package later, if it is there and was not imported before; others import it as usual afterwards."""
+    if package in sys.modules or find_spec(package) is None:
+        yield
+        return
+    finder = _LaterFinder(package)
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+        for name in [name for name, module in sys.modules.items() if isinstance(module, _Later)]:
+            del sys.modules[name]

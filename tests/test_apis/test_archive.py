@@ -140,6 +140,8 @@ def test_wrong_options_are_no_failures_of_a_video(detect, tmp_path):
         with pytest.raises(ValueError, match='is 0'):
             detect(tmp_path, call=call)
     assert not any(tmp_path.iterdir())
+    with pytest.raises(ValueError, match="has no classes .'dog'"):
+        detect(tmp_path, call=dict(only_classes=['dog']))
 
 
 @pytest.mark.parametrize('error', [ValueError('bad'), cv2.error('bad')], ids=repr)

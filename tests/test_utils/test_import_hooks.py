@@ -21,3 +21,24 @@ def test_only_the_operators_are_found_and_after_all_other_finders():
 def test_it_does_not_import_pytorch():
     code = f'import runpy, sys; runpy.run_path({import_hooks.__file__!r}); assert "torch" not in sys.modules'
     subprocess.run([sys.executable, '-c', code], check=True)
+
+
+LATER = """
+import sys
+import numpy as np
+import semidff.apis
+assert not {'imgaug', 'imagecorruptions', 'numba', 'matplotlib.pyplot'} & sys.modules.keys()
+from mmdet.datasets.transforms import Corrupt, ImageAug
+image = np.arange(64 * 64 * 3, dtype=np.uint8).reshape(64, 64, 3)
+blurred = Corrupt('gaussian_blur')(dict(img=image.copy()))['img']
+import imagecorruptions
+assert (blurred == imagecorruptions.corrupt(image, corruption_name='gaussian_blur')).all()
+flip = dict(name='HorizontalFlip', p=1.0, parameters=dict(p=1.0))
+resize = dict(name='Resize', p=1.0, parameters=dict(size=dict(height=64, width=64)))
+assert (ImageAug([resize, flip]).pipeline(image=image) == image[:, ::-1]).all()
+"""
+
+
+def test_packages_that_only_calls_need_are_imported_by_them():
+    done = subprocess.run([sys.executable, '-c', LATER], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
