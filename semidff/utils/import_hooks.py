@@ -92,6 +92,7 @@ _PUT_OFF = {
     'mmdet.datasets.transforms.generate_line': 'imgaug',
     'mmdet.datasets.transforms.transforms': 'imagecorruptions',
     'mmdet.models.dense_heads.clr_head.clr_head': 'matplotlib',
+    'torchvision.ops.roi_align': 'torch._dynamo',
 }
 
 
@@ -114,7 +115,7 @@ class _LaterFinder:
         self.package = package
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        own = name.partition('.')[0] == self.package
+        own = f'{name}.'.startswith(f'{self.package}.')
         return ModuleSpec(name, self, is_package=True) if own else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
@@ -127,6 +128,7 @@ class _LaterFinder:
 @contextmanager
 def _put_off(package: str) -> Iterator[None]:
     """Import a package later, if it is there and was not imported before; others import it as usual afterwards."""
+    above, _, last = package.rpartition('.')
     if package in sys.modules or find_spec(package) is None:
         yield
         return
@@ -138,3 +140,5 @@ def _put_off(package: str) -> Iterator[None]:
         sys.meta_path.remove(finder)
         for name in [name for name, module in sys.modules.items() if isinstance(module, _Later)]:
             del sys.modules[name]
+        if above:
+            vars(sys.modules[above]).pop(last, None)

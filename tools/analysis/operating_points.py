@@ -31,7 +31,7 @@ def parse_args() -> argparse.Namespace:
     help = "COCO-VID json (default: the config's test data)"
     data.add_argument('--labels', metavar='FILE', help=help)
     help = 'images of --labels (default: its folder, or one beside it with its name)'
-    parser.add_input('--images', metavar='DIR', help=help)
+    parser.add_input('--images', '--image-root', metavar='DIR', help=help)
     parser.add_checkpoint(
         '--detector',
         metavar='FILE',
