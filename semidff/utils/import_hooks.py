@@ -6,7 +6,7 @@ Importing this module imports neither mmcv, nor mmdetection, nor PyTorch.
 import io
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec, spec_from_file_location
 from pathlib import Path
@@ -38,7 +38,8 @@ class FirstImport:
 
     @classmethod
     def find_spec(cls, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        if name not in _COMPLETE and name not in _PUT_OFF:
+        packages = [package for package, users in _PUT_OFF.items() if name in users]
+        if name not in _COMPLETE and not packages:
             return None
         others = (finder for finder in sys.meta_path if finder is not cls)
         spec = next(filter(None, (other.find_spec(name, path, target) for other in others)), None)
@@ -46,7 +47,9 @@ class FirstImport:
             run = spec.loader.exec_module
 
             def exec_module(module: ModuleType) -> None:
-                with _put_off(_PUT_OFF[name]) if name in _PUT_OFF else nullcontext():
+                with ExitStack() as stack:
+                    for package in packages:
+                        stack.enter_context(_put_off(package))
                     _COMPLETE.get(name, _run)(module, run)
 
             spec.loader.exec_module = exec_module
@@ -79,33 +82,72 @@ def add_configs(configs: ModuleType, run: Run = lambda module: None) -> None:
     configs.MODULE2PACKAGE['semidff'] = 'semidff'
 
 
+def _register_later(module: ModuleType, run: Run) -> None:
+    """Let a registry of mmengine import what is put off at its first lookup."""
+    run(module)
+    from mmengine import registry
+
+    for own, name in _FSDP.items():
+        if own.startswith(f'{module.__name__}.'):
+            parts = getattr(registry, name)
+            parts._locations = [*parts._locations, own]
+
+
+_FSDP = {
+    'mmengine._strategy.fsdp': 'STRATEGIES',
+    'mmengine.model.wrappers.fully_sharded_distributed': 'MODEL_WRAPPERS',
+}
 _COMPLETE = {
     'mmdet.registry': _add_parts,
+    'mmengine._strategy': _register_later,
+    'mmengine.model.wrappers': _register_later,
     'mmengine.config.utils': add_configs,
     # They print "Could not import OneDL", which no user can act on.
     'mmdet.datasets': _run_quietly,
     'mmseg.datasets': _run_quietly,
 }
 
-# Packages whose import takes seconds, and of which these modules only call something.
+# Packages whose import takes long, and the modules that use them in some of their functions alone.
 _PUT_OFF = {
-    'mmdet.datasets.transforms.generate_line': 'imgaug',
-    'mmdet.datasets.transforms.transforms': 'imagecorruptions',
-    'mmdet.models.dense_heads.clr_head.clr_head': 'matplotlib',
-    'torchvision.ops.roi_align': 'torch._dynamo',
+    'imagecorruptions': ['mmdet.datasets.transforms.transforms'],
+    'imgaug': ['mmdet.datasets.transforms.generate_line'],
+    'matplotlib': ['mmdet.models.dense_heads.clr_head.clr_head', 'mmdet.utils.mot_error_visualize'],
+    'scipy': [
+        'mmdet.datasets.transforms.generate_line',
+        'mmdet.evaluation.metrics.crowdhuman_metric',
+        'mmdet.evaluation.metrics.culane_metric',
+        'mmdet.models.dense_heads.clr_head.lane',
+        'mmdet.models.task_modules.assigners.hungarian_assigner',
+        'mmdet.models.task_modules.assigners.topk_hungarian_assigner',
+        'mmdet.models.task_modules.tracking.aflink',
+        'mmdet.models.task_modules.tracking.kalman_filter',
+        'mmdet.models.trackers.sort_tracker',
+    ],
+    'tifffile': ['mmcv.image.io'],
+    'torch._dynamo': ['torchvision.ops.roi_align'],
+    'torch.distributed.fsdp': ['torch.distributed.optim.named_optimizer'],
+    **{module: [module.rpartition('.')[0]] for module in _FSDP},
 }
 
 
 class _Later(ModuleType):
-    """A module, or a name in one, that is imported when it is called."""
+    """A module, or a function or class in it, that is imported when it is used."""
 
-    def __getattr__(self, name: str) -> '_Later':
+    def __getattr__(self, name: str) -> Any:
         if name.startswith('__'):
             raise AttributeError(name)
-        return _Later(f'{self.__name__}.{name}')
+        if sys.modules.get(self.__name__) is self:  # a name that is imported from it
+            return _Later(f'{self.__name__}.{name}')
+        return getattr(resolve_name(self.__name__), name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return resolve_name(self.__name__)(*args, **kwargs)
+
+    def __instancecheck__(self, instance: object) -> bool:
+        return isinstance(instance, resolve_name(self.__name__))
+
+    def __mro_entries__(self, bases: tuple) -> tuple[type]:
+        return (resolve_name(self.__name__),)
 
 
 class _LaterFinder:
@@ -127,9 +169,8 @@ class _LaterFinder:
 
 @contextmanager
 def _put_off(package: str) -> Iterator[None]:
-    """Import a package later, if it is there and was not imported before; others import it as usual afterwards."""
-    above, _, last = package.rpartition('.')
-    if package in sys.modules or find_spec(package) is None:
+    """Import modules of a package later, if it is there and they are not imported yet; afterwards, others get them."""
+    if find_spec(package) is None:
         yield
         return
     finder = _LaterFinder(package)
@@ -138,7 +179,9 @@ def _put_off(package: str) -> Iterator[None]:
         yield
     finally:
         sys.meta_path.remove(finder)
-        for name in [name for name, module in sys.modules.items() if isinstance(module, _Later)]:
-            del sys.modules[name]
-        if above:
-            vars(sys.modules[above]).pop(last, None)
+        for name, module in list(sys.modules.items()):
+            if isinstance(module, _Later):
+                del sys.modules[name]
+                above, _, last = name.rpartition('.')
+                if vars(sys.modules.get(above, module)).get(last) is module:
+                    delattr(sys.modules[above], last)
