@@ -22,6 +22,7 @@ from semidff.datasets.video_readers.base import DEFAULT_FPS
 from semidff.utils.atomic_write import atomic_path, atomic_write
 from semidff.utils.error_messages import FileError
 from semidff.utils.files import check_outputs, unique_name
+from semidff.utils.logs import log_warning
 from semidff.utils.video_writer import VideoWriter, is_storable
 
 Draw = Callable[[np.ndarray, DetDataSample], np.ndarray]
@@ -117,7 +118,7 @@ class DetectionsOutput(Output):
     ) -> None:
         self._names, self._paths = list(classes), (json_path, txt_path)
         self._videos: list[dict] = []
-        self._number = self._before = self._boxes = 0
+        self._number = self._before = self._boxes = self._infinite = 0
         self._json = self._text = None
 
     def __enter__(self) -> 'DetectionsOutput':
@@ -138,6 +139,8 @@ class DetectionsOutput(Output):
 
     def __exit__(self, *error: object) -> None:
         self._stack.__exit__(*error)
+        if self._infinite:
+            log_warning(f'{self._infinite} boxes that are not finite are in no file')
 
     def start(self, name: str, fps: float | None = None) -> None:
         self._before = self._number
@@ -146,6 +149,9 @@ class DetectionsOutput(Output):
     def add(self, sample: DetDataSample, image: np.ndarray) -> None:
         self._number = self._before + sample.frame_id + 1  # frames that cannot be read count, too
         found = sample.pred_instances  # masks, which may be large, stay where they are
+        if not (finite := found.bboxes.isfinite().all(1)).all():  # of random or diverged weights
+            self._infinite += int((~finite).sum())
+            found = found[finite]
         fields = found.labels, found.scores.float(), found.bboxes.float()
         arrays = [field.cpu().numpy() for field in fields]
         if self._text is not None:

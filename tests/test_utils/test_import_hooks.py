@@ -27,12 +27,25 @@ LATER = """
 import sys
 import numpy as np
 import semidff.apis
-assert not {'imgaug', 'imagecorruptions', 'numba', 'matplotlib.pyplot'} & sys.modules.keys()
-from mmdet.datasets.transforms import Corrupt, ImageAug
+late = {'imgaug', 'imagecorruptions', 'matplotlib', 'scipy', 'sympy', 'torch.distributed.fsdp'}
+assert not late & sys.modules.keys()
+from mmdet.datasets.transforms.generate_line import ImageAug
+from mmdet.datasets.transforms.transforms import corrupt
+from mmdet.utils.mot_error_visualize import plt
+from mmengine.model import MMFullyShardedDataParallel
+from mmengine.registry import MODEL_WRAPPERS, STRATEGIES
+assert 'torch.distributed.fsdp' not in sys.modules and plt.rcParams['figure.figsize']
+assert MODEL_WRAPPERS.get('MMFullyShardedDataParallel').__name__ == 'MMFullyShardedDataParallel'
+class Own(MMFullyShardedDataParallel):
+    pass
+import torch.distributed.fsdp
+assert issubclass(Own, torch.distributed.fsdp.FullyShardedDataParallel)
+assert not isinstance(torch.nn.ReLU(), MMFullyShardedDataParallel)
+assert STRATEGIES.get('FSDPStrategy').__module__ == 'mmengine._strategy.fsdp'
 image = np.arange(64 * 64 * 3, dtype=np.uint8).reshape(64, 64, 3)
-blurred = Corrupt('gaussian_blur')(dict(img=image.copy()))['img']
 import imagecorruptions
-assert (blurred == imagecorruptions.corrupt(image, corruption_name='gaussian_blur')).all()
+blur = dict(corruption_name='gaussian_blur')
+assert (corrupt(image, **blur) == imagecorruptions.corrupt(image, **blur)).all()
 flip = dict(name='HorizontalFlip', p=1.0, parameters=dict(p=1.0))
 resize = dict(name='Resize', p=1.0, parameters=dict(size=dict(height=64, width=64)))
 assert (ImageAug([resize, flip]).pipeline(image=image) == image[:, ::-1]).all()
