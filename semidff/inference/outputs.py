@@ -149,7 +149,8 @@ class DetectionsOutput(Output):
     def add(self, sample: DetDataSample, image: np.ndarray) -> None:
         self._number = self._before + sample.frame_id + 1  # frames that cannot be read count, too
         found = sample.pred_instances  # masks, which may be large, stay where they are
-        if not (finite := found.bboxes.isfinite().all(1)).all():  # of random or diverged weights
+        finite = found.bboxes.isfinite().reshape(-1, 4).all(1)
+        if not finite.all():  # of random or diverged weights
             self._infinite += int((~finite).sum())
             found = found[finite]
         fields = found.labels, found.scores.float(), found.bboxes.float()

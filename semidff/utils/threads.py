@@ -80,6 +80,7 @@ def worker_threads(
     started = Barrier(workers + 1)
 
     def start() -> None:
+        torch.get_num_threads()  # else the first operator sets that of all threads
         torch.set_num_threads(share)  # of this thread, and of all that start later
         started.wait()
         begin()

@@ -109,7 +109,8 @@ def test_classes_may_have_another_order(make, log):
 def test_images_are_beside_the_json_wherever_it_is_read(tmp_path, monkeypatch, inside):
     (tmp_path / 'set' / inside).parent.mkdir(parents=True)
     Image.new('RGB', (100, 80)).save(tmp_path / 'set' / inside)
-    data = dict(images=[dict(id=1, file_name='a.jpg', **FRAME)], annotations=[], categories=[])
+    data = dict(images=[dict(id=1, file_name='a.jpg', **FRAME)], annotations=[])
+    data['categories'] = [dict(id=1, name='cat')]
     (tmp_path / 'set' / 'ann.json').write_text(json.dumps(data))
     monkeypatch.chdir(tmp_path)
     dataset = CocoVIDDataset(ann_file='set/ann.json', test_mode=True)
