@@ -134,7 +134,7 @@ def test_points_with_smaller_input_and_filter(folder, clip, model, log):
     recommended = point_name(report['recommended'])
     assert {f'AP, {name}' for name in ('the dense detector', recommended)} <= row.keys()
     assert all(one['metrics']['AP_50'] < 1 and one['milliseconds'] > 0 for one in others)
-    assert 'left out, the longest clip has 7 frames: track, l = 8' in log.text
+    assert 'left out, the longest clip has 7 frames: track at l = 8' in log.text
 
 
 def test_phases_by_their_former_name(clip, model):

@@ -250,7 +250,9 @@ def test_detectors_by_name_and_the_config_of_a_checkpoint(project, tmp_path):
     (tmp_path / 'videos').mkdir()
     write_video(tmp_path / 'videos' / 'a.mp4', 3, size=(96, 64))
     videos, options = tmp_path / 'videos', dict(device='cpu', method='frame')
-    for number, name in enumerate(['yolox-tiny', 'mmdet::yolox/yolox_tiny_8xb8-300e_coco.py']):
+    for number, name in enumerate(
+        ['yolox_tiny_8xb8-300e_coco', 'mmdet::yolox/yolox_tiny_8xb8-300e_coco.py']
+    ):
         weights = tmp_path / 'yolox.pth'
         if not number:
             detector = VideoInferencer(name, **options).model.spatial.detector

@@ -20,7 +20,7 @@ from semidff import apis
 from semidff.apis import VideoInferencer
 from semidff.datasets import CocoVIDDataset
 from semidff.datasets.video_readers import Frame, VideoError, VideoWarning, open_any
-from semidff.inference import METHODS
+from semidff.inference import METHODS, AdaptiveSchedule, ErrorPredictor
 from semidff.inference.executors import ExportedGraphs, FastestRuntime
 from semidff.utils.checkpoint import CheckpointError
 from semidff.utils.error_messages import ConfigError
@@ -279,7 +279,7 @@ def test_copies_for_other_processes(project, copied, options):
 @pytest.mark.parametrize('adaptive', [False, True])
 def test_the_number_of_threads_stays(project, adaptive):
     """Also while the program has an iterator, for new threads, and with a schedule that observes the flow."""
-    schedule = dict(type='MotionSchedule', threshold=1.0) if adaptive else None
+    schedule = AdaptiveSchedule(ErrorPredictor([0] * 4, 0.0), tolerance=1.0) if adaptive else None
     with torch_threads(2):
         results = make(project, schedule=schedule)(arrays())
         for _ in results:

@@ -104,7 +104,6 @@ def test_metrics_of_another_file_are_refused(world, tmp_path):
         Runner.from_cfg(Config(given)).test()
 
 
-@pytest.mark.parametrize(('method', 'keys'), [('propagate', 6), ('centered', 6), ('frame', 15)])
 @pytest.mark.parametrize('fields', [(), ('video_id',)], ids=['plain', 'own videos'])
 def test_images_without_videos_test_the_detector_alone(world, tmp_path, fields):
     """As labeling tools export them; in the second file, each image has a video of its own."""
@@ -132,6 +131,7 @@ def test_images_without_videos_test_the_detector_alone(world, tmp_path, fields):
     assert test(method='frame')['vid/mAP'] == run(world, method='frame')['vid/mAP']
 
 
+@pytest.mark.parametrize(('method', 'keys'), [('propagate', 6), ('centered', 6), ('frame', 15)])
 def test_metrics_hold_what_the_schedule_came_to(world, method, keys):
     metrics = run(world, method=method, key_interval=3)
     assert metrics['schedule/interval'] == pytest.approx(sum(LENGTHS) / keys)
