@@ -122,8 +122,12 @@ class ClassNamesHook(Hook):
     """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        if classes := stored_classes(checkpoint.get('meta') or {}):
+        meta = checkpoint.get('meta') or {}
+        if classes := stored_classes(meta):
             unwrapped(runner.model).dataset_meta = dict(classes=classes)
+        own = getattr(runner.train_dataloader.dataset, 'metainfo', None) if runner._resume else {}
+        if runner._resume and not (own or {}).get('classes'):
+            meta['dataset_meta'] = own  # mmengine would warn that unlabeled videos have no classes
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         loaded = getattr(unwrapped(runner.model), 'dataset_meta', None)
