@@ -8,13 +8,13 @@ from .utils import quiet  # noqa: F401 (before mmdet is imported)
 
 # isort: split
 import mmdet.registry
-from mmengine.config.utils import MODULE2PACKAGE
+import mmengine.config.utils
 from mmengine.registry import Registry
 
 from . import datasets, engine, evaluation, inference, models  # noqa: F401
+from .utils.import_hooks import add_configs
 
-# mmengine reads configs only of the packages of this table.
-MODULE2PACKAGE['semidff'] = 'semidff'
+add_configs(mmengine.config.utils)  # if it was imported before this package
 
 # A lookup loads the modules of mmdetection that register parts, as one in scope `mmdet` does.
 REGISTRIES = [

@@ -11,9 +11,7 @@ import pytest
 from semidff import commands
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = dict(
-    adapt='--plan-only', train='--resume', test='--protocol', demo='--panels', experiment='--jobs'
-)
+COMMANDS = dict(demo='--panels', experiment='--jobs', adapt='--plan-only', speed='--row')
 
 
 @pytest.fixture(scope='module')
@@ -48,8 +46,10 @@ def test_wheel_has_all_modules_configs_and_tools(wheel):
 def test_console_commands(wheel):
     (points,) = (name for name in wheel.namelist() if name.endswith('entry_points.txt'))
     lines = wheel.read(points).decode().splitlines()
-    for command in COMMANDS:
-        assert f'semidff-{command} = semidff.commands:{command}' in lines
+    tools = {path.stem for path in (ROOT / 'tools').rglob('*.py')}
+    names = {tool: tool for tool in tools} | dict(video_demo='demo', run_experiment='experiment')
+    for name in names.values():
+        assert f'semidff-{name.replace("_", "-")} = semidff.commands:{name}' in lines
 
 
 @pytest.mark.parametrize(('command', 'option'), COMMANDS.items())

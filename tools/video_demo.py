@@ -22,14 +22,12 @@ from semidff.utils.arguments import (
     run_tool,
 )
 from semidff.utils.error_messages import FileError
-from semidff.utils.files import check_outputs
+from semidff.utils.files import check_outputs, without_secrets
 
 
 def parse_args() -> argparse.Namespace:
     parser = ToolParser(description=__doc__)
-    help = (
-        'video file, folder of frames, camera index, or address (rtsp://...); or a folder of videos'
-    )
+    help = 'video file, folder of frames, glob, camera index, or address (rtsp://...); or a folder of videos'
     parser.add_input('input', help=help)
     help = 'config of the video detector, or the folder of an adaptation (tools/adapt.py)'
     parser.add_input('config', help=help)
@@ -42,6 +40,10 @@ def parse_args() -> argparse.Namespace:
     help = 'label maps of a segmentation network, a png per frame'
     parser.add_output('--labels', metavar='FOLDER', help=help)
     parser.add_value('--score-thr', 0.3, 'detections with lower scores are not drawn')
+    help = 'detections with lower scores are in no output'
+    parser.add_value('--output-score', 0.0, help, 'SCORE')
+    help = 'names of the classes that the outputs have (default: all)'
+    parser.add_argument('--classes', nargs='+', metavar='NAME', help=help)
     parser.add_argument(
         '--panels',
         nargs='+',
@@ -116,7 +118,9 @@ def main(args: argparse.Namespace) -> None:
         detect_in_archive(args, arguments)
         return
     if args.workers or args.address:
-        raise FileError(f'{args.input}: is no folder of videos; --workers and --address need one')
+        raise FileError(
+            f'{without_secrets(args.input)}: is no folder of videos; --workers and --address need one'
+        )
     check_outputs([args.out], [args.input], args.replace)
     inferencer = VideoInferencer(args.config, args.checkpoint, args.device, **arguments)
     print(f'{args.config} runs {inferencer.description}', flush=True)
@@ -133,8 +137,6 @@ def detect_in_archive(args: argparse.Namespace, arguments: dict) -> None:
             f'{args.input}: is a folder of videos; give --out DIR, a folder for the results of each, and no --json, '
             '--txt or --labels'
         )
-    call = dict(pred_score_thr=args.score_thr, fps=args.fps)
-    call |= dict(max_frames=args.max_frames, strict=args.strict)
     summary = detect_archive(
         args.input,
         args.out,
@@ -145,7 +147,7 @@ def detect_in_archive(args: argparse.Namespace, arguments: dict) -> None:
         draw=not args.no_video,
         overwrite=args.replace,
         progress=lambda text: print(text, flush=True),
-        call=call,
+        call=call_arguments(args),
         inferencer=dict(arguments, device=args.chosen_device, trust=args.trusts),
     )
     print(
@@ -154,6 +156,18 @@ def detect_in_archive(args: argparse.Namespace, arguments: dict) -> None:
     )
     if failures := len(summary['failed']):
         raise VideoError(args.input, f'{failures} videos failed: {args.out}/summary.json')
+
+
+def call_arguments(args: argparse.Namespace) -> dict:
+    """Return the arguments of the inferencer's call, but for its outputs."""
+    limits = dict(only_classes=args.classes, min_score=args.output_score)
+    return dict(
+        pred_score_thr=args.score_thr,
+        fps=args.fps,
+        max_frames=args.max_frames,
+        strict=args.strict,
+        **{name: value for name, value in limits.items() if value},
+    )
 
 
 def detect_in_video(inferencer, args: argparse.Namespace) -> None:
@@ -165,11 +179,8 @@ def detect_in_video(inferencer, args: argparse.Namespace) -> None:
         out_video=args.out,
         out_json=args.json,
         out_txt=args.txt,
-        pred_score_thr=args.score_thr,
-        fps=args.fps,
-        max_frames=args.max_frames,
-        strict=args.strict,
         out_labels=args.labels,
+        **call_arguments(args),
     )
     frames = keys = 0
     start = time.perf_counter()

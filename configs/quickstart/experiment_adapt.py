@@ -19,7 +19,12 @@ _adapt += ' {footage}/videos --labels {footage}/val.json --minutes 12 --anyway -
 steps = [
     dict(name='dataset', command=f'tools/make_synthetic.py {{dataset}} {_stills}'.split()),
     dict(name='footage', command=f'tools/make_synthetic.py {{footage}} {_videos}'.split()),
-    dict(name='backbone', train='configs/quickstart/crops_synthetic.py', needs=['dataset']),
+    dict(
+        name='backbone',
+        train='configs/quickstart/crops_synthetic.py',
+        needs=['dataset'],
+        alone=True,
+    ),
     dict(
         name='stage_one',
         train='configs/quickstart/rfcn_synthetic.py',

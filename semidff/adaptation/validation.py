@@ -26,6 +26,7 @@ from semidff.analysis.operating_report import (
     runtime_name,
 )
 from semidff.datasets.class_names import class_names
+from semidff.datasets.vid_json import check_frames_between
 from semidff.datasets.video_readers import VideoError, open_video
 from semidff.evaluation.metrics import MIN_SCORE
 from semidff.filter import FilterConstants
@@ -267,6 +268,8 @@ def check_labels(labels: str | Path, own: Config, checkpoint: str, videos: Seque
     """Check before the training that labels fit the detector, and that their images exist and are of other videos."""
     classes = class_names(own, read_checkpoint(checkpoint)[1])
     clips, _ = labeled_clips(labels, None, classes or None)
+    lengths = (len(clip.files) for clip in clips)
+    check_frames_between(lengths, str(labels), 'a key-frame interval above 1')
     missing = [file for clip in clips for file in clip.files if not Path(file).is_file()]
     if missing:
         raise FileError(

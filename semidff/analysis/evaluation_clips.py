@@ -10,6 +10,7 @@ import numpy as np
 from mmdet.registry import DATASETS
 from mmengine.config import Config
 
+from semidff.datasets.vid_json import image_folder
 from semidff.datasets.video_readers import open_video, read_image
 from semidff.evaluation import VIDEvaluator
 
@@ -59,13 +60,12 @@ def labeled_clips(
         images: Folder of the images; None: that of the json, or one beside it with its name.
         classes: Class names of the detector; None if it has none: those of the json.
     """
-    evaluator, beside = VIDEvaluator(str(labels), classes), Path(labels).with_suffix('')
+    evaluator = VIDEvaluator(str(labels), classes)
     if not len(evaluator.truth.frames):
         raise ValueError(
             f'{labels}: has no box of the classes {", ".join(evaluator.classes)}, so accuracy is undefined'
         )
-    inside = (beside / evaluator.frames[0]['file_name']).is_file()
-    root = Path(images or (beside if inside else Path(labels).parent))
+    root = Path(images or image_folder(labels, evaluator.frames[0]['file_name']))
     clips = []
     for _, frames in groupby(evaluator.frames, lambda frame: frame['video_id']):
         files = [str(root / frame['file_name']) for frame in frames]

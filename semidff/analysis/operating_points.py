@@ -26,6 +26,7 @@ from mmdet.structures import DetDataSample, SampleList
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 
+from semidff.datasets.vid_json import check_frames_between
 from semidff.evaluation import Detections, VIDEvaluator
 from semidff.evaluation.metrics import MIN_SCORE, agreement, class_ap, confident
 from semidff.filter import FilterConstants, picture_of
@@ -186,6 +187,9 @@ def measure_operating_points(
         clips, evaluator = labeled_clips(labels, images, model.dataset_meta['classes'] or None)
     if not clips or max_loss < 0:
         raise ValueError('needs videos or labels, and a largest loss of at least 0')
+    others = ', '.join(dict.fromkeys(one.method for one in chosen if one.method != 'frame'))
+    if evaluator and others:
+        check_frames_between((len(clip.files) for clip in clips), str(labels), others)
     executors = {point: executor if point.needs_temporal else detector for point in chosen}
     runs = {} if runs is None else runs
     for one in dict.fromkeys(executors.values()):
@@ -198,6 +202,8 @@ def measure_operating_points(
         runs |= new
     lengths = [len(clip[0]) for clip in runs[REFERENCE][0].found]
     found = {point: runs[point] for point in chosen if point.key_interval <= max(lengths)}
+    if left_out := [point_name(point._asdict()) for point in chosen if point not in found]:
+        log_warning(f'left out, the longest clip has {max(lengths)} frames: {", ".join(left_out)}')
     compared = evaluator, found[REFERENCE][0].detections(), sum(lengths), min_score
     timed = (timed or clips)[0]
     laps, sizes = _measure_times(

@@ -20,8 +20,7 @@ from semidff.inference.loading import frame_pipeline, load_model
 from semidff.inference.methods import method_class
 from semidff.inference.schedules import build_schedule
 from semidff.utils.arguments import parse_settings
-from semidff.utils.configs import read_config
-from semidff.utils.image_detectors import test_datasets
+from semidff.utils.image_detectors import read_model, test_datasets
 
 from .evaluation_clips import EvaluationClip
 from .speed import (
@@ -156,7 +155,7 @@ def measure_speed(
     for row in rows:
         groups.setdefault((row.config, row.checkpoint, *row.options), []).append(row)
     for (path, checkpoint, *options), members in groups.items():
-        cfg = read_config(path, cfg_options or {})
+        cfg = read_model(path, cfg_options or {})
         torch.manual_seed(0)  # random weights are the same with all options
         methods = [row.method for row in members]
         needs_all = (method for method in methods if method_class(method).uses_temporal)

@@ -27,7 +27,7 @@ from semidff.inference.outputs import check_limits
 from semidff.utils.allocator import keep_freed_memory
 from semidff.utils.atomic_write import read_json, write_json
 from semidff.utils.error_messages import FileError
-from semidff.utils.files import file_state
+from semidff.utils.files import file_state, without_secrets
 from semidff.utils.image_detectors import config_text
 from semidff.utils.logs import log_warning
 from semidff.utils.run_folder import occupy
@@ -43,7 +43,7 @@ _INDEPENDENT = {'device', 'read_ahead', 'decoder_threads', 'compile', 'graphs', 
 def detect_archive(
     videos: str | Path,
     out: str | Path,
-    model: str | Path,
+    model: str | Path | None,
     weights: str | Path | None = None,
     workers: int | None = None,
     address: str | None = None,
@@ -68,7 +68,7 @@ def detect_archive(
     Args:
         videos: Folder of videos.
         out: Folder of the results: a new or empty one, or that of an earlier run.
-        model: Config file, or folder of ``tools/adapt.py``.
+        model: Config file, name of a detector, folder of ``tools/adapt.py``, or None: as of :class:`VideoInferencer`.
         weights: Checkpoint; not needed with such a folder.
         workers: Number of processes, which Ray starts and replaces when they are lost. Default: one for each GPU of the
             cluster, or for each 4 cores; without ``address`` no Ray and this process alone.
@@ -94,10 +94,15 @@ def detect_archive(
     call, arguments = call or {}, old | (inferencer or {})
     check_limits(call.get('fps'), call.get('max_frames'), call.get('pred_score_thr', 0))
     settings = {name: value for name, value in arguments.items() if name not in _INDEPENDENT}
-    files = (model, weights) if weights else AdaptedFolder.read(Path(model))[:2]
+    files = model, weights
+    if model is not None and Path(model).is_dir():
+        folder = AdaptedFolder.read(Path(model))
+        files = folder.config, weights or folder.weights
     # The config with its bases and its detector, of which any may change.
-    digest = hashlib.sha256(config_text(str(files[0])).encode()).hexdigest()
-    settings |= dict(config=files[0], checkpoint=files[1], config_digest=digest)
+    text = '' if model is None else config_text(str(files[0]))
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    checkpoint = files[1] and without_secrets(files[1])
+    settings |= dict(config=files[0], checkpoint=checkpoint, config_digest=digest)
     archive = _Archive(videos, out, dict(settings, draw=draw, **call), overwrite)
     arguments |= dict(model=model, weights=weights, show_progress=False, cache=archive.graphs)
     given = archive.folder, archive.out, draw, call, arguments
@@ -223,6 +228,8 @@ class _Worker:
         del outputs['out_json' if segments else 'out_labels']
         if not self._draw:
             del outputs['out_video']
+        if 'only_classes' in self._call:  # an unknown class is no failure of a video
+            self._inferencer.limiter(self._call['only_classes'])
         before, start = file_state(path), time.perf_counter()  # a file that grows is not complete
         found = dict(frames=0, key_frames=0)
         with warnings.catch_warnings(record=True) as caught:

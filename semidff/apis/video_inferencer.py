@@ -3,13 +3,14 @@
 import copy
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from mmdet.structures import DetDataSample
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import pseudo_collate
@@ -26,8 +27,7 @@ from semidff.inference.methods import Propagate, method_class, methods_where
 from semidff.inference.outputs import Output, check_limits, requested_outputs
 from semidff.utils.configs import read_config
 from semidff.utils.error_messages import ConfigError
-from semidff.utils.files import installed_file
-from semidff.utils.image_detectors import read_detector
+from semidff.utils.image_detectors import read_model
 from semidff.utils.logs import log_warning
 from semidff.utils.progress import track
 from semidff.utils.safe_loading import trusted
@@ -235,13 +235,15 @@ class VideoInferencer:
         max_frames: int | None = None,
         strict: bool = False,
         out_labels: str | Path | None = None,
+        only_classes: Sequence[str] | None = None,
+        min_score: float = 0.0,
     ) -> Iterator[DetDataSample]:
         """Detect objects in videos, or segment them.
 
         Args:
-            inputs: The path of a video file or of a folder of frames, a camera index, an address (``rtsp://...``), a
-                list or an iterator of arrays (H, W, 3) uint8 BGR; or a list or tuple of such videos, which are
-                processed one after the other.
+            inputs: The path of a video file or of a folder of frames, a glob, a pattern of image files (``%06d.png``),
+                a camera index, an address (``rtsp://...``), a list or an iterator of arrays (H, W, 3) uint8 BGR; or a
+                list or tuple of such videos, which are processed one after the other, as those of a glob are.
             out_video: Annotated mp4, without sound, with the frames and the time stamps of the input. For several
                 videos a folder.
             out_json: All detections as COCO-VID json.
@@ -251,6 +253,8 @@ class VideoInferencer:
             max_frames: Maximum number of frames per video.
             strict: Whether unreadable frames are an error, which comes behind the results of the others, not a warning.
             out_labels: Folder of label maps, ``<video>/000000.png``, of a segmentation network.
+            only_classes: Names of the classes that results and outputs have; None: all.
+            min_score: Detections with lower scores are in no result and no output.
 
         Returns:
             The frames' results in order, with ``pred_instances`` or ``pred_sem_seg`` (pixels of the original frame)
@@ -260,6 +264,7 @@ class VideoInferencer:
             it. If that is early, by SIGTERM, too, the json has ``complete: false``, and a warning says so.
         """
         check_limits(fps, max_frames, pred_score_thr)
+        limit = self.limiter(only_classes, min_score)
         videos = videos_of(inputs)
         classes = self.model.dataset_meta['classes']
         outputs = requested_outputs(
@@ -280,7 +285,29 @@ class VideoInferencer:
         )
         first = next(streams)  # an input that cannot be read is refused at once
         files = [str(path) for path in (out_video, out_json, out_txt, out_labels) if path]
-        return self._run(chain([first], streams), outputs, files, max_frames)
+        return self._run(chain([first], streams), outputs, files, max_frames, limit)
+
+    def limiter(
+        self, classes: Sequence[str] | None, min_score: float = 0.0
+    ) -> Callable[[DetDataSample], None]:
+        """Return a function that removes other classes and lower scores from a result; ValueError if it cannot."""
+        if classes is None and not min_score:
+            return lambda sample: None
+        names = self.model.dataset_meta['classes']
+        if unknown := [name for name in classes or () if name not in names]:
+            raise ValueError(f'the detector has no classes {unknown}; it has {", ".join(names)}')
+        if self.engine.model.spatial.prediction != 'pred_instances':
+            raise ValueError('only_classes and min_score are for detectors')
+        labels = None if classes is None else torch.tensor(list(map(names.index, classes)))
+
+        def limit(sample: DetDataSample) -> None:
+            found = sample.pred_instances
+            kept = found.scores >= min_score
+            if labels is not None:
+                kept &= torch.isin(found.labels, labels)
+            sample.pred_instances = found[kept]
+
+        return limit
 
     def _run(
         self,
@@ -288,6 +315,7 @@ class VideoInferencer:
         outputs: list[Output],
         files: list[str],
         max_frames: int | None,
+        limit: Callable[[DetDataSample], None],
     ) -> Iterator[DetDataSample]:
         count = 0
 
@@ -309,6 +337,7 @@ class VideoInferencer:
                     if self.show_progress:
                         results = track(results, stream.name, max_frames or stream.length)
                     for frame, sample in results:
+                        limit(sample)
                         for output in outputs:
                             output.add(sample, frame.image)
                         count += 1
@@ -387,11 +416,10 @@ def _method_of(point: Mapping) -> str:
 
 
 def _config(model: str | Path | Config | dict | None) -> Config | ConfigDict:
-    """Read a config; an empty one stands for that of the checkpoint."""
+    """Read or copy a config; an empty one stands for that of the checkpoint."""
     if not isinstance(model, str | Path):
         return copy.deepcopy(model if isinstance(model, Config) else ConfigDict(model or {}))
-    is_file = Path(installed_file(model)).is_file()
-    return read_config(model) if is_file else read_detector(str(model), warn=False)
+    return read_model(model)
 
 
 def _check_panels(panels: Sequence[str], method: str, engine: VideoEngine) -> None:

@@ -9,7 +9,7 @@ from PIL import ExifTags, Image
 
 from semidff.utils.logs import log_warning
 
-from .vid_json import load_vid_json, match_classes, ordered_frames
+from .vid_json import image_folder, load_vid_json, match_classes, ordered_frames
 from .video_readers.frame_folder import naming_images
 
 
@@ -31,7 +31,8 @@ class CocoVIDDataset(CocoDataset):
     ``%06d``.
 
     Args:
-        data_prefix: ``dict(img=...)``, folder of the images relative to ``data_root``; for
+        data_prefix: ``dict(img=...)``, folder of the images relative to ``data_root``. Without either, images that are
+            not found from the current folder are looked for in that of the json. For
             :class:`~semidff.datasets.LoadLabelMap` also ``seg``, folder of the label maps, which have the names of the
             images with the suffix .png.
     """
@@ -51,6 +52,9 @@ class CocoVIDDataset(CocoDataset):
                 f'{self.ann_file}: has other classes than the metainfo, or another order; evaluate with VIDMetric, '
                 "because mmdetection's CocoMetric confuses them"
             )
+        name = content['images'][0]['file_name']
+        if not self.data_root and not self.data_prefix['img'] and not osp.exists(name):
+            self.data_prefix['img'] = str(image_folder(self.ann_file, name))
         self.cat_ids = list(self.cat2label)
         videos = (video for video in content['videos'] if 'frame_pattern' in video)
         self._patterns = {video['id']: video['frame_pattern'] for video in videos}

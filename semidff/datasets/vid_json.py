@@ -1,17 +1,18 @@
 """Reading, checking and ordering of COCO-VID json files.
 
 COCO-VID is COCO json with ``videos: [{id, name, ...}]``; each image has ``video_id`` and ``frame_id`` (0-based in the
-video), annotations have ``instance_id``. In plain COCO json every image is a video of one frame. Optional keys are
-``is_labeled`` of an image (default true) and ``frame_pattern`` of a video, see
-:class:`~semidff.datasets.CocoVIDDataset`.
+video), annotations have ``instance_id``. In plain COCO json every image is a video of one frame, which has no non-key
+frames, see :func:`check_frames_between`. Optional keys are ``is_labeled`` of an image (default true) and
+``frame_pattern`` of a video, see :class:`~semidff.datasets.CocoVIDDataset`.
 
-Values that can be converted without loss are: ``3.0`` and ``'003'`` to an integer, ids that are texts to numbers.
+Values that can be converted without loss are: ``3.0`` and ``'003'`` to an integer, ids that are texts to numbers,
+backslashes in names of files to slashes.
 """
 
 import json
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,10 @@ def _name(value: Any) -> str:
     return str(value)
 
 
+def _file_name(value: Any) -> str:
+    return _name(value).replace('\\', '/')  # of Windows
+
+
 def _pattern(value: Any) -> str:
     str.__mod__(value, 0)
     return value
@@ -71,7 +76,7 @@ _SCHEMA = {
     ),
     'images': dict(
         id=_ID,
-        file_name=_NAME,
+        file_name=(_file_name, 'a text'),
         width=_SIDE,
         height=_SIDE,
         video_id=_ID,
@@ -222,6 +227,22 @@ def ordered_frames(content: dict, source: str) -> list[dict]:
         name = video.get('name', str(frame['video_id']))
         frames[index] = dict(frame, video_name=name, video_length=length)
     return frames
+
+
+def check_frames_between(lengths: Iterable[int], source: str, what: str) -> None:
+    """Raise a ValueError if all videos are single frames, on which ``what`` is the detector itself."""
+    if not any(length > 1 for length in lengths):
+        raise ValueError(
+            f'{source}: each of its videos is a single frame, so that every frame is a key frame and {what} cannot be '
+            'measured. Give the images of a video the same video_id, and frame_id 0, 1, 2, ...; method frame needs '
+            'neither'
+        )
+
+
+def image_folder(ann_file: str | Path, file_name: str) -> Path:
+    """Return where the images of a json are by default: beside it, or in a folder beside it with its name."""
+    beside = Path(ann_file).with_suffix('')
+    return beside if (beside / file_name).is_file() else Path(ann_file).parent
 
 
 def match_classes(

@@ -8,11 +8,8 @@ from pathlib import Path
 from semidff.utils.logs import log_warning
 
 from .video_readers import VideoError, VideoFile, natural_key
-from .video_readers.base import is_image
+from .video_readers.base import is_image, is_video
 
-VIDEO_SUFFIXES = frozenset({
-    '.3gp', '.avi', '.flv', '.m2ts', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.mts', '.ts', '.webm', '.wmv',
-})  # fmt: skip
 _STILLS = frozenset({'.avif', '.heic', '.heif'})  # images in the container of videos
 
 
@@ -21,7 +18,7 @@ def is_archive(path: str | Path) -> bool:
     if not os.path.isdir(path):
         return False
     names = os.listdir(path)
-    return any(map(_is_video, names)) or not any(map(is_image, names))
+    return any(map(is_video, names)) or not any(map(is_image, names))
 
 
 def list_videos(
@@ -87,7 +84,7 @@ def find_videos(folder: str | Path, own: str | Path | None = None) -> list[Path]
             for name in files:
                 if name.startswith('.') or is_image(name):
                     continue
-                is_found = _is_video(name) or _opens(os.path.join(place, name))
+                is_found = is_video(name) or _opens(os.path.join(place, name))
                 (found if is_found else others).append(here / name)
     for left, why in (
         (others, 'files are left out, they are no videos'),
@@ -98,10 +95,6 @@ def find_videos(folder: str | Path, own: str | Path | None = None) -> list[Path]
     if not found:
         raise VideoError(folder, 'the folder and its sub-folders hold no videos')
     return sorted(found, key=lambda path: natural_key(str(path)))
-
-
-def _is_video(name: str) -> bool:
-    return Path(name).suffix.lower() in VIDEO_SUFFIXES and not name.startswith('.')
 
 
 def _opens(path: str) -> bool:

@@ -25,10 +25,12 @@ from semidff.utils.model_building import unwrapped
 from semidff.utils.run_folder import latest_checkpoint
 
 _CHECKPOINT = re.compile(r'(iter|epoch)_\d+\.pth|last\.pth|best_.*\.pth')
-# Messages of mmengine that nobody acts on: frozen weights are meant to be skipped, and schedules are optional.
+# Messages of mmengine that nobody acts on: frozen weights are meant to be skipped, schedules are optional, losses of
+# earlier steps are logged no more.
 _HIDDEN = re.compile(
     r'\n-+\nSystem environment|Config:\n|Hooks will be executed|Distributed training is not used|paramwise_options'
     r'|.* is skipped since its requires_grad=False|`(save|resume)_param_scheduler` is True'
+    r'|resumed key: .* is not defined in message_hub'
 )
 
 

@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import cache
 from pathlib import Path
@@ -151,7 +151,8 @@ class ExperimentRunner:
                     for step in list(waiting):
                         if self._may_start(step, running.values()):
                             waiting.remove(step)
-                            running[self._start(step, pool)] = step
+                            beside = self._beside(step, (*waiting, *running.values()))
+                            running[self._start(step, pool, beside)] = step
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
                         step = running.pop(future)
                         self.stamps[step.name], took = future.result()
@@ -165,7 +166,16 @@ class ExperimentRunner:
         free = not running if alone else len(running) < self.jobs
         return free and self.stamps.keys() >= set(step.needs)
 
-    def _start(self, step: Step, pool: ThreadPoolExecutor) -> Future:
+    def _beside(self, step: Step, others: Iterable[Step]) -> int:
+        """Return how many steps, waiting ones included, may run while one does, which is counted, too."""
+        after = {step.name}
+        for other in others:  # each one stands after those that it needs
+            if not after.isdisjoint(other.needs):
+                after.add(other.name)
+        beside = [one for one in others if not one.alone and one.name not in after]
+        return 1 if step.alone else min(self.jobs, 1 + len(beside))
+
+    def _start(self, step: Step, pool: ThreadPoolExecutor, beside: int) -> Future:
         """Start a step; a training goes on if it was interrupted, other incomplete results are removed."""
         mark, stamp = self._hash(step), _read_stamp(step)
         resume = step.kind == 'train' and stamp.get('hash') == mark and not stamp['finished']
@@ -175,9 +185,11 @@ class ExperimentRunner:
         log = self.experiment.work_dir / 'logs' / f'{step.name}.log'
         log.parent.mkdir(parents=True, exist_ok=True)
         print(f'{step.name}: {"continued" if resume else "started"}, log in {log}', flush=True)
-        return pool.submit(self._execute, step, mark, log, resume)
+        return pool.submit(self._execute, step, mark, log, resume, beside)
 
-    def _execute(self, step: Step, mark: str, log: Path, resume: bool) -> tuple[dict, str]:
+    def _execute(
+        self, step: Step, mark: str, log: Path, resume: bool, beside: int
+    ) -> tuple[dict, str]:
         """Run a step to its end; return its stamp, with the hash ``mark``, and the time that it took."""
         start = time.monotonic()
         command = [*step.command, *(['--resume'] if resume else [])]
@@ -198,7 +210,11 @@ class ExperimentRunner:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **dict(step.environment), **self._variables(step, place)},
+                env={
+                    **os.environ,
+                    **dict(step.environment),
+                    **self._variables(step, place, beside),
+                },
                 start_new_session=True,
             )
             self._processes.append(process)
@@ -217,13 +233,16 @@ class ExperimentRunner:
         write_json(stamp, step.folder / STAMP)
         return stamp, tqdm.format_interval(time.monotonic() - start)
 
-    def _variables(self, step: Step, place: int) -> dict[str, str]:
-        """Return the environment of a step: CPU threads, unless the user has set them, and its GPU of several."""
+    def _variables(self, step: Step, place: int, beside: int) -> dict[str, str]:
+        """Return the environment of a step: CPU threads, unless the user has set them, and its GPU of several.
+
+        ``beside`` is the number of steps that share the cores.
+        """
         path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get('PYTHONPATH')])])
         variables = {'PYTHONUNBUFFERED': '1', 'PYTHONPATH': path}
         # A training or measurement that runs alone takes the cores that are idle.
-        if not (step.alone and step.kind in ('train', 'speed')):
-            variables |= thread_variables(1 if step.alone else self.jobs)
+        if beside > 1 or step.kind not in ('train', 'speed'):
+            variables |= thread_variables(beside)
         listed = os.environ.get('CUDA_VISIBLE_DEVICES')
         gpus = listed.split(',') if listed else range(torch.cuda.device_count())
         if len(gpus) > 1:

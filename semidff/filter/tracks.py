@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from .motion import move_boxes
 
@@ -430,6 +429,8 @@ def link(
     same = _classes(scores)[:, None] == _classes(other_scores)
     allowed = iou >= np.where(same, _LEAST_IOU, _LEAST_IOU_OTHER)
     gain = np.where(allowed, iou + np.where(same, 1.0, 0.5), 0.0)
+    from scipy.optimize import linear_sum_assignment  # takes half a second
+
     rows, columns = linear_sum_assignment(gain, maximize=True)
     chosen = allowed[rows, columns]
     return rows[chosen], columns[chosen]

@@ -5,7 +5,7 @@ import re
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from os.path import dirname, isdir, realpath
+from os.path import dirname, isdir, realpath, relpath
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TextIO
@@ -21,6 +21,7 @@ from semidff.datasets.ilsvrc_format import detection_lines
 from semidff.utils.atomic_write import atomic_path, atomic_write
 from semidff.utils.error_messages import FileError
 from semidff.utils.files import check_outputs, unique_name
+from semidff.utils.logs import log_warning
 from semidff.utils.video_writer import VideoWriter, is_storable
 
 from .frame_times import FrameTimes
@@ -122,7 +123,7 @@ class DetectionsOutput(Output):
     ) -> None:
         self._names, self._paths = list(classes), (json_path, txt_path)
         self._videos: list[dict] = []
-        self._number = self._before = self._boxes = 0
+        self._number = self._before = self._boxes = self._infinite = 0
         self._json = self._text = None
 
     def __enter__(self) -> 'DetectionsOutput':
@@ -151,6 +152,8 @@ class DetectionsOutput(Output):
                     self._complete(kind is None)
         finally:
             self._text_stack.close()
+            if self._infinite:
+                log_warning(f'{self._infinite} boxes that are not finite are in no file')
 
     def start(self, name: str) -> None:
         self._before, self._times = self._number, FrameTimes()
@@ -159,6 +162,10 @@ class DetectionsOutput(Output):
     def add(self, sample: DetDataSample, image: np.ndarray) -> None:
         self._number = self._before + sample.frame_id + 1  # frames that cannot be read count, too
         found = sample.pred_instances  # masks, which may be large, stay where they are
+        finite = found.bboxes.isfinite().reshape(-1, 4).all(1)
+        if not finite.all():  # of random or diverged weights
+            self._infinite += int((~finite).sum())
+            found = found[finite]
         fields = found.labels, found.scores.float(), found.bboxes.float()
         arrays = [field.cpu().numpy() for field in fields]
         if self._text is not None:
@@ -173,7 +180,9 @@ class DetectionsOutput(Output):
             ilsvrc_id=self._number,
             video_id=video['id'],
             frame_id=sample.frame_id,
-            file_name=sample.img_path or f'{video["name"]}/{sample.frame_id:06d}.jpg',
+            file_name=relpath(sample.img_path, dirname(self._paths[0]) or '.')
+            if sample.img_path
+            else f'{video["name"]}/{sample.frame_id:06d}.jpg',
             width=image.shape[1],
             height=image.shape[0],
             timestamp=round(sample.timestamp, 6),

@@ -6,7 +6,7 @@ import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import cached_property
 from queue import SimpleQueue
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from torch import nn
 from semidff.filter import FilterConstants
 from semidff.filter.video import AHEAD
 from semidff.utils.model_building import num_classes_of
-from semidff.utils.threads import torch_threads, worker_threads
+from semidff.utils.threads import worker_threads
 
 from .executors import Executor, as_executor
 from .filter_stage import FILTERS, FilterStage
@@ -115,11 +115,23 @@ class VideoEngine:
                 f'{type(self.schedule).__name__} observes the feature flow, which method {method!r} of this model does '
                 f'not have at that point: choose one of {", ".join(able)}, with a temporal module that has a flow'
             )
+        self._begin()
+        self.reset()
+
+    def _begin(self) -> None:
+        """Make what belongs to this process."""
         with _CREATING:
-            self.lock = _LOCKS.setdefault(model.spatial.detector, threading.RLock())
+            self.lock = _LOCKS.setdefault(self.model.spatial.detector, threading.RLock())
         self._free: SimpleQueue[VideoMethod] = SimpleQueue()  # for the workers of all runs
         self._made = 0
-        self.reset()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out locks and workers; a copy has its own."""
+        return {k: value for k, value in vars(self).items() if k not in ('lock', '_free', '_made')}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._begin()
 
     @cached_property
     def num_classes(self) -> int:
@@ -198,7 +210,7 @@ class VideoEngine:
         stream, stopped = self.open(), threading.Event()
         pieces: deque[_Piece] = deque()  # in frame order
         needs_next = self.method.needs_next
-        with self._pool(workers) as (submit, ahead):
+        with self._pool(workers) as (submit, observing, ahead):
 
             def detect_key(frame: Frame) -> _Piece:
                 future = submit(self._process, [frame], 1, stopped)
@@ -225,9 +237,7 @@ class VideoEngine:
                     closed = stream.interval
                     frame = self._push(stream, data)
                     if self.schedule.observes:
-                        # The workers have the other cores.
-                        with torch_threads(1) if ahead else nullcontext(), torch.no_grad():
-                            observe(self.method.executor, [frame], [stream])
+                        observing(self._observe, frame, stream).result()
                     if not frame.is_key:
                         self._wait(frame)
                         if not needs_next and self._enough(frame, chunk):
@@ -253,6 +263,10 @@ class VideoEngine:
         if self.filter:
             frame.take_picture()
         return frame
+
+    @torch.no_grad()
+    def _observe(self, frame: Frame, stream: IntervalStream) -> None:
+        observe(self.method.executor, [frame], [stream])
 
     def _wait(self, frame: Frame) -> None:
         """Keep a non-key frame until it is detected together with others of its interval."""
@@ -370,8 +384,12 @@ class VideoEngine:
         return min(_LARGEST_CHUNK, max(1, pixels // math.prod(frame.shape[1:])))
 
     @contextmanager
-    def _pool(self, workers: int) -> Iterator[tuple[Callable[..., Future], int]]:
-        """Yield a function that runs another one in a worker, and the number of frames that run ahead of results."""
+    def _pool(
+        self, workers: int
+    ) -> Iterator[tuple[Callable[..., Future], Callable[..., Future], int]]:
+        """Yield two functions that run another one, in a worker and in a thread for the schedule, and the number of
+        frames that run ahead of results.
+        """
         with self.lock:
             for _ in range(self._made, workers if workers > 1 else 0):
                 executor = self.method.executor.independent()
@@ -383,10 +401,11 @@ class VideoEngine:
                 self._free.put(method)
                 self._made += 1
         if workers == 1:
-            yield _run_at_once, 0
+            yield _run_at_once, _run_at_once, 0
             return
-        with worker_threads(workers) as pool:
-            yield pool.submit, _FRAMES_AHEAD * workers
+        # The workers have the other cores.
+        with worker_threads(workers) as pool, worker_threads(1, share=1) as schedule:
+            yield pool.submit, schedule.submit, _FRAMES_AHEAD * workers
 
     @contextmanager
     def _free_method(self) -> Iterator[VideoMethod]:

@@ -5,7 +5,7 @@ from hashlib import sha1
 
 import torch
 import torch.nn.functional as F
-from mmdet.models.data_preprocessors import DetDataPreprocessor
+from mmdet.models.data_preprocessors import BoxInstDataPreprocessor, DetDataPreprocessor
 from mmdet.models.utils.misc import samplelist_boxtype2tensor
 from mmdet.registry import MODELS
 from mmengine.model import ImgDataPreprocessor
@@ -109,7 +109,7 @@ def preprocessor_of(detector: nn.Module, settings: dict | nn.Module | None) -> d
         settings: The data preprocessor, or its config, for a detector that has none of its own.
     """
     own = detector.data_preprocessor
-    if type(own) is DetDataPreprocessor:
+    if type(own) in (DetDataPreprocessor, BoxInstDataPreprocessor):  # which adds to labels alone
         own = twin(own, batch_augments=None)
         own.__class__ = VideoDataPreprocessor  # has no state of its own
     if isinstance(own, DetDataPreprocessor):

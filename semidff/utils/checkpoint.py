@@ -2,8 +2,11 @@
 
 import copy
 import hashlib
-from collections.abc import Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.logging import print_log
@@ -11,7 +14,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
 from .error_messages import count_problems, first_names, short
-from .files import installed_file
+from .files import installed_file, without_secrets
 from .logs import log_warning
 from .model_building import unwrapped
 from .safe_loading import CheckpointError, readable
@@ -24,31 +27,43 @@ TRAINING_ONLY = ('teacher_task.', 'teacher_features.')
 
 
 def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
-    """Read a checkpoint of mmengine or a bare state dict.
+    """Read the weights of a checkpoint: of mmengine, a state dict, itself or as an entry, or safetensors.
 
     Args:
         path: A file, a name as of :func:`~semidff.utils.files.installed_file`, or a URL that mmengine's
             ``CheckpointLoader`` supports.
 
     Returns:
-        Weights on the CPU, without the prefix ``module.`` of parallel wrappers, and the checkpoint's ``meta``.
+        Weights on the CPU, without the prefix ``module.`` of parallel wrappers, and the checkpoint's ``meta``. Averaged
+        copies of the weights (EMA) are returned if there are no others.
     """
     given, path = path, installed_file(path)
+    shown = without_secrets(path)
     if '://' not in path and not Path(path).is_file():
         raise CheckpointError(f'{given}: there is no such checkpoint file')
-    with readable(path):
-        checkpoint = CheckpointLoader.load_checkpoint(str(path), 'cpu', logger='silent')
-    content = checkpoint if isinstance(checkpoint, Mapping) else {}
-    inner = (content.get(key) for key in ('state_dict', 'model'))
-    state = next((value for value in inner if isinstance(value, Mapping)), content)
-    if not state or not all(isinstance(v, Tensor) and isinstance(k, str) for k, v in state.items()):
+    with readable(shown):
+        content = CheckpointLoader.load_checkpoint(str(path), 'cpu', logger='silent')
+    state = weights_in(content)
+    if not state:
         raise CheckpointError(
-            f"{path}: holds no weights (a 'state_dict' of tensors); give a checkpoint made by "
+            f"{shown}: holds no weights (a 'state_dict' of tensors); give a checkpoint made by "
             'tools/train.py or by mmdetection'
         )
     meta = content.get('meta') if state is not content else None
     meta = meta if isinstance(meta, dict) else {}
     return {key.removeprefix('module.'): value for key, value in state.items()}, meta
+
+
+def weights_in(content: Any, depth: int = 2) -> dict[str, Tensor]:
+    """Return the tensors by name that a checkpoint consists of, or that its entries hold; empty if there are none."""
+    if not isinstance(content, Mapping) or not content:
+        return {}
+    if all(isinstance(v, Tensor) and isinstance(k, str) for k, v in content.items()):
+        return content
+    usual = 'state_dict', 'model'
+    names = sorted(content, key=lambda name: ('ema' in str(name).lower(), name not in usual))
+    found = (weights_in(content[name], depth - 1) for name in names if depth)
+    return next(filter(None, found), {})
 
 
 def stored_classes(meta: Mapping) -> tuple[str, ...]:
@@ -64,8 +79,9 @@ def check_class_order(path: str | Path, meta: Mapping, classes: Sequence[str]) -
     own = stored_classes(meta)
     if own != tuple(classes) and sorted(own) == sorted(classes):
         raise CheckpointError(
-            f'{path}: was trained with the classes in the order {short(own)}, the data has {short(tuple(classes))}; '
-            'set metainfo=dict(classes=...) of the test data set to the order of the checkpoint'
+            f'{without_secrets(path)}: was trained with the classes in the order {short(own)}, the data has '
+            f'{short(tuple(classes))}; set metainfo=dict(classes=...) of the test data set to the order of the '
+            'checkpoint'
         )
 
 
@@ -86,15 +102,14 @@ def load_strict(
 
     Args:
         prefix: Name of the module in the checkpoint, for example ``spatial.detector``; other keys are disregarded.
-            Empty: all keys belong to the module.
+            What wrappers put ahead of it (``_orig_mod.``, ``model.``) is found by the module's own names.
         ignore: Prefixes of keys (after ``prefix``) that may be missing or unexpected.
         state: The weights of the checkpoint, if they have been read already.
     """
     state = read_checkpoint(path)[0] if state is None else state
-    prefix, ignore = f'{prefix.rstrip(".")}.' if prefix else '', tuple(ignore)
-    given = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+    path, wanted, ignore = without_secrets(path), module.state_dict(), tuple(ignore)
+    given, others = own_weights(state, wanted, path, prefix)
     given = {key: value for key, value in given.items() if not key.startswith(ignore)}
-    wanted = module.state_dict()
     misfits = {
         key: f'{key} {tuple(value.shape)} instead of {tuple(wanted[key].shape)}'
         for key, value in given.items()
@@ -111,18 +126,56 @@ def load_strict(
         'of another shape': list(misfits.values()),
     }
     own = {name for name, _ in module.named_children()}
-    foreign = [key for key in unexpected if '.' in key and key.split('.')[0] not in own]
+    # As mmcv names averaged copies: ema_backbone_conv1_weight.
+    flat = {key.replace('.', '_') for key in wanted}
+    foreign = [
+        key
+        for key in unexpected
+        if ('.' in key and key.split('.')[0] not in own) or key.partition('_')[2] in flat
+    ]
     if foreign != unexpected or any(problems.values()):
         problems['not part of the model'], foreign = unexpected, []
     if text := count_problems(problems):
         raise CheckpointError(
             f'{unfit}{text}. Give a checkpoint of a training with this config, or the config it was made with'
         )
-    if foreign:
-        log_warning(f'{path}: not part of the {what}, left out: {first_names(foreign)}')
+    if left_out := foreign + others:
+        log_warning(f'{path}: not part of the {what}, left out: {first_names(left_out)}')
     module.load_state_dict({k: v for k, v in given.items() if k not in foreign}, strict=False)
     count = len(given) - len(foreign)
     print_log(f'Loaded {what} ({count} tensors) from {path}', logger='current')
+
+
+def own_weights(
+    state: Mapping[str, Tensor], wanted: Collection[str], path: str | Path, prefix: str = ''
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Return the weights of a checkpoint by the names of a module, and the other keys; those only without ``prefix``.
+
+    Args:
+        wanted: The module's names of weights.
+        prefix: See :func:`load_strict`.
+    """
+    last = f'{prefix.rstrip(".")}.' if prefix else ''
+    counts = Counter(
+        key[: -len(own)]
+        for key in state
+        for own in (key, *(key[dot.end() :] for dot in re.finditer(r'\.', key)))
+        if own in wanted
+    )
+    # Names of some weights are of older versions.
+    complete = [
+        p for p, n in counts.items() if 2 * n > len(wanted) and f'.{p}'.endswith(f'.{last}')
+    ]
+    first = max(map(counts.get, complete), default=0)
+    found = [one for one in complete if counts[one] == first]
+    found = [one for one in found if 'ema' not in one] or found
+    if len(found) > 1 and '' not in found:
+        raise CheckpointError(
+            f'{path}: holds the weights several times ({", ".join(found)}); save one of them alone'
+        )
+    ahead = '' if '' in found else (*found, last)[0]
+    given = {k.removeprefix(ahead): v for k, v in state.items() if k.startswith(ahead)}
+    return given, [] if prefix else [key for key in state if not key.startswith(ahead)]
 
 
 def _incompatible(module: nn.Module, given: dict[str, Tensor]) -> tuple[list[str], list[str]]:
@@ -167,12 +220,12 @@ def load_for_test(
     if needs_temporal is None:
         load_strict(model, path, state=state)
         return
-    of_video_detector = any(key.startswith(DETECTOR) for key in state)
+    of_video_detector = any(f'.{DETECTOR}' in f'.{key}' for key in state)
     temporal = getattr(model, 'temporal', None)
     if needs_temporal and (temporal is None or temporal.state_dict()):
         if not of_video_detector:
             raise CheckpointError(
-                f'{path}: is the checkpoint of an image detector (keys such as '
+                f'{without_secrets(path)}: is the checkpoint of an image detector (keys such as '
                 f'{next(iter(state))!r}), but this method needs a temporal module. Give a '
                 'stage-two checkpoint, or choose --method frame, track, small, copy, interpolate or '
                 'sff-fast'

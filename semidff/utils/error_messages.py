@@ -1,7 +1,9 @@
 """Errors of files and configs, and messages of errors in place of tracebacks."""
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pickle import UnpicklingError
 from traceback import extract_tb
 from typing import Any
@@ -24,9 +26,7 @@ def describe(error: BaseException) -> str:
     if text.startswith('Caught '):  # a data worker's error: its traceback, then its message
         text = re.split(r'\n[\w.]+(?:Error|Exception): ', text)[-1]
     if foreign := foreign_object(error):
-        return (
-            f'a checkpoint was refused, because it holds {foreign}; if you trust it, give --trust'
-        )
+        return f'a checkpoint was {refusal(foreign)}'
     name = type(error).__name__
     if not text and error.__traceback__:  # as of an assertion, whose code says what is wrong
         place = extract_tb(error.__traceback__)[-1]
@@ -44,6 +44,20 @@ def foreign_object(error: BaseException) -> str | None:
         return None
     found = re.search(r'GLOBAL (\S+)|unrecognized function (.*)', str(error))
     return found and (found[1] or found[2])
+
+
+def refusal(foreign: str) -> str:
+    """Say why a checkpoint with an object of a class is not loaded, and what helps."""
+    package = re.match(r'(\w+)\.', foreign)
+    if package and package[1] not in sys.modules and find_spec(package[1]) is None:
+        return (
+            f'refused, because it is the pickled model of a program that is not installed ({foreign}), not a file of '
+            'weights; save its state_dict alone'
+        )
+    return (
+        f'refused, because it holds {foreign}, and loading that could run code. If you trust the file, give --trust '
+        '(trust=True in Python), or save its state_dict alone'
+    )
 
 
 def short(value: Any) -> str:

@@ -1,6 +1,7 @@
 """Names of files: those of the package, those made of users' names, and those that must not be replaced."""
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,6 +22,20 @@ def installed_file(path: str | Path) -> str:
     inside = PROJECT / name
     is_own = Path(name).exists() or Path(name).is_absolute() or not inside.is_file()
     return name if is_own else str(inside)
+
+
+def without_secrets(address: object) -> str:
+    """Return an address without what may be secret: user name, password and query; a path as it is.
+
+    Cameras have passwords in paths, too (``/user=admin&password=...``). Where a password may have a ``?``, the whole
+    address is left out.
+    """
+    scheme, separator, rest = str(address).partition('://')
+    if not separator:
+        return str(address)
+    place, _, query = re.sub('[?#]', '?', rest).partition('?')
+    place = '...' if '@' in query else re.sub('/[^/]*=.*', '', place.rpartition('@')[2])
+    return f'{scheme}://{place}'
 
 
 def file_state(path: str | Path) -> list[int]:

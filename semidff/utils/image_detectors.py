@@ -21,13 +21,24 @@ from .error_messages import ConfigError
 from .files import installed_file
 
 
+def read_model(name: str | Path, cfg_options: dict | None = None, **options: bool) -> Config:
+    """Read the config of a model: a file, with the options of :func:`~semidff.utils.configs.read_config`, or the name
+    of an image detector, see :func:`read_detector`.
+    """
+    if Path(installed_file(name)).is_file():
+        return read_config(name, cfg_options, **options)
+    config = read_detector(str(name), warn=False)
+    config.merge_from_dict(cfg_options or {})
+    return config
+
+
 def read_detector(name: str, warn: bool) -> Config:
     """Read the config of an image detector, without the settings that load pre-trained weights.
 
     Args:
         name: A config file of the user, of this project or of an installed package
-            (``mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py``), or the name or alias of a model of mmdet, as for its
-            ``DetInferencer`` (``rtmdet-t``).
+            (``mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py``, also without package, folder or suffix), or the name or
+            alias of a model of mmdet, as for its ``DetInferencer`` (``rtmdet-t``).
         warn: Whether to warn that the weights are random, with the address of the published checkpoint.
     """
     path = _config_file(name)
@@ -64,6 +75,7 @@ def config_text(path: str, environment: Sequence[tuple[str, str]] = ()) -> str:
     """Return a config, and that of the detector that it names, resolved as JSON; comments and layout are ignored.
 
     Args:
+        path: See :func:`read_model`.
         environment: Variables that it may use (``{{$RUN_DIR:...}}``).
     """
     before, logger = dict(os.environ), MMLogger.get_current_instance()
@@ -72,7 +84,7 @@ def config_text(path: str, environment: Sequence[tuple[str, str]] = ()) -> str:
     logger.setLevel('WARNING')  # without mmengine's message for each variable
     try:
         with redirect_stdout(io.StringIO()):
-            config = read_config(path, import_custom_modules=False)
+            config = read_model(path, import_custom_modules=False)
     finally:
         logger.setLevel(level)
         os.environ.clear()
@@ -163,27 +175,30 @@ def transform_name(step: dict) -> str:
 
 def _config_file(name: str) -> Path:
     package, _, inside = name.rpartition('::')
-    own = package in ('', 'semidff')
-    path = Path(installed_file(name)) if own else _folder(package) / 'configs' / inside
-    if path.is_file():
+    if package in ('', 'semidff') and (path := Path(installed_file(name))).is_file():
         return path
-    if package or path.suffix == '.py':  # names of models may have dots
-        raise ConfigError(f'{name}: there is no such config of an image detector')
+    folder = _folder(package or 'mmdet')
+    for path in (folder / 'configs' / inside, folder / inside):
+        if path.is_file():
+            return path
     known: dict[str, Path] = {}
-    for entry in _index():
+    for entry in _index() if package in ('', 'mmdet') else ():
         aliases = entry.get('Alias') or []
         aliases = [aliases] if isinstance(aliases, str) else aliases
         for alias in (entry['Name'], *aliases, _file(entry).stem):
             known.setdefault(alias.lower(), _file(entry))
-    if name.lower() not in known:  # the index lacks some
-        files = (_folder('mmdet') / 'configs').rglob('*.py')
+    wanted = inside.lower().removesuffix('.py')
+    if wanted not in known:  # the index lacks some
+        files = (folder / 'configs').rglob('*.py')
         known |= {file.stem.lower(): file for file in files if '_base_' not in file.parts}
-    if name.lower() not in known:
-        similar = ', '.join(get_close_matches(name.lower(), known)) or 'none'
-        raise ConfigError(
-            f'{name}: is neither a file nor a model of mmdetection; similar names: {similar}'
-        )
-    return known[name.lower()]
+    if wanted in known:
+        return known[wanted]
+    if package or inside.endswith('.py'):  # names of models may have dots
+        raise ConfigError(f'{name}: there is no such config of an image detector')
+    similar = ', '.join(get_close_matches(wanted, known)) or 'none'
+    raise ConfigError(
+        f'{name}: is neither a file nor a model of mmdetection; similar names: {similar}'
+    )
 
 
 @cache

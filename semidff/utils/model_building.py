@@ -14,9 +14,9 @@ from mmengine.model import is_model_wrapper
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from .configs import import_extras, read_config, settings_of
+from .configs import import_extras, settings_of
 from .error_messages import ConfigError
-from .image_detectors import resolve_detector
+from .image_detectors import read_model, resolve_detector
 
 _HEAD = re.compile(r'(.*\.)?(bbox|decode|auxiliary)_head(\.\d+)?')
 
@@ -35,7 +35,7 @@ def build_model(config: str | Path | Config, keep_checkpoint: bool = False) -> n
         The model, with the config as ``model.cfg``.
     """
     if isinstance(config, str | Path):
-        config = read_config(config)
+        config = read_model(config)
     if 'model' not in config:
         raise ConfigError(f'{getattr(config, "filename", None) or "the config"}: has no model')
     import_extras(config)
@@ -70,7 +70,7 @@ def build_detector(settings: dict) -> nn.Module:
 def build_video_detector(path: str | Path, cfg_options: dict | None = None) -> nn.Module:
     """Build a config's video detector, always with the same random weights."""
     torch.manual_seed(0)
-    model = build_model(read_config(path, cfg_options))
+    model = build_model(read_model(path, cfg_options))
     if not getattr(model, 'has_temporal', False):
         raise ConfigError(
             f'{path}: {type(model).__name__} has no temporal module; give a stage-two config'

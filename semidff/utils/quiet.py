@@ -1,17 +1,11 @@
 """Suppression of messages that mmdet and mmengine show at every start and that no user can act on.
 
-Importing this module imports mmdet's data sets, so it has to be imported before them.
+This module has to be imported before mmdet.
 """
 
-import io
 import warnings
-from contextlib import redirect_stdout
 
 import mmengine.fileio.file_client
-
-# Without a logger, mmengine prints messages of every level: here "Could not import OneDL", twice.
-with redirect_stdout(io.StringIO()):
-    import mmdet.datasets  # noqa: F401
 
 # The only messages of this module report its deprecation, for which mmengine's own CheckpointHook is the cause.
 mmengine.fileio.file_client.print_log = lambda *args, **kwargs: None

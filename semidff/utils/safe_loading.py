@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pickle import UnpicklingError
 from threading import Lock
+from typing import Any
 
 import mmengine.runner.checkpoint as mmengine_checkpoint
 import numpy as np
@@ -23,7 +24,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.optim import OneCycleParamScheduler
 
-from .error_messages import foreign_object
+from .error_messages import foreign_object, refusal
 
 _METHODS = {
     HistoryBuffer: ('min', 'max', 'current', 'mean'),
@@ -64,8 +65,19 @@ _ALLOWED = [
 ]  # fmt: skip
 
 
-# mmengine's own list has the real getattr.
-mmengine_checkpoint.get_torch_safe_globals = lambda: _ALLOWED
+# mmengine's own list has the real getattr, and what it adds it removes again, while another thread may need it.
+mmengine_checkpoint.get_torch_safe_globals = list
+torch.serialization.add_safe_globals(_ALLOWED)
+
+
+@mmengine_checkpoint.CheckpointLoader.register_scheme(prefixes='', force=True)
+def load_from_local(filename: str, map_location: Any = None) -> dict:
+    """Load a checkpoint file as mmengine does, or a file of safetensors."""
+    if not filename.endswith('.safetensors'):
+        return mmengine_checkpoint.load_from_local(filename, map_location)
+    from safetensors.torch import load_file
+
+    return load_file(filename)
 
 
 class CheckpointError(RuntimeError):
@@ -91,7 +103,7 @@ def trusted(trust: bool = True) -> Iterator[None]:
 @contextmanager
 def safe_loading() -> Iterator[None]:
     """Make every ``torch.load`` refuse code while the context lasts, in all threads, except in :func:`trusted`."""
-    torch.serialization.add_safe_globals(_ALLOWED)  # mmengine's loader removes them
+    torch.serialization.add_safe_globals(_ALLOWED)
     if _trust.get():
         yield
         return
@@ -119,10 +131,7 @@ def readable(source: object) -> Iterator[None]:
         raise CheckpointError(f'{source}: cannot be read or downloaded ({error})') from error
     except Exception as error:  # unpicklers raise nearly anything on a broken file
         if foreign := foreign_object(error):
-            raise CheckpointError(
-                f'{source}: refused, because it holds {foreign}, and loading that could run code. If '
-                'you trust the file, give --trust (trust=True in Python), or save its state_dict alone'
-            ) from error
+            raise CheckpointError(f'{source}: {refusal(foreign)}') from error
         reason = str(error).rpartition('WeightsUnpickler error:')[2].strip() or 'no content'
         raise CheckpointError(
             f'{source}: cannot be read as a checkpoint ({type(error).__name__}: {reason.splitlines()[0]}); the file '

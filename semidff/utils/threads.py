@@ -1,15 +1,17 @@
 """How many threads compute: of a process, and of the processes or intervals that share its cores."""
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from threading import Barrier, Lock
 
 import psutil
 import torch
 
 THREAD_VARIABLES = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS')
 _MOST_WORKERS = 4
+_STARTING = Lock()  # held while the number of threads that start later is another one
 
 
 def thread_variables(processes: int) -> dict[str, str]:
@@ -63,15 +65,39 @@ def default_workers(decoder_threads: int = 1) -> int:
 
 
 @contextmanager
-def worker_threads(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads that each have their share of PyTorch's threads; the block ends with them."""
-    threads = torch.get_num_threads()
-    share = max(threads // workers, 1)
-    pool = ThreadPoolExecutor(
-        workers, 'interval', initializer=torch.set_num_threads, initargs=(share,)
-    )
+def worker_threads(
+    workers: int, share: int | None = None, begin: Callable[[], None] = lambda: None
+) -> Iterator[ThreadPoolExecutor]:
+    """Threads that each have a share of PyTorch's threads; the block ends with them.
+
+    The number that other threads have, and those that start later, stays as it is.
+
+    Args:
+        share: Number of PyTorch's threads of each worker; None: those of this thread, divided.
+        begin: Called first in each worker.
+    """
+    share = share or max(torch.get_num_threads() // workers, 1)
+    started = Barrier(workers + 1)
+
+    def start() -> None:
+        torch.get_num_threads()  # else the first operator sets that of all threads
+        torch.set_num_threads(share)  # of this thread, and of all that start later
+        started.wait()
+        begin()
+
+    pool = ThreadPoolExecutor(workers, 'interval', start)
     try:
+        with _STARTING:
+            later = _in_new_thread(torch.get_num_threads)
+            for _ in range(workers):
+                pool.submit(int)
+            started.wait()
+            _in_new_thread(torch.set_num_threads, later)
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)  # threads that start later take over the last number set
+
+
+def _in_new_thread(function: Callable, *arguments: int) -> int | None:
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(function, *arguments).result()

@@ -6,7 +6,6 @@ one, features and their errors sequential maps.
 
 import math
 
-import matplotlib
 import numpy as np
 import torch
 from torch import Tensor
@@ -65,8 +64,10 @@ def feature_limits(*maps: np.ndarray) -> tuple[float, float]:
 
 def colored(values: np.ndarray, limits: tuple[float, float], colors: str) -> np.ndarray:
     """Apply a color map of matplotlib between two limits to values (h, w); return (h, w, 3) uint8, RGB."""
+    from matplotlib import colormaps
+
     position = (values - limits[0]) / max(limits[1] - limits[0], 1e-12)
-    return matplotlib.colormaps[colors](position, bytes=True)[..., :3]
+    return colormaps[colors](position, bytes=True)[..., :3]
 
 
 def rounded_up(value: float, least: float) -> float:

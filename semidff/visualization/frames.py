@@ -6,12 +6,9 @@ from itertools import chain
 from pathlib import Path
 
 import cv2
-import matplotlib
 import numpy as np
 import torch
 import torch.nn.functional as F
-from matplotlib import font_manager
-from matplotlib.ft2font import FT2Font
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData, PixelData
 from PIL import Image, ImageDraw, ImageFont
@@ -129,6 +126,11 @@ def drawable(name: str) -> tuple[str, ImageFont.FreeTypeFont]:
 
     Where no font has them, they are drawn as their code points (``\\u6c7d``), which a warning says.
     """
+    # Here, since results without pictures need none of it.
+    import matplotlib
+    from matplotlib import font_manager
+    from matplotlib.ft2font import FT2Font
+
     own = Path(matplotlib.get_data_path(), 'fonts', 'ttf', 'DejaVuSans.ttf')
     fonts = font_manager.fontManager.ttflist
     others = (font.fname for font in fonts if not font.name.startswith('Last Resort'))  # only boxes

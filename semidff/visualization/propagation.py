@@ -4,14 +4,11 @@ import copy
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
 import torch
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg  # no display, no global state
-from matplotlib.figure import Figure, SubFigure
 from mmdet.structures import DetDataSample
 from mmengine.structures import BaseDataElement
 from torch import Tensor
@@ -32,6 +29,10 @@ from .color_maps import (
     scale_limits,
 )
 from .frames import FULL_SCALE, covered_share, render_scaled
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
 
 PANEL = 3.6  # width of a panel in inches
 MARGIN = 2.2  # width of the legends in inches
@@ -209,7 +210,7 @@ class FigureStyle(NamedTuple):
 
 def draw_propagation(
     views: Sequence[PairView], names: Sequence[tuple[str, str]], style: FigureStyle
-) -> Figure:
+) -> 'Figure':
     """Draw pairs, with the names of their key and current frames, one below the other.
 
     The panels of a pair: key frame, current frame with the student's and with the teacher's detections, feature flow,
@@ -219,6 +220,9 @@ def draw_propagation(
     height, width = views[0].frames.shape[1:3]
     row = PANEL * height / width + 0.5  # with its titles
     size = 5 * PANEL + MARGIN, 2 * row * len(views)
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # no display, no global state
+    from matplotlib.figure import Figure
+
     figure = Figure(size, dpi=style.dpi, layout='constrained')
     FigureCanvasAgg(figure)
     blocks = np.atleast_1d(figure.subfigures(len(views), 1))
@@ -227,14 +231,14 @@ def draw_propagation(
     return figure
 
 
-def to_array(figure: Figure) -> np.ndarray:
+def to_array(figure: 'Figure') -> np.ndarray:
     """Render a figure of :func:`draw_propagation` to an image (H, W, 3) uint8, RGB."""
     figure.canvas.draw()
     return np.array(figure.canvas.buffer_rgba())[..., :3]
 
 
 def _draw_pair(
-    block: SubFigure, view: PairView, names: tuple[str, str], style: FigureStyle
+    block: 'SubFigure', view: PairView, names: tuple[str, str], style: FigureStyle
 ) -> None:
     upper, lower = block.subplots(2, 5)
     for axes in (*upper, *lower):
@@ -280,7 +284,7 @@ def _draw_pair(
     _maps(lower[3:], view, maps, ERROR_COLORS, limits)
 
 
-def _flow(axes: Axes, view: PairView, style: FigureStyle) -> None:
+def _flow(axes: 'Axes', view: PairView, style: FigureStyle) -> None:
     if view.flow is None:
         _empty(axes, 'feature flow')
         return
@@ -312,7 +316,7 @@ def _flow(axes: Axes, view: PairView, style: FigureStyle) -> None:
 
 
 def _maps(
-    panels: Sequence[Axes],
+    panels: 'Sequence[Axes]',
     view: PairView,
     maps: Sequence[tuple[np.ndarray, str]],
     colors: str | None = None,
@@ -330,7 +334,7 @@ def _maps(
         axes.figure.colorbar(drawn, cax=place).ax.tick_params(labelsize=8)
 
 
-def _empty(axes: Axes, name: str) -> None:
+def _empty(axes: 'Axes', name: str) -> None:
     """Mark a panel whose field the temporal module does not have."""
     axes.set_axis_off()
     axes.text(0.5, 0.5, f'no {name}', ha='center', va='center', transform=axes.transAxes)

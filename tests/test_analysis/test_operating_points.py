@@ -111,7 +111,7 @@ def test_times_of_light_and_tracked_frames(clip, model, monkeypatch):
     assert [one['milliseconds'] for one in report['points']] == pytest.approx(expected)
 
 
-def test_points_with_smaller_input_and_filter(folder, clip, model):
+def test_points_with_smaller_input_and_filter(folder, clip, model, log):
     points = [
         OperatingPoint('frame', 1, 0.5),
         OperatingPoint('track', 3),
@@ -134,6 +134,7 @@ def test_points_with_smaller_input_and_filter(folder, clip, model):
     recommended = point_name(report['recommended'])
     assert {f'AP, {name}' for name in ('the dense detector', recommended)} <= row.keys()
     assert all(one['metrics']['AP_50'] < 1 and one['milliseconds'] > 0 for one in others)
+    assert 'left out, the longest clip has 7 frames: track at l = 8' in log.text
 
 
 def test_phases_by_their_former_name(clip, model):
@@ -218,6 +219,18 @@ def test_labels(folder, model):
     assert '"agreement"' in points_table(report)
     assert report['settings']['frames'] == 11 and report['settings']['clips'] == 2
     assert all(0 <= one['mAP'] <= 1 for one in metrics_of(report))
+
+
+def test_labels_of_images_without_videos_measure_the_detector_alone(folder, model):
+    content = json.loads((folder / 'val.json').read_text())
+    for image in content['images']:
+        del image['video_id'], image['frame_id']
+    (folder / 'plain.json').write_text(json.dumps(content))
+    labels = dict(labels=folder / 'plain.json', rounds=1, min_score=0.0)
+    with pytest.raises(ValueError, match='single frame, so that .* track, copy cannot be measured'):
+        points = OperatingPoint('track', 3), OperatingPoint('copy', 3)
+        measure_operating_points(model, (), points, **labels)
+    assert measure_operating_points(model, (), [], **labels)['points']
 
 
 @pytest.mark.parametrize(

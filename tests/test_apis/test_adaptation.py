@@ -273,6 +273,9 @@ def test_labeled_videos_are_not_trained_on(project, tmp_path):
     check_labels(labels, config, str(project / 'one.pth'), [str(project / 'videos' / '0.mp4')])
     with pytest.raises(FileError, match='1 of the labeled videos would be trained on, '):
         check_labels(labels, config, str(project / 'one.pth'), videos)
+    single = write_videos(tmp_path, (1, 1))
+    with pytest.raises(ValueError, match='each of its videos is a single frame'):
+        check_labels(single, config, str(project / 'one.pth'), [])
 
 
 def test_the_folder_is_a_video_detector(project, adapted, tmp_path):

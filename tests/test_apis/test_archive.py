@@ -8,6 +8,7 @@ from importlib.util import find_spec
 
 import cv2
 import pytest
+import torch
 from mmengine.config import Config
 
 from semidff.apis import VideoInferencer, detect_archive
@@ -185,6 +186,8 @@ def test_wrong_options_are_no_failures_of_a_video(detect, tmp_path):
         with pytest.raises(ValueError, match='is 0'):
             detect(tmp_path, call=call)
     assert not any(tmp_path.iterdir())
+    with pytest.raises(ValueError, match="has no classes .'dog'"):
+        detect(tmp_path, call=dict(only_classes=['dog']))
 
 
 @pytest.mark.parametrize(
@@ -293,3 +296,23 @@ def test_workers_that_end_are_replaced(project, tmp_path, monkeypatch):
     assert len(results) == 16
     for file in results:
         assert file.read_bytes() == (tmp_path / 'out' / file.name).read_bytes(), file
+
+
+def test_detectors_by_name_and_the_config_of_a_checkpoint(project, tmp_path):
+    """As for one video; a change of what is named is noticed."""
+    (tmp_path / 'videos').mkdir()
+    write_video(tmp_path / 'videos' / 'a.mp4', 3, size=(96, 64))
+    videos, options = tmp_path / 'videos', dict(device='cpu', method='frame')
+    for number, name in enumerate(
+        ['yolox_tiny_8xb8-300e_coco', 'mmdet::yolox/yolox_tiny_8xb8-300e_coco.py']
+    ):
+        weights = tmp_path / 'yolox.pth'
+        if not number:
+            detector = VideoInferencer(name, **options).model.spatial.detector
+            torch.save(dict(state_dict=detector.state_dict()), weights)
+        summary = detect_archive(videos, tmp_path / f'{number}', name, weights, inferencer=options)
+        assert (summary['done'], summary['settings']['config']) == (1, name)
+    alone = tmp_path / 'alone'
+    assert detect_archive(videos, alone, None, project / 'two.pth', inferencer=options)['done'] == 1
+    with pytest.raises(FileError, match='other settings'):
+        detect_archive(videos, alone, None, weights, inferencer=options)

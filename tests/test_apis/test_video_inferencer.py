@@ -1,8 +1,10 @@
 """VideoInferencer: results of tools/test.py for any source, in constant memory."""
 
+import copy
 import gc
 import json
 import os
+import pickle
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -18,10 +20,11 @@ from semidff import apis
 from semidff.apis import VideoInferencer
 from semidff.datasets import CocoVIDDataset
 from semidff.datasets.video_readers import Frame, VideoError, VideoWarning, open_any
-from semidff.inference import METHODS
+from semidff.inference import METHODS, AdaptiveSchedule, ErrorPredictor
 from semidff.inference.executors import ExportedGraphs, FastestRuntime
 from semidff.utils.checkpoint import CheckpointError
 from semidff.utils.error_messages import ConfigError
+from semidff.utils.threads import torch_threads
 from tests.damaged_video import wipe, write_video
 from tests.encoded_video import packet_times
 from tests.processes import call
@@ -226,15 +229,18 @@ def test_the_frame_rate_of_the_mp4_is_not_that_of_the_json(tmp_path, inferencer)
     assert open_any(out['out_video']).fps == 5
 
 
-def test_the_json_is_a_data_set(project, tmp_path, inferencer):
+def test_the_json_is_a_data_set(project, tmp_path, inferencer, monkeypatch):
     path = tmp_path / 'boxes.json'
-    samples = list(inferencer([project / 'v0', arrays(1, 3)], out_json=path, fps=5))
+    monkeypatch.chdir(project)
+    samples = list(inferencer(['v0', arrays(1, 3)], out_json=path, fps=5))
+    monkeypatch.chdir(tmp_path)
     content = json.loads(path.read_text())
     assert [v['name'] for v in content['videos']] == ['v0', 'frames1']
     assert [v['length'] for v in content['videos']] == [9, 3]
     assert [i['timestamp'] for i in content['images'][9:]] == [0, 0.2, 0.4]
     data = CocoVIDDataset(ann_file=str(path), pipeline=[], test_mode=True)
     assert data.metainfo['classes'] == CLASSES and len(data) == 12
+    assert os.path.samefile(data.get_data_info(3)['img_path'], project / 'v0' / '3.png')
     boxes = iter(content['annotations'])
     for number, sample in enumerate(samples, start=1):
         info = data.get_data_info(number - 1)
@@ -248,6 +254,43 @@ def test_the_json_is_a_data_set(project, tmp_path, inferencer):
         assert [box['category_id'] - 1 for box in own] == found.labels.tolist()
         assert np.allclose([box['score'] for box in own], found.scores)
     assert next(boxes, None) is None
+
+
+def test_results_of_some_classes_and_scores(inferencer, tmp_path):
+    every, out = list(inferencer(arrays())), tmp_path / 'o.json'
+    options = dict(only_classes=CLASSES[:1], min_score=0.5)
+    for sample, one in zip(every, inferencer(arrays(), out_json=out, **options), strict=True):
+        found = sample.pred_instances
+        kept = (found.labels == 0) & (found.scores >= 0.5)
+        assert torch.equal(one.pred_instances.bboxes, found.bboxes[kept])
+    boxes = json.loads(out.read_text())['annotations']
+    assert {box['category_id'] for box in boxes} == {1}
+    assert 0 < len(boxes) < sum(len(sample.pred_instances) for sample in every)
+
+
+@pytest.mark.parametrize('copied', [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+@pytest.mark.parametrize('options', [{}, dict(graphs=True), dict(filter='both')])
+def test_copies_for_other_processes(project, copied, options):
+    original = make(project, **options)
+    expected = list(original(arrays()))
+    copies = copied(original)
+    assert copies.model is not original.model
+    assert all_same(copies(arrays()), expected)
+
+
+@pytest.mark.parametrize('adaptive', [False, True])
+def test_the_number_of_threads_stays(project, adaptive):
+    """Also while the program has an iterator, for new threads, and with a schedule that observes the flow."""
+    schedule = AdaptiveSchedule(ErrorPredictor([0] * 4, 0.0), tolerance=1.0) if adaptive else None
+    with torch_threads(2):
+        results = make(project, schedule=schedule)(arrays())
+        for _ in results:
+            with ThreadPoolExecutor(1) as thread:
+                assert thread.submit(torch.get_num_threads).result() == 2
+            assert torch.get_num_threads() == 2
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(lambda n: list(make(project)(arrays(n))), range(2)))
+            assert set(pool.map(lambda _: torch.get_num_threads(), range(3))) == {2}
 
 
 def test_an_error_comes_at_its_frame_and_leaves_the_results_ahead_of_it(project, tmp_path, log):
@@ -303,6 +346,12 @@ def test_damaged_video(project, tmp_path, depth):
         ('.', {}, VideoError, 'holds no images'),
         (frame(0, 0), {}, TypeError, 'a single ndarray is no video'),
         ('v0', dict(fps=0), ValueError, 'fps is 0'),
+        (
+            'v0',
+            dict(only_classes=['dog']),
+            ValueError,
+            r"no classes \['dog'\]; it has disc, square",
+        ),
         ('v0', dict(pred_score_thr=30), ValueError, 'is 30; it must be from 0 to 1'),
         ('a.mp4', dict(out_video='a.mp4'), ValueError, 'would overwrite the input'),
     ],

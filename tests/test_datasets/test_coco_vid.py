@@ -105,6 +105,18 @@ def test_classes_may_have_another_order(make, log):
         assert all(a['bbox_label'] == 1 - b['bbox_label'] for a, b in zip(*instances, strict=True))
 
 
+@pytest.mark.parametrize('inside', ['a.jpg', 'ann/a.jpg'])
+def test_images_are_beside_the_json_wherever_it_is_read(tmp_path, monkeypatch, inside):
+    (tmp_path / 'set' / inside).parent.mkdir(parents=True)
+    Image.new('RGB', (100, 80)).save(tmp_path / 'set' / inside)
+    data = dict(images=[dict(id=1, file_name='a.jpg', **FRAME)], annotations=[])
+    data['categories'] = [dict(id=1, name='cat')]
+    (tmp_path / 'set' / 'ann.json').write_text(json.dumps(data))
+    monkeypatch.chdir(tmp_path)
+    dataset = CocoVIDDataset(ann_file='set/ann.json', test_mode=True)
+    assert dataset.get_data_info(0)['img_path'] == f'set/{inside}'
+
+
 def test_plain_images_are_videos_of_one_frame(make):
     data = content()
     del data['videos']

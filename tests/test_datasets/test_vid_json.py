@@ -88,6 +88,8 @@ def test_values_of_other_programs_are_converted():
     """pandas writes integers as floats; other programs write ids as texts and names as numbers."""
     content, converted = valid(), valid()
     for n, image in enumerate(content['images']):
+        converted['images'][n].update(file_name=f'v/{n}.jpg')
+        image.update(file_name=f'v\\{n}.jpg')  # of Windows
         image.update(id=float(n), width='64', height=48.0, frame_id=f'00000{n}', is_labeled=1)
         converted['images'][n].update(is_labeled=True)
     for box in content['annotations']:

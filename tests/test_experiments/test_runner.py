@@ -186,6 +186,10 @@ def test_threads_gpus_and_steps_that_run_alone(tmp_path, monkeypatch):
     assert {found['a'][1], found['b'][1]} == {'2', '5'}
     others = [float(found[name][3]) for name in 'ab']
     assert float(found['c'][2]) > max(others)
+    # Nothing may run beside the last ones.
+    chain = python('e', RECORD, 'e'), python('f', RECORD, 'f', needs=['e'])
+    run(commands(tmp_path, *chain, python('g', RECORD, 'g', needs=['f'], alone=True)))
+    assert [Path(name).read_text().split()[0] for name in 'efg'] == ['8', '8', '8']
     monkeypatch.setenv('OMP_NUM_THREADS', '7')
     run(commands(tmp_path, python('d', RECORD, 'd')))
     assert Path('d').read_text().split()[0] == '7'

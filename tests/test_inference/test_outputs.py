@@ -63,10 +63,12 @@ def test_json_and_text_number_frames_alike(tmp_path):
     assert [line.split()[0] for line in files[1].read_text().splitlines()] == ['1', '2', '4', '5']
 
 
-def test_boxes_without_area_can_be_read_again(tmp_path):
-    """CenterNet may predict a negative width."""
-    result = detections(0, [50.0, 20, 49.5, 40])
+def test_boxes_without_area_can_be_read_again_and_infinite_ones_are_left_out(tmp_path, log):
+    """CenterNet may predict a negative width, YOLOX with random weights an infinite one."""
+    inf, nan = float('inf'), float('nan')
+    result = detections(0, [50.0, 20, 49.5, 40], [0.0, 0, inf, 9], [nan, 0, 1, 9])
     write(DetectionsOutput(('a',), tmp_path / 'o.json'), result)
+    assert '2 boxes that are not finite' in log.text
     (box,) = load_vid_json(tmp_path / 'o.json')['annotations']
     assert box['bbox'] == [50, 20, 0, 20] and box['area'] == 0
 

@@ -4,6 +4,9 @@ from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.registry import init_default_scope
 
+from semidff.models import VideoDetector
+from tests.tiny.models import retinanet
+
 
 def build():
     init_default_scope('mmdet')
@@ -41,6 +44,15 @@ def test_pairs_are_the_frames_one_by_one():
     assert [s.name for s in data['data_samples']] == [0, 1]
     assert [s.img_shape for s in data['data_samples']] == [(24, 40), (30, 33)]
     assert all(s.batch_input_shape == (32, 48) for s in data['data_samples'])
+
+
+def test_pairs_of_a_detector_whose_own_preprocessor_makes_labels():
+    """BoxInst's makes masks of boxes, which distillation does not have."""
+    model = dict(
+        retinanet(), data_preprocessor=dict(type='BoxInstDataPreprocessor', bgr_to_rgb=True)
+    )
+    data = VideoDetector(model).data_preprocessor(batch(random(2, 3, 24, 40)), training=True)
+    assert data['inputs'].shape == (1, 2, 3, 24, 40)
 
 
 @pytest.mark.parametrize(

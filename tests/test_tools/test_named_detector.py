@@ -80,7 +80,8 @@ def test_a_checkpoint_is_enough_for_prediction(project, tmp_path):
     assert [category['name'] for category in written['categories']] == list(CLASSES)
 
 
-def test_a_run_is_resumed_without_stage_one(project, tmp_path):
+def test_a_run_is_resumed_without_stage_one_and_warns_of_nothing(project, tmp_path, recwarn):
+    """The third step does not log the losses of the first one, and videos have no classes."""
     folder, *_ = project
     config = Config.fromfile(folder / 'run' / 'config.py')
     config.train_cfg.steps.append(dict(config.train_cfg.steps[1], name='further'))
@@ -90,6 +91,8 @@ def test_a_run_is_resumed_without_stage_one(project, tmp_path):
     call('train.py', tmp_path / 'config.py', *arguments)
     _, meta = read_checkpoint(tmp_path / 'more' / 'iter_3.pth')
     assert meta['dataset_meta']['classes'] == CLASSES
+    (log,) = (tmp_path / 'more').glob('*/*.log')
+    assert 'WARNING' not in log.read_text() and not recwarn.list
 
 
 def test_evaluation_and_measurements(project, tmp_path, capsys):

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from contextlib import suppress
 
 import pytest
@@ -88,15 +89,80 @@ def test_signals_end_the_tool_and_its_workers_quietly(number, capfd):
     assert before == [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
 
 
-def test_a_swallowed_interruption_comes_again(monkeypatch):
-    """Python drops exceptions in destructors; mmengine formats configs in a bare ``except``."""
+def interrupt_in_suppress():
+    with suppress(KeyboardInterrupt):  # mmengine formats configs in a bare ``except``
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+class Thing:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def interrupt_in_weak_reference():
+    thing = WeakKey()
+    reference = weakref.ref(thing, lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    del thing, reference
+
+
+class WeakKey:
+    pass
+
+
+@pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
+@pytest.mark.parametrize('interrupt', [interrupt_in_suppress, Thing, interrupt_in_weak_reference])
+def test_a_swallowed_interruption_comes_again(monkeypatch, interrupt):
+    """Python drops exceptions in destructors and callbacks; what follows may compute or wait."""
     monkeypatch.setattr(stopping, '_AGAIN', 0.1)
 
     def work(args):
-        with suppress(KeyboardInterrupt):
+        interrupt()
+        time.sleep(30)
+
+    with pytest.raises(SystemExit, match='130'):
+        run_tool(work, parsed('a'))
+
+
+def test_what_ends_is_not_interrupted_again(monkeypatch):
+    """As an output that is completed after Ctrl-C."""
+    monkeypatch.setattr(stopping, '_AGAIN', 0.05)
+    completed = []
+
+    def results():
+        try:
+            yield
+        finally:
+            time.sleep(0.2)
+            completed.append('generator')
+
+    def work(args):
+        iterator = results()
+        next(iterator)
+        try:
             os.kill(os.getpid(), signal.SIGTERM)
-        end = time.monotonic() + 30
-        while time.monotonic() < end:
+            time.sleep(30)
+        finally:
+            time.sleep(0.2)
+            with suppress(KeyError):
+                completed.append(dict()['key'])
+            iterator.close()
+            completed.append('block')
+
+    with pytest.raises(SystemExit, match='130'):
+        run_tool(work, parsed('a'))
+    assert completed == ['generator', 'block']
+
+
+def test_a_loop_without_further_results_ends_at_the_first_signal(monkeypatch):
+    monkeypatch.setattr(stopping, '_PATIENCE', 0.1)
+
+    def results():
+        yield
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(30)  # a camera without frames
+
+    def work(args):
+        for _ in stopping.until_stopped(results()):
             pass
 
     with pytest.raises(SystemExit, match='130'):

@@ -32,23 +32,54 @@ def save(path, state, **more):
     return path
 
 
+def named(state, prefix):
+    return {f'{prefix}{key}': value for key, value in state.items()}
+
+
+def other(state):
+    return {key: value + 1 for key, value in state.items()}
+
+
 def test_files_of_mmengine_and_of_other_projects(tmp_path):
-    """Bare ones, those of parallel wrappers, and those of torchvision, DETR and timm."""
+    """With the names of wrappers, with averaged copies, and in entries of other names."""
     source = net()
     state = source.state_dict()
+    flat = {f'ema_{key.replace(".", "_")}': value for key, value in other(state).items()}
     for content in (
         dict(state_dict=state, meta=dict(iter=3)),
         state,
-        {f'module.{key}': value for key, value in state.items()},
+        named(state, 'module.'),
+        named(state, '_orig_mod.module.'),
         dict(model=state, epoch=3),
+        dict(state_dict=named(state, 'model.') | {'loss.weight': torch.ones(2)}, epoch=3),
+        dict(state_dict=state | flat),
+        dict(state_dict=named(other(state), 'ema_model.') | named(state, 'model.')),
+        dict(ema_state_dict=other(state) | dict(steps=torch.tensor(7)), state_dict=state),
+        dict(model=dict(state_dict=state), optimizer=dict(state={0: dict(step=torch.ones(1))})),
+        dict(model=None, ema=state, updates=5),
+        dict(net=named(state, 'student_model.')),
     ):
         torch.save(content, tmp_path / 'a.pth')
         target = net()
         load_strict(target, tmp_path / 'a.pth')
         assert equal(target, source)
+    twice = named(state, 'student.') | named(other(state), 'teacher.')
+    with pytest.raises(CheckpointError, match=r'several times \(student\., teacher\.\)'):
+        load_strict(net(), save(tmp_path / 'a.pth', twice))
     classes = np.array(['cat', 'dog'])
     save(tmp_path / 'a.pth', state, meta=dict(dataset_meta=dict(classes=classes)))
     assert stored_classes(read_checkpoint(tmp_path / 'a.pth')[1]) == ('cat', 'dog')
+
+
+def test_safetensors(tmp_path):
+    save_file = pytest.importorskip('safetensors.torch').save_file
+    source, target = net(), net()
+    save_file(named(source.state_dict(), 'model.'), tmp_path / 'a.safetensors')
+    load_strict(target, tmp_path / 'a.safetensors')
+    assert equal(target, source)
+    (tmp_path / 'a.safetensors').write_bytes(b'no weights')
+    with pytest.raises(CheckpointError, match='a.safetensors: cannot be read'):
+        load_strict(target, tmp_path / 'a.safetensors')
 
 
 def test_classes_in_another_order_are_refused():
@@ -142,8 +173,10 @@ def stages(tmp_path_factory):
     )
 
 
-def test_stage_two_checkpoint(stages):
+@pytest.mark.parametrize('prefix', ['', '_orig_mod.'])
+def test_stage_two_checkpoint(stages, tmp_path, prefix):
     _, (source, path) = stages
+    path = save(tmp_path / 'two.pth', named(torch.load(path)['state_dict'], prefix))
     for needs_temporal in (True, False):
         target = build(video_detector_cfg())
         load_for_test(target, path, needs_temporal)

@@ -5,7 +5,13 @@ from pathlib import Path
 import pytest
 
 from semidff.utils.error_messages import FileError
-from semidff.utils.files import PROJECT, check_outputs, installed_file, unique_name
+from semidff.utils.files import (
+    PROJECT,
+    check_outputs,
+    installed_file,
+    unique_name,
+    without_secrets,
+)
 
 CONFIG = 'configs/dff/dff_r101-original.py'
 
@@ -52,3 +58,19 @@ def test_existing_outputs_need_overwrite(tmp_path):
         with pytest.raises(FileError, match='exists already.*--overwrite'):
             check_outputs([used], overwrite=False)
         check_outputs([used])
+
+
+@pytest.mark.parametrize(
+    ('address', 'shown'),
+    [
+        ('rtsp:/' + '/me:secret@cam:554/live/1', 'rtsp://cam:554/live/1'),
+        ('rtsp:/' + '/me:se/cret@cam/live', 'rtsp://cam/live'),
+        ('rtsp:/' + '/me:se?cret@cam/live', 'rtsp://...'),
+        ('rtsp://cam/user=me&password=secret&channel=1.sdp?real', 'rtsp://cam'),
+        ('https://host/a.m3u8?token=secret#secret', 'https://host/a.m3u8'),
+        ('srt://host:9000?passphrase=secret', 'srt://host:9000'),
+        (Path('a@b?c=d.mp4'), 'a@b?c=d.mp4'),
+    ],
+)
+def test_addresses_without_secrets(address, shown):
+    assert without_secrets(address) == shown

@@ -9,7 +9,12 @@ from mmengine.registry import init_default_scope
 from semidff.models import SpatialModule
 from semidff.utils.configs import read_config
 from semidff.utils.error_messages import ConfigError
-from semidff.utils.image_detectors import published_weights, read_detector, resolve_detector
+from semidff.utils.image_detectors import (
+    published_weights,
+    read_detector,
+    read_model,
+    resolve_detector,
+)
 from tests.tiny.models import frames, retinanet, samples
 from tests.tiny.videos import detector_cfg
 
@@ -40,9 +45,13 @@ def test_names_of_stock_models(name, original, recwarn):
     assert published_weights(name) == url
 
 
-def test_configs_that_the_index_lacks_are_found_by_their_names():
-    name = 'yolox_nano_8xb8-300e_coco'
-    assert read_detector(name, warn=False).filename.endswith(f'yolox/{name}.py')
+@pytest.mark.parametrize(
+    'name', ['{}', '{}.py', 'mmdet::{}', 'mmdet::{}.py', 'yolox/{}.py', 'configs/yolox/{}.py']
+)
+def test_configs_that_the_index_lacks_are_found_by_their_names(name):
+    stem = 'yolox_nano_8xb8-300e_coco'
+    config = read_model(name.format(stem), {'model.bbox_head.num_classes': 3})
+    assert config.filename.endswith(f'yolox/{stem}.py') and config.model.bbox_head.num_classes == 3
 
 
 def test_names_of_stock_models_with_a_dot():

@@ -2,12 +2,14 @@
 
 import os
 import pickle
+import sys
 from argparse import Namespace
 from collections import defaultdict
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from pickle import UnpicklingError
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -65,6 +67,28 @@ def test_code_in_a_checkpoint_does_not_run(malicious):
     with pytest.raises(CheckpointError, match=r'bad\.pth: refused.*mkdir.*state_dict alone'):
         read_checkpoint(malicious)
     assert not (malicious.parent / 'touched').exists()
+
+
+@pytest.mark.parametrize('module', ['ultralytics.nn.tasks', 'models.yolo'])
+def test_a_model_of_another_program_is_named_as_what_it_is(tmp_path, monkeypatch, module):
+    kind = type('DetectionModel', (torch.nn.Module,), dict(__module__=module))
+    packages = [module[:n] for n, letter in enumerate(module + '.') if letter == '.']
+    with monkeypatch.context() as patch:
+        for package in packages:
+            patch.setitem(sys.modules, package, ModuleType(package))
+        sys.modules[module].DetectionModel = kind
+        torch.save(dict(epoch=3, model=kind()), tmp_path / 'yolo.pt')
+    with pytest.raises(CheckpointError, match=rf'{module}.*state_dict alone') as caught:
+        read_checkpoint(tmp_path / 'yolo.pt')
+    assert 'trust' not in str(caught.value)
+
+
+def test_threads_load_at_the_same_time(tmp_path):
+    """mmengine removes the classes that it has allowed, while others load."""
+    torch.save(dict(state_dict=dict(a=torch.ones(1)), meta=dict(a=np.array([1]))), tmp_path / 'a')
+    with safe_loading():
+        CheckpointLoader.load_checkpoint(str(tmp_path / 'a'), 'cpu')
+        assert torch.load(tmp_path / 'a')['meta']['a'] == [1]
 
 
 def test_mmengines_loader_does_not_fall_back_to_unsafe_unpickling(malicious):

@@ -81,7 +81,7 @@ def test_names_stay_inside_the_picture():
 def test_names_in_other_letters_differ(monkeypatch, log):
     drawn = [draw(sample(), ('a', name)) for name in ('дом', 'лес', 'ñandú')]
     assert not (drawn[0] == drawn[1]).all() and not (drawn[1] == drawn[2]).all()
-    monkeypatch.setattr('semidff.visualization.frames.font_manager.fontManager.ttflist', [])
+    monkeypatch.setattr('matplotlib.font_manager.fontManager.ttflist', [])
     drawable.cache_clear()
     drawn = [draw(sample(), ('a', name)) for name in ('汽车', '\\u6c7d\\u8f66', '行人')]
     drawable.cache_clear()

@@ -31,7 +31,7 @@ def parse_args() -> argparse.Namespace:
     help = "COCO-VID json (default: the config's test data)"
     data.add_argument('--labels', metavar='FILE', help=help)
     help = 'images of --labels (default: its folder, or one beside it with its name)'
-    parser.add_input('--images', metavar='DIR', help=help)
+    parser.add_input('--images', '--image-root', metavar='DIR', help=help)
     parser.add_checkpoint(
         '--detector',
         metavar='FILE',
@@ -71,9 +71,9 @@ def main(args: argparse.Namespace) -> None:
     from semidff.analysis.operating_report import plot_points, points_table
     from semidff.inference.loading import load_model
     from semidff.utils.atomic_write import atomic_write, write_json
-    from semidff.utils.configs import read_config
+    from semidff.utils.image_detectors import read_model
 
-    out, config = Path(args.out), read_config(args.config, args.cfg_options)
+    out, config = Path(args.out), read_model(args.config, args.cfg_options)
     has_temporal = bool(config.get('model', {}).get('temporal'))
     methods = args.methods or measured_methods(has_temporal, bool(args.adaptive))
     method = 'propagate' if has_temporal else 'frame'

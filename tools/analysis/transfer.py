@@ -33,10 +33,10 @@ def main(args: argparse.Namespace) -> None:
     from semidff.analysis.transfer import METHODS, compare_videos
     from semidff.inference.loading import load_model
     from semidff.utils.atomic_write import atomic_write, write_json
-    from semidff.utils.configs import read_config
+    from semidff.utils.image_detectors import read_model
     from semidff.utils.tables import markdown_table
 
-    out, config = Path(args.out), read_config(args.config, args.cfg_options)
+    out, config = Path(args.out), read_model(args.config, args.cfg_options)
     model = load_model(config, args.checkpoint, args.device, 'propagate')
     weights = args.detector or args.checkpoint
     detector = load_model(config, weights, args.device, 'frame')

@@ -13,7 +13,6 @@ import torch
 from mmcv.transforms import BaseTransform
 from mmdet.registry import TRANSFORMS
 from mmengine.structures import PixelData
-from scipy.ndimage import map_coordinates
 
 from semidff.datasets.video_readers import read_image
 
@@ -192,6 +191,8 @@ def transform_flow(
     """
     y, x = np.mgrid[: size[0], : size[1]].astype(np.float64)
     start = _apply(current, np.stack((x, y)))
+    from scipy.ndimage import map_coordinates
+
     offset = [map_coordinates(flow[..., i], start[::-1], order=1, mode='nearest') for i in (0, 1)]
     end = _apply(np.linalg.inv(key), start + np.stack(offset))
     return np.stack((end[0] - x, end[1] - y), axis=-1).astype(np.float32)

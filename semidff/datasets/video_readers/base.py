@@ -9,6 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 _IMAGE_SUFFIXES = frozenset({'.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm'})
+VIDEO_SUFFIXES = frozenset({
+    '.3gp', '.avi', '.flv', '.m2ts', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.mts', '.ts', '.webm', '.wmv',
+})  # fmt: skip
 DEFAULT_FPS = 25.0
 """Frames per second of sources without a frame rate."""
 
@@ -122,6 +125,11 @@ def report(path: str, reason: str, strict: bool) -> None:
     if strict:
         raise VideoError(path, reason)
     warnings.warn(f'{path}: {reason}', VideoWarning, stacklevel=2)
+
+
+def is_video(name: str) -> bool:
+    """Return whether a file name is that of a video; hidden files are not."""
+    return Path(name).suffix.lower() in VIDEO_SUFFIXES and not name.startswith('.')
 
 
 def is_image(name: str) -> bool:

@@ -1,5 +1,6 @@
 """Images, and folders of images, one per frame."""
 
+import glob
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -17,25 +18,32 @@ from .base import (
     VideoReader,
     as_video_error,
     is_image,
+    is_video,
     report,
 )
 
 
 class FrameFolder(VideoReader):
-    """Folder with one image per frame, in natural order of their names (``9.jpg``, ``10.jpg``).
+    """Images, one per frame, in natural order of their names (``9.jpg``, ``10.jpg``): those of a folder, or those of a
+    glob or pattern, see :func:`matching_files`.
 
     In sequential access, an unreadable image is left out with a warning; with ``strict`` it is an error.
     """
 
     def __init__(self, path: str | Path, fps: float = DEFAULT_FPS, strict: bool = False) -> None:
-        self.path, self.name = str(path), Path(os.path.abspath(path)).name
-        self.fps, self.strict = fps, strict
-        names = sorted(filter(is_image, os.listdir(self.path)), key=natural_key)
-        if not names:
-            raise VideoError(
-                self.path, "the folder holds no images (to list its videos, write 'folder/*.mp4')"
-            )
-        self.files = [os.path.join(self.path, name) for name in names]
+        self.path, self.fps, self.strict = str(path), fps, strict
+        folder = Path(os.path.abspath(path))
+        if folder.is_dir():
+            names = sorted(os.listdir(folder), key=natural_key)
+            files = [os.path.join(path, name) for name in names]
+        else:
+            files, folder = matching_files(path), folder.parent
+        self.name, self.files = folder.name, [file for file in files if is_image(file)]
+        if not self.files:
+            suffixes = sorted({Path(file).suffix for file in files if is_video(Path(file).name)})
+            globs = [f"'{glob.escape(self.path)}/*{suffix}'" for suffix in suffixes]
+            hint = f'; for its videos, give {" or ".join(globs)}' if globs else ''
+            raise VideoError(self.path, f'holds no images{hint}')
         self.length = len(self.files)
 
     def __len__(self) -> int:
@@ -66,6 +74,22 @@ class FrameFolder(VideoReader):
             yield Frame(image, index, index / self.fps, file)
         if not read:
             raise VideoError(self.path, f'none of its {self.length} images can be read')
+
+
+def matching_files(path: str | Path) -> list[str]:
+    """Return the files that a glob (``*.png``) matches, or that a pattern of FFmpeg (``%d.png``, ``%06d.png``) numbers.
+
+    They are in natural order.
+    """
+    text = os.path.expanduser(path)
+    if pattern := re.fullmatch(r'(.*)%(?:0(\d+))?d(.*)', text):
+        head, digits, tail = pattern.groups()
+        numbered = re.escape(head) + rf'\d{{{digits or 1},}}' + re.escape(tail)
+        found = glob.glob(f'{glob.escape(head)}*{glob.escape(tail)}')
+        found = [file for file in found if re.fullmatch(numbered, file)]
+    else:
+        found = glob.glob(text, recursive=True) if glob.has_magic(text) else []
+    return sorted(found, key=natural_key)
 
 
 def read_image(path: str) -> np.ndarray:

@@ -13,8 +13,10 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 
-from .base import DEFAULT_FPS, Frame, FrameStream, VideoError, as_video_error, report
-from .frame_folder import FrameFolder
+from semidff.utils.files import without_secrets
+
+from .base import DEFAULT_FPS, Frame, FrameStream, VideoError, as_video_error, is_image, report
+from .frame_folder import FrameFolder, matching_files
 from .video_file import VideoFile
 
 T = TypeVar('T')
@@ -23,8 +25,8 @@ READ_AHEAD = 4
 """Default number of frames that are read ahead, but from live streams."""
 
 _WANTED = (
-    'give the path of a video file or of a folder of frames, the index of a camera, a list or an '
-    'iterator of arrays (H, W, 3), or a list of them'
+    'give the path of a video file or of a folder of frames, a glob, the index of a camera, a list or an iterator of '
+    'arrays (H, W, 3), or a list of them'
 )
 
 
@@ -42,11 +44,13 @@ class CameraStream(FrameStream):
         if isinstance(source, int):
             self.name, self.path = f'camera{source}', f'camera {source}'
         else:
-            self.path = re.sub(r'//[^/]*@', '//', str(source))  # Do not show passwords.
-            last = self.path.split('?')[0].rstrip('/').rpartition('/')[2]
+            self.path = without_secrets(source)
+            last = self.path.rstrip('/').rpartition('/')[2]
             self.name = next(iter(re.findall(r'[\w-]+', last)), 'stream')
         self.strict = strict
-        self._capture = cv2.VideoCapture(source)
+        # Of addresses, other backends write the password to the log.
+        backend = cv2.CAP_ANY if isinstance(source, int) else cv2.CAP_FFMPEG
+        self._capture = cv2.VideoCapture(source, backend)
         if not self._capture.isOpened():
             raise VideoError(self.path, 'cannot be opened; is it there, and free?')
 
@@ -112,7 +116,7 @@ def open_video(
     decoder_threads: int = 1,
     keep_damaged: bool = False,
 ) -> VideoFile | FrameFolder:
-    """Open a video file or a folder of images, for random and sequential access.
+    """Open a video file, or images: a folder, a glob or a pattern; for random and sequential access.
 
     Args:
         fps: Frames per second of a folder of images.
@@ -120,7 +124,7 @@ def open_video(
         decoder_threads, keep_damaged: See :class:`VideoFile`.
     """
     with as_video_error(path):
-        if os.path.isdir(path):
+        if os.path.isdir(path) or (not os.path.exists(path) and matching_files(path)):
             return FrameFolder(path, fps, strict)
         return VideoFile(path, strict, decoder_threads, keep_damaged)
 
@@ -163,19 +167,24 @@ def _camera(source: Any) -> int | str | None:
 def videos_of(inputs: Any) -> list[Any]:
     """Return the videos of an input, each for :func:`open_any`; paths must exist.
 
-    A list or tuple is several videos, unless it has frames.
+    A list or tuple is several videos, unless it has frames; so is a glob, unless all of its files are images.
     """
     # A list of frames, even an empty one, is one video.
     if not isinstance(inputs, list | tuple) or not inputs or _is_frame(inputs[0]):
         inputs = [inputs]
+    videos: list[Any] = []
     for given in inputs:
         is_path = isinstance(given, str | os.PathLike)
         is_number = isinstance(given, int) and not isinstance(given, bool)
         if not (is_path or is_number or isinstance(given, Iterable)) or _is_frame(given):
             raise TypeError(f'a single {type(given).__name__} is no video; {_WANTED}')
+        files = []
         if is_path and _camera(given) is None and not os.path.exists(given):
-            raise VideoError(given, 'no such file')
-    return list(inputs)
+            files = matching_files(given)
+            if not files:
+                raise VideoError(given, 'no such file')
+        videos += [given] if all(map(is_image, files)) else files
+    return videos
 
 
 def prefetch(items: Iterator[T], depth: int) -> Iterator[T]:

@@ -11,8 +11,10 @@ from semidff.utils.checkpoint import (
     TRAINING_ONLY,
     CheckpointError,
     load_strict,
+    own_weights,
     read_checkpoint,
     stored_classes,
+    weights_in,
 )
 from semidff.utils.image_detectors import gives_detector_weights
 from semidff.utils.logs import log_warning
@@ -48,9 +50,9 @@ class LoadPartsHook(Hook):
         self._loaded_teacher: set[str] = set()
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        given = checkpoint.get('state_dict', checkpoint)
-        state = {k.removeprefix('module.'): value for k, value in given.items()}
         model = unwrapped(runner.model)
+        given, wanted = weights_in(checkpoint), model.state_dict()
+        checkpoint['state_dict'] = state = own_weights(given, wanted, runner._load_from)[0]
         if hasattr(model, 'spatial') and not any(key.startswith('spatial.') for key in state):
             raise CheckpointError(
                 f'load_from={runner._load_from}: is no checkpoint of a video detector, since it has no weights of '
@@ -120,8 +122,12 @@ class ClassNamesHook(Hook):
     """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        if classes := stored_classes(checkpoint.get('meta') or {}):
+        meta = checkpoint.get('meta') or {}
+        if classes := stored_classes(meta):
             unwrapped(runner.model).dataset_meta = dict(classes=classes)
+        own = getattr(runner.train_dataloader.dataset, 'metainfo', None) if runner._resume else {}
+        if runner._resume and not (own or {}).get('classes'):
+            meta['dataset_meta'] = own  # mmengine would warn that unlabeled videos have no classes
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         loaded = getattr(unwrapped(runner.model), 'dataset_meta', None)

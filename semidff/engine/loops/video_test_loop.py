@@ -1,5 +1,6 @@
 """Test loop over videos, frame by frame (DFF Algorithm 1)."""
 
+import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
@@ -14,6 +15,7 @@ from mmengine.runner import Runner, TestLoop, autocast
 from torch.utils.data import DataLoader
 
 from semidff.datasets.samplers import VideoSampler
+from semidff.datasets.vid_json import check_frames_between
 from semidff.filter import picture_of
 from semidff.inference import MethodError, PairEngine, VideoEngine
 from semidff.inference.filter_stage import former_filter
@@ -81,12 +83,21 @@ class VideoTestLoop(TestLoop):
             self._check_pairs()
         elif protocol != 'dense':
             raise MethodError(f"protocol {protocol!r} is unknown; choose 'dense' or 'pairs'")
+        if (self.method != 'frame' and (schedule or key_interval > 1)) or self.filter:
+            self._check_lengths()
         sampler = self.dataloader.sampler
         if get_world_size() > 1 and not isinstance(sampler, VideoSampler):
             raise MethodError(
                 f'{type(sampler).__name__} divides the frames of a video among the processes; use '
                 "test_dataloader.sampler=dict(type='VideoSampler')"
             )
+
+    def _check_lengths(self) -> None:
+        dataset = self.dataloader.dataset
+        frames = map(dataset.get_data_info, range(len(dataset)))
+        lengths = (frame.get('video_length', math.inf) for frame in frames)
+        source = getattr(dataset, 'ann_file', 'the test data')
+        check_frames_between(lengths, source, f'method {self.method}')
 
     def _check_pairs(self) -> None:
         for name in ('schedule', 'filter', 'render'):

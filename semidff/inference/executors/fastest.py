@@ -6,7 +6,6 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from itertools import repeat
 from pathlib import Path
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 from semidff.models.key_frame import FlowField, KeyFrame
 from semidff.utils.atomic_write import read_json, write_json
 from semidff.utils.logs import log_warning
-from semidff.utils.threads import has_busy_cores
+from semidff.utils.threads import has_busy_cores, worker_threads
 
 from .base import Executor
 from .exported import digest_of
@@ -158,12 +157,11 @@ class FastestRuntime:
             teams[name] = [one, *filter(None, others)]
 
         def begin() -> None:
-            torch.set_num_threads(threads)
             torch.set_grad_enabled(False)
             TURNS.join()
 
         laps: dict[str, list[float]] = {name: [] for name in teams}
-        with ThreadPoolExecutor(copies, initializer=begin) as pool:
+        with worker_threads(copies, threads, begin) as pool:
             begun, (least, most) = time.perf_counter(), ROUNDS
             for number in range(most + 1):  # the first one is warm-up
                 for name, team in teams.items():

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from mmdet.structures import SampleList
 from mmdet.structures.bbox import bbox_overlaps
 from mmengine.structures import InstanceData
-from scipy.optimize import linear_sum_assignment
 
 from semidff.inference.executors import Executor
 from semidff.inference.intervals import Frame, Interval
@@ -209,6 +208,8 @@ def link(
     unlinked = max_distance + SCORE_WEIGHT
     cost = distance + SCORE_WEIGHT * np.abs(first[1][:, None] - second[1][None])
     allowed = (first[2][:, None] == second[2][None]) & (distance <= max_distance)
+    from scipy.optimize import linear_sum_assignment
+
     rows, columns = linear_sum_assignment(np.where(allowed, cost, unlinked))
     chosen = allowed[rows, columns]
     return rows[chosen], columns[chosen]

@@ -8,7 +8,6 @@ import torch
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from mmdet.structures.bbox import bbox_overlaps
-from scipy.optimize import linear_sum_assignment
 
 from semidff.inference.executors import Executor
 from semidff.inference.intervals import Frame, Interval
@@ -145,6 +144,8 @@ def average(found: Arrays, tracks: np.ndarray, labels: np.ndarray) -> np.ndarray
     boxes = found[0]
     overlaps = bbox_overlaps(torch.from_numpy(boxes), torch.from_numpy(tracks)).numpy()
     overlaps = np.where(found[2][:, None] == labels, overlaps, 0)
+    from scipy.optimize import linear_sum_assignment
+
     rows, columns = linear_sum_assignment(overlaps, maximize=True)
     weights = overlaps[rows, columns, None] ** 2 / 2
     boxes[rows] += weights * (tracks[columns] - boxes[rows])

@@ -15,6 +15,7 @@ from semidff.datasets.video_readers import (
     open_any,
     open_video,
 )
+from semidff.datasets.video_readers.sources import videos_of
 from semidff.utils.video_writer import VideoWriter
 from tests.damaged_video import cut, picture, trim, wipe, write_video
 
@@ -127,6 +128,33 @@ def test_folder_without_its_corrupt_images(tmp_path):
         list(open_any(tmp_path, strict=True))
 
 
+def test_images_that_a_glob_or_a_pattern_names(tmp_path):
+    for index in (8, 9, 10, 11):
+        cv2.imwrite(str(tmp_path / f'{index:02d}.png'), picture(index))
+    (tmp_path / 'x9.png').hardlink_to(tmp_path / '09.png')
+    for pattern, numbers in (('%02d.png', [8, 9, 10, 11]), ('1%d.png', [10, 11]), ('*8.png', [8])):
+        for source in (tmp_path / pattern, videos_of(str(tmp_path / pattern))[0]):
+            stream = open_any(source)
+            assert [number(frame.image) for frame in stream] == numbers
+            assert (stream.name, open_video(source).files) == (tmp_path.name, stream.files)
+    with pytest.raises(VideoError, match='no such file'):
+        videos_of(tmp_path / '%03d.png')
+
+
+def test_a_glob_of_videos_is_several_and_advice_helps(tmp_path):
+    folder = tmp_path / 'street [1]'
+    folder.mkdir()
+    with pytest.raises(VideoError) as caught:
+        open_any(folder)
+    assert '*' not in str(caught.value)
+    for name in ('10.MP4', '9.MP4'):
+        write_video(tmp_path / 'a.mp4', 5).rename(folder / name)
+    with pytest.raises(VideoError, match='holds no images; for its videos, give') as caught:
+        open_any(folder)
+    advice = str(caught.value).split("'")[1]
+    assert videos_of(advice) == [str(folder / '9.MP4'), str(folder / '10.MP4')]
+
+
 def test_folder_of_nothing_but_corrupt_images(tmp_path):
     (tmp_path / '0.jpg').write_bytes(b'x')
     with pytest.warns(VideoWarning), pytest.raises(VideoError, match='none of its 1 images'):
@@ -157,13 +185,18 @@ def test_a_live_stream_ends_with_a_warning(video):
     assert np.allclose([frame.timestamp for frame in frames], np.arange(30) / 10)
 
 
-def test_a_camera_that_is_not_there_and_a_password():
+def test_a_camera_that_is_not_there_and_a_password(capfd):
     with pytest.raises(VideoError, match='camera 987: cannot be opened'):
         open_any(987)
-    for password in ('secret', 'with@secret'):
+    for address in (
+        'me:secret@nowhere/stream',
+        'me:with@secret@nowhere/stream',
+        'nowhere/stream?secret',
+    ):
         with pytest.raises(VideoError) as caught:
-            open_any('file:' + f'//me:{password}@nowhere/stream')
+            open_any('file:' + f'//{address}')
         assert '//nowhere/stream' in str(caught.value) and 'secret' not in str(caught.value)
+    assert 'secret' not in capfd.readouterr().err
 
 
 def test_a_number_is_a_camera_unless_a_file_has_that_name(tmp_path, monkeypatch):

@@ -88,8 +88,11 @@ def teacher(path, part='teacher'):
     return {key: value for key, value in weights(path).items() if key.startswith(part)}
 
 
-def test_the_teacher_of_a_two_step_checkpoint_stays(videos, stage_two, tmp_path):
-    run(config(videos, tmp_path / 'run', ONE, load_from=str(stage_two)))
+@pytest.mark.parametrize('prefix', ['', '_orig_mod.'])
+def test_the_teacher_of_a_two_step_checkpoint_stays(videos, stage_two, tmp_path, prefix):
+    state = {f'{prefix}{key}': value for key, value in weights(stage_two).items()}
+    torch.save(dict(state_dict=state, meta=META), tmp_path / 'given.pth')
+    run(config(videos, tmp_path / 'run', ONE, load_from=str(tmp_path / 'given.pth')))
     assert not differing(teacher(tmp_path / 'run' / 'iter_1.pth'), teacher(stage_two))
 
 

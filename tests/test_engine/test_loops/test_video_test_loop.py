@@ -104,6 +104,33 @@ def test_metrics_of_another_file_are_refused(world, tmp_path):
         Runner.from_cfg(Config(given)).test()
 
 
+@pytest.mark.parametrize('fields', [(), ('video_id',)], ids=['plain', 'own videos'])
+def test_images_without_videos_test_the_detector_alone(world, tmp_path, fields):
+    """As labeling tools export them; in the second file, each image has a video of its own."""
+    content = json.loads((world / 'val.json').read_text())
+    for image in content['images']:
+        del image['video_id'], image['frame_id']
+        image |= dict(video_id=image['id'], frame_id=0) if fields else {}
+    del content['videos']
+    (tmp_path / 'plain.json').write_text(json.dumps(content))
+    given = settings(tmp_path, 'plain')
+    given['test_dataloader']['dataset']['data_prefix']['img'] = str(world)
+    given['load_from'] = str(world / 'two.pth')
+
+    def test(**options):
+        changed = dict(test_cfg=given['test_cfg'] | options, experiment_name=os.urandom(4).hex())
+        return Runner.from_cfg(Config(given | changed)).test()
+
+    for options in (
+        dict(method='copy'),
+        dict(method='frame', filter='both'),
+        dict(protocol='pairs'),
+    ):
+        with pytest.raises(ValueError, match=r'plain.json: each of its videos is a single frame'):
+            test(**options)
+    assert test(method='frame')['vid/mAP'] == run(world, method='frame')['vid/mAP']
+
+
 @pytest.mark.parametrize(('method', 'keys'), [('propagate', 6), ('centered', 6), ('frame', 15)])
 def test_metrics_hold_what_the_schedule_came_to(world, method, keys):
     metrics = run(world, method=method, key_interval=3)
