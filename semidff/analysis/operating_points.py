@@ -11,13 +11,12 @@ which is measured alone. On a CPU, a tracked frame takes the time of reading it.
 
 import math
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, groupby, product
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,7 +37,7 @@ from semidff.inference.methods import method_class
 from semidff.inference.schedules import KeyFrameSchedule
 from semidff.models.video_detector import VideoDetector
 from semidff.utils.logs import log_warning
-from semidff.utils.threads import default_workers, torch_threads
+from semidff.utils.threads import default_workers, worker_threads
 from semidff.utils.worker_pool import pool_map
 
 from .evaluation_clips import EvaluationClip, labeled_clips, unlabeled_clips
@@ -361,68 +360,102 @@ def detect_clips(
 ) -> None:
     """Detect with all runs in all clips, each of which begins with a key frame.
 
-    On a CPU, clips are processed at once, each with one thread.
+    On a CPU, clips are processed at once: by threads that detect, since runtimes do not survive a fork, and then by
+    processes that filter.
     """
-    on_cpu = next(executor.model.parameters()).device.type == 'cpu'
-    workers = min(default_workers(), len(clips)) if on_cpu else 1
-
-    def detect(clip: EvaluationClip) -> list[list[Run]]:
-        with torch_threads(1) if workers > 1 else nullcontext():
-            return detect_clip(executor, clip, runs)
-
     if not runs:
         return
-    methods = ', '.join(dict.fromkeys(point.method for point in runs))
-    for number, pieces in enumerate(pool_map(detect, clips, workers), start=1):
+    on_cpu = next(executor.model.parameters()).device.type == 'cpu'
+    workers = min(default_workers(), len(clips)) if on_cpu else 1
+    executors: SimpleQueue[Executor] = SimpleQueue()
+    own = [executor.independent() for _ in range(workers)] if workers > 1 else [None]
+    for one in own if all(own) else [executor]:
+        executors.put(one)
+
+    @torch.no_grad()
+    def detect(clip: EvaluationClip) -> _Results:
+        free = executors.get()
+        try:
+            return _detections(free, clip, runs)
+        finally:
+            executors.put(free)
+
+    methods, results = ', '.join(dict.fromkeys(point.method for point in runs)), []
+    with worker_threads(executors.qsize()) as pool:
+        for number, found in enumerate(pool.map(detect, clips), start=1):
+            results.append(found)
+            progress(f'detections of {methods}: clip {number} of {len(clips)}')
+    complete = lambda number: _runs_in(executor, clips[number], runs, results[number])  # noqa: E731
+    for number, pieces in enumerate(pool_map(complete, range(len(clips)), workers), start=1):
         for run, piece in zip(chain(*runs.values()), chain(*pieces), strict=True):
             run.found += piece.found
             for name in ('frames', 'keys', 'lights', 'filtering'):
                 setattr(run, name, getattr(run, name) + getattr(piece, name))
-        progress(f'accuracy of {methods}: clip {number} of {len(clips)}')
+        progress(f'filters: clip {number} of {len(clips)}')
 
 
 def detect_clip(
     executor: Executor, clip: EvaluationClip, runs: Mapping[OperatingPoint, Sequence[Run]]
 ) -> list[list[Run]]:
-    """Return what all runs find in a clip. Points that differ in light frames and filter alone share the detections."""
-    pieces = {
-        point: [Run(point, run.schedule, run.constants) for run in several]
-        for point, several in runs.items()
-    }
+    """Return what all runs find in a clip."""
+    return _runs_in(executor, clip, runs, _detections(executor, clip, runs))
+
+
+# By point and phase of the key frames. Points that differ in light frames and filter alone share them.
+_Results = dict[tuple[OperatingPoint, int], SampleList]
+
+
+def _detections(
+    executor: Executor, clip: EvaluationClip, runs: Mapping[OperatingPoint, Sequence[Run]]
+) -> _Results:
+    """Return the results in a clip without filter."""
+    found: _Results = {}
+    for scale in dict.fromkeys(point.scale for point in runs):
+        pipeline = frame_pipeline(executor.model.cfg, scale=scale)
+        remembered = RememberedDetections(executor)
+        items = [pipeline(dict(img=image)) for image in clip.images()]
+        for point, several in runs.items():
+            for phase, run in enumerate(several if point.scale == scale else ()):
+                if (case := (point.unfiltered, phase)) not in found:
+                    found[case] = list(_results(remembered, run, items))
+    return found
+
+
+def _runs_in(
+    executor: Executor,
+    clip: EvaluationClip,
+    runs: Mapping[OperatingPoint, Sequence[Run]],
+    detections: _Results,
+) -> list[list[Run]]:
+    """Return all runs in a clip, given their results without filter."""
     pictures, seconds = [], 0.0
     for image in clip.images() if any(point.filter for point in runs) else ():
         start = time.thread_time()
         pictures.append(picture_of(image))
         seconds += time.thread_time() - start
-    for scale in dict.fromkeys(point.scale for point in runs):
-        pipeline = frame_pipeline(executor.model.cfg, scale=scale)
-        remembered = RememberedDetections(executor)
-        items = [pipeline(dict(img=image)) for image in clip.images()]
-        alike = defaultdict(list)
-        for point in runs:
-            if point.scale == scale:
-                alike[point.unfiltered].append(pieces[point])
-        for same in chain(*(zip(*several, strict=True) for several in alike.values())):
-            results = list(_results(remembered, same[0], items))
-            positions = []
-            for result in results:
-                positions.append(0 if result.is_key_frame else positions[-1] + 1)
-            # The last frame of an excerpt is not counted if it begins an interval.
-            counted = len(results) - bool(clip.stop and len(results) > 1 and not positions[-1])
-            for run in same:
-                every = run.point.light_every or math.inf
-                distances = [position % every for position in positions]  # to a key or light frame
-                run.frames, run.keys = counted, positions[:counted].count(0)
-                run.lights = distances[:counted].count(0) - run.keys
-                found = results
-                if run.point.filter:
-                    start = time.thread_time()  # other clips are processed meanwhile
-                    found = _filtered(
-                        remembered, run, zip(results, distances, pictures, strict=True)
-                    )
-                    run.filtering = seconds + time.thread_time() - start
-                run.found.append(_arrays(found))
-    return list(pieces.values())
+
+    def complete(run: Run, results: SampleList) -> Run:
+        run, positions = Run(run.point, run.schedule, run.constants), []
+        for result in results:
+            positions.append(0 if result.is_key_frame else positions[-1] + 1)
+        # The last frame of an excerpt is not counted if it begins an interval.
+        counted = len(results) - bool(clip.stop and len(results) > 1 and not positions[-1])
+        every = run.point.light_every or math.inf
+        distances = [position % every for position in positions]  # to a key or light frame
+        run.frames, run.keys = counted, positions[:counted].count(0)
+        run.lights = distances[:counted].count(0) - run.keys
+        if run.point.filter:
+            start = time.thread_time()  # other clips are processed meanwhile
+            frames = zip(results, distances, pictures, strict=True)
+            results = _filtered(executor, run, frames)
+            run.filtering = seconds + time.thread_time() - start
+        run.found.append(_arrays(results))
+        return run
+
+    return [
+        [complete(run, detections[point.unfiltered, at]) for at, run in enumerate(several)]
+        for point, several in runs.items()
+    ]
 
 
 def _arrays(results: SampleList) -> tuple[np.ndarray, ...]:

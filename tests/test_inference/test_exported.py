@@ -2,7 +2,6 @@
 
 import copy
 import functools
-import multiprocessing
 import os
 import subprocess
 import sys
@@ -108,20 +107,6 @@ def test_what_cannot_be_exported_runs_in_pytorch(log, monkeypatch):
     said = [record.getMessage() for record in log.records if 'runs in PyTorch' in record.msg]
     assert [text.split()[0] for text in said] == ['KeyGraph', 'NonKeyGraph']
     assert 'not in onnxruntime: no such operator' in said[0]
-
-
-@pytest.mark.parametrize('runtime', RUNTIMES)
-def test_forked_processes_compile_their_own_graphs(runtime, cache):
-    """Graphs of this process would wait for its threads."""
-    executor, frames = exported(runtime, 'retinanet', cache), video(0)[:1]
-    run = lambda: list(VideoEngine(executor, 'frame').run(frames))  # noqa: E731
-    expected, context = run(), multiprocessing.get_context('fork')
-    child = context.Process(target=lambda: assert_same(run(), expected))
-    with torch_threads(1):
-        child.start()
-        child.join(60)
-    child.kill()
-    assert child.exitcode == 0
 
 
 HANDLED = """

@@ -1,7 +1,5 @@
 """Exported graphs in a runtime, with post-processing in PyTorch, and the description of graphs in a folder."""
 
-import os
-import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -125,7 +123,6 @@ class ExportedGraphs:
         self._threads = torch.get_num_threads()
         self._own: dict[tuple, _Compiled | None] = {}
         self._shared: dict[tuple, _Compiled | None] = {}  # by all threads
-        _EXECUTORS.add(self)
 
     def __reduce__(self) -> tuple:
         return partial(ExportedGraphs, self.model, **self._arguments), ()
@@ -285,22 +282,6 @@ class ExportedGraphs:
             return export_graph(graph, inputs, list(outputs)), raw
         finally:
             MapSampler.gathers = False
-
-
-_EXECUTORS: weakref.WeakSet[ExportedGraphs] = weakref.WeakSet()
-_UNUSABLE: list[dict] = []  # they would wait for their threads when they are deleted, too
-
-
-def _forget_graphs() -> None:
-    """Let a forked process, which has none of the threads of compiled graphs, compile its own."""
-    for executor in _EXECUTORS:
-        for graphs in (executor._own, executor._shared):
-            _UNUSABLE.append(dict(graphs))
-            graphs.clear()
-
-
-if hasattr(os, 'register_at_fork'):
-    os.register_at_fork(after_in_child=_forget_graphs)
 
 
 def digest_of(model: VideoDetector, *others: Any) -> str:
