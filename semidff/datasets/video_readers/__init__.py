@@ -8,3 +8,5 @@ from .base import Frame, FrameStream, VideoError, VideoReader, VideoWarning
 from .frame_folder import FrameFolder, natural_key, read_image
 from .sources import ArrayStream, CameraStream, open_any, open_video
 from .video_file import VideoFile
+
+open_stream = open_any  # former name
