@@ -152,7 +152,7 @@ def test_det_keeps_the_30_classes(tmp_path):
     assert report.broken == {'train/x/2.xml': 'missing'}
     dataset = ImageNetDETDataset(ann_file=str(tmp_path / 'det.json'))
     info = dataset.get_data_info(0)
-    assert info['img_path'] == 'train/x/1.JPEG' and info['video_length'] == 1
+    assert info['img_path'] == str(tmp_path / 'train/x/1.JPEG') and info['video_length'] == 1
     assert info['instances'][0]['bbox'] == [5, 6, 50, 60]
 
 
