@@ -13,6 +13,7 @@ LEAST_SPEEDUP = 1.3
 SCALES = 1.0, 0.75, 0.5
 DENSE_SCALES = (0.35,)  # of the dense detector in addition
 LIGHT_EVERY = 1, 2, 5
+SHORT = 30  # minutes, below which the result is measured at the config's input size alone
 
 
 class PlanError(ValueError):

@@ -50,7 +50,7 @@ from .config import (
     make_config,
     model_config,
 )
-from .plan import LEAST_SPEEDUP, SCALES, Candidate, Data, Networks, Plan, PlanError, Training
+from .plan import LEAST_SPEEDUP, SCALES, SHORT, Candidate, Data, Networks, Plan, PlanError, Training
 from .survey import Survey
 from .validation import possible_scales
 from .videos import write_list
@@ -62,7 +62,7 @@ _CLIP, _ROUNDS = 10, 3  # of the measurement of times
 _INTERVALS = 5, 10, 15, 20, 30, 40
 _CROP = 480, 640
 _CACHE_BYTES = 512 * 2**20  # of decoded frames, at least
-_VALIDATION = 2.0  # of the time of the survey, whose frames it has
+_VALIDATION = 1.0, 2.0  # of the time of the survey, whose frames it has: short ones and others
 _REGRESSION = 0.4  # share of the iterations
 _BATCHES = 5  # whose iterations are timed
 _LEAST = dict(regression=200, semantic=300)  # iterations, below which no training is worth its name
@@ -166,7 +166,7 @@ def make_plan(
     timed = _time_iterations(plan, make_config(own, plan, listed, device), device)
     plan = replace(plan, training=timed)
     spent += time.monotonic() - start
-    validation = _VALIDATION * found.seconds
+    validation = _VALIDATION[minutes >= SHORT] * found.seconds
     steps = _iterations(plan, own, 60 * minutes - spent - validation)
     plan = replace(plan, training=replace(timed, steps=steps))
     left = sum(plan.time_of(*step) for step in steps.items()) + validation

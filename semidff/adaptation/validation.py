@@ -12,6 +12,7 @@ from mmengine.dataset import pseudo_collate
 
 from semidff.analysis.evaluation_clips import EvaluationClip, labeled_clips
 from semidff.analysis.operating_points import (
+    ADAPTIVE,
     UNTRAINED,
     OperatingPoint,
     Run,
@@ -39,7 +40,7 @@ from semidff.utils.error_messages import FileError
 from semidff.utils.logs import log_warning
 from semidff.utils.tables import markdown_table
 
-from .plan import DENSE_SCALES, LIGHT_EVERY, SCALES, Plan, PlanError
+from .plan import DENSE_SCALES, LIGHT_EVERY, SCALES, SHORT, Plan, PlanError
 from .videos import CLIP
 
 ADAPTIVE_FILE = 'adaptive.json'
@@ -69,11 +70,17 @@ def validate(
         What is recommended, see :func:`recommendation`.
     """
     intervals = sorted({5, 10, 20, plan.networks.key_interval})
-    scales = [scale for scale in SCALES if scale in plan.videos.scales]
+    # Of each input size, graphs are exported for all runtimes.
+    sizes = SCALES if plan.minutes >= SHORT else SCALES[:1]
+    scales = [scale for scale in sizes if scale in plan.videos.scales]
     adaptive = out / 'validation' / ADAPTIVE_FILE
     trained = measured_methods(True, adaptive.is_file())
     trained = [name for name in trained if name not in UNTRAINED]
-    points = grid_of_points(trained, intervals, scales)
+    points = [
+        one
+        for one in grid_of_points(trained, intervals, scales)
+        if one.method != ADAPTIVE or one.scale == 1
+    ]
     filters = None, 'causal', 'both'
     points += grid_of_points(['propagate'], intervals, [1.0], LIGHT_EVERY, filters)
     points += grid_of_points(['copy', 'track'], [plan.networks.key_interval], [1.0])
@@ -85,7 +92,7 @@ def validate(
         detector=detector,
         labels=labels,
         adaptive=adaptive if adaptive.is_file() else None,
-        rounds=3 if plan.minutes < 30 else 5,
+        rounds=5 if plan.minutes >= SHORT else 3,
         fps=plan.fps,
         constants=constants,
         runs=runs,

@@ -330,7 +330,7 @@ def test_plan_on_a_gpu(project, tmp_path, monkeypatch, gpu):
     plan = Plan.load(run(project, tmp_path / 'out', device='cuda', plan_only=True) / 'plan.json')
     assert plan.device == 'cuda' and plan.networks.semantic
     assert len(plan.networks.candidates) == 3
-    assert gpu.captures >= 6 and not gpu.failed_captures
+    assert gpu.captures >= 2 and not gpu.failed_captures
 
 
 def test_from_training_to_report_on_a_gpu(project, adapted, tmp_path, gpu):
