@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-_AGAIN = 1.0  # seconds
+_AGAIN = 0.5  # seconds
 _PATIENCE = 10.0  # seconds in which a loop over frames has to end
 _exiting = 0  # contexts in which SIGTERM raises SystemExit
 _waits = False  # whether the next signal ends a loop over frames
@@ -16,7 +16,7 @@ _waits = False  # whether the next signal ends a loop over frames
 
 @contextmanager
 def interrupted_by_signals(received: list[int]) -> Iterator[None]:
-    """Raise KeyboardInterrupt at Ctrl-C and SIGTERM, and again every second while nothing ends because of it.
+    """Raise KeyboardInterrupt at Ctrl-C and SIGTERM, and again twice a second while nothing ends because of it.
 
     Python drops an exception in a destructor or in the callback of a weak reference, and a bare ``except`` of a library
     may catch it.
