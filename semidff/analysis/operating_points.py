@@ -12,6 +12,7 @@ which is measured alone. On a CPU, a tracked frame takes the time of reading it.
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, groupby, product
@@ -30,7 +31,12 @@ from semidff.evaluation import Detections, VIDEvaluator
 from semidff.evaluation.metrics import MIN_SCORE, agreement, class_ap, confident
 from semidff.filter import FilterConstants, picture_of
 from semidff.inference import AdaptiveSchedule, ErrorPredictor, FixedSchedule, VideoEngine
-from semidff.inference.executors import Executor, RememberedDetections, as_executor
+from semidff.inference.executors import (
+    Executor,
+    RememberedDetections,
+    as_executor,
+    executors_at_once,
+)
 from semidff.inference.intervals import Frame
 from semidff.inference.loading import frame_pipeline
 from semidff.inference.methods import method_class
@@ -368,8 +374,7 @@ def detect_clips(
     on_cpu = next(executor.model.parameters()).device.type == 'cpu'
     workers = min(default_workers(), len(clips)) if on_cpu else 1
     executors: SimpleQueue[Executor] = SimpleQueue()
-    own = [executor.independent() for _ in range(workers)] if workers > 1 else [None]
-    for one in own if all(own) else [executor]:
+    for one in executors_at_once(executor, workers):
         executors.put(one)
 
     @torch.no_grad()
@@ -381,8 +386,10 @@ def detect_clips(
             executors.put(free)
 
     methods, results = ', '.join(dict.fromkeys(point.method for point in runs)), []
-    with worker_threads(executors.qsize()) as pool:
-        for number, found in enumerate(pool.map(detect, clips), start=1):
+    count = executors.qsize()
+    # A GPU is the current one of this thread alone.
+    with worker_threads(count) if count > 1 else nullcontext() as pool:
+        for number, found in enumerate((pool.map if pool else map)(detect, clips), start=1):
             results.append(found)
             progress(f'detections of {methods}: clip {number} of {len(clips)}')
     complete = lambda number: _runs_in(executor, clips[number], runs, results[number])  # noqa: E731

@@ -28,7 +28,7 @@ from mmengine.dataset import pseudo_collate
 from torch import Tensor, nn
 
 from semidff.filter import picture_of
-from semidff.inference.executors import Executor, as_executor
+from semidff.inference.executors import Executor, as_executor, executors_at_once
 from semidff.inference.intervals import IntervalStream
 from semidff.inference.methods import Propagate, method_class
 from semidff.inference.methods.boxes import Small
@@ -167,9 +167,7 @@ class ClipTimer:
             schedule = _Regular(schedule, self._length)
         executor = as_executor(model)
         model = executor.model
-        count, executors = workers or default_workers(), [executor]
-        if count > 1 and (first := executor.independent()):
-            executors = [first, *(executor.independent() for _ in range(count - 1))]
+        executors = executors_at_once(executor, workers or default_workers())
         self.workers = len(executors)
         options = dict(schedule=schedule, filter=filter, light_every=light_every)
         self._engines = [VideoEngine(one, method, self._length, **options) for one in executors]

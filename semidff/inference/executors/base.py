@@ -49,3 +49,9 @@ class Executor(Protocol):
 def as_executor(model: nn.Module | Executor) -> Executor:
     """Return the eager executor of a video detector or of any mmdet detector; an executor as it is."""
     return VideoDetector.wrap(model) if isinstance(model, nn.Module) else model
+
+
+def executors_at_once(executor: Executor, count: int) -> list[Executor]:
+    """Return as many executors that can run in threads at the same time; the given one alone if there are no others."""
+    copies = [executor.independent() for _ in range(count)] if count > 1 else [None]
+    return copies if all(copies) else [executor]
