@@ -35,7 +35,13 @@ def parse_args() -> argparse.Namespace:
     help = 'seed of the training (default: 0, or that of the plan in DIR)'
     parser.add_argument('--seed', type=int, help=help)
     add_runtime(parser, 'auto, or that of the plan in DIR')
-    parser.add_flag('--no-training', 'stop when the methods without training are measured')
+    parser.add_flag('--no-training', 'train no temporal module')
+    help = 'first, train the detector on what it finds in the videos with time on its side'
+    parser.add_flag('--adapt-detector', help)
+    help = 'train this detector, of the same classes, in its place: config or name, and weights'
+    parser.add_argument('--student', nargs=2, metavar=('DETECTOR', 'CHECKPOINT'), help=help)
+    help = 'COCO json of labeled images that the detector is trained on, too'
+    parser.add_input('--also', metavar='FILE', help=help)
     parser.add_flag('--plan-only', 'stop after the plan')
     parser.add_flag('--anyway', 'train even if it cannot pay')
     add_device(parser)

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from semidff.datasets.class_names import class_names
 from semidff.models.spatial.head_splits import non_key_settings
 from semidff.utils.atomic_write import atomic_path
+from semidff.utils.checkpoint import read_checkpoint, save_weights
 from semidff.utils.configs import read_config
 from semidff.utils.image_detectors import (
     imports_of,
@@ -198,6 +200,17 @@ def make_config(own: Config, plan: Plan, videos: str, device: str) -> Config:
         )
     )
     return config
+
+
+def write_detector(own: Config, checkpoint: str, folder: Path) -> None:
+    """Write ``detector.pth``, the weights of an image detector.
+
+    Args:
+        own: Result of :func:`detector_config`.
+    """
+    state, meta = read_checkpoint(checkpoint)
+    meta = dict(dataset_meta=dict(classes=class_names(own, meta)))
+    save_weights(folder / 'detector.pth', state, meta)
 
 
 def write_config(config: Config, path: Path) -> None:

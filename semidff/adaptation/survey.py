@@ -77,6 +77,8 @@ def survey(
     labels: str | Path | None = None,
     hold: bool = True,
     runs: dict[OperatingPoint, list[Run]] | None = None,
+    teacher: Executor | None = None,
+    details: str = '',
     progress: Callable[[str], None] = lambda text: None,
 ) -> Survey:
     """Measure a detector and the methods without training; write a report to the folder ``out``.
@@ -90,6 +92,8 @@ def survey(
         labels: See :func:`~semidff.apis.adapt`.
         hold: Whether videos are held back for a training, and measured alone.
         runs: Receives the runs of all points.
+        teacher: See :func:`~semidff.analysis.operating_points.measure_operating_points`.
+        details: End of the report.
     """
     progress('opening the videos')
     start = time.monotonic()
@@ -99,7 +103,7 @@ def survey(
     on_cpu = next(detector.model.parameters()).device.type == 'cpu'
     workers = default_workers() if on_cpu else 1
     with torch_threads(1) if workers > 1 else nullcontext():  # as the clips are processed
-        seconds = _seconds_of(own, detector, validating + paths) / workers
+        seconds = seconds_of(own, detector, validating + paths) / workers
         frames = int(min(max(_SECONDS / (_PASSES * seconds), _LEAST), _MOST))
         validating, clips, scales = check_clips(own, detector, validating, portion, frames)
     known = {*paths, *validating}
@@ -119,6 +123,7 @@ def survey(
         detector,
         clips,
         untrained_points(scales),
+        teacher=teacher,
         labels=labels,
         rounds=3,
         fps=fps,
@@ -126,7 +131,8 @@ def survey(
         runs=runs,
         progress=progress,
     )
-    write_report(out, report, f'{type(detector.model.spatial.detector).__name__}, without training')
+    name = type(detector.model.spatial.detector).__name__
+    write_report(out, report, f'{name}, without training', details)
     recommended, reference = report['recommended'], report['reference']['metrics']
     lost = max(reference[name] - recommended['metrics'][name] for name in DECIDING)
     result = Survey(
@@ -148,7 +154,7 @@ def survey(
     return result
 
 
-def _seconds_of(own: Config, detector: Executor, videos: Sequence[str]) -> float:
+def seconds_of(own: Config, detector: Executor, videos: Sequence[str]) -> float:
     """Return the seconds of a frame of the first video that can be decoded, after two others."""
     engine, pipeline = VideoEngine(detector, 'frame'), frame_pipeline(own)
     for path in videos:

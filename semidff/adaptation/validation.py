@@ -56,6 +56,8 @@ def validate(
     out: Path,
     labels: str | Path | None = None,
     runs: dict[OperatingPoint, list[Run]] | None = None,
+    teacher: Executor | None = None,
+    details: str = '',
     progress: Callable[[str], None] = lambda text: None,
 ) -> dict:
     """Measure operating points and write ``report.json``, ``report.md`` and ``report.png`` to the folder ``out``.
@@ -65,6 +67,7 @@ def validate(
         detector: The same with the weights of the image detector, to which all points are compared.
         labels: COCO-VID json of videos that are evaluated in place of the held-back frames, by mAP, too.
         runs: Those of the survey.
+        teacher, details: As of :func:`~semidff.adaptation.survey.survey`.
 
     Returns:
         What is recommended, see :func:`recommendation`.
@@ -90,6 +93,7 @@ def validate(
         plan.videos.clips,
         [*untrained_points(plan.videos.scales), *points],
         detector=detector,
+        teacher=teacher,
         labels=labels,
         adaptive=adaptive if adaptive.is_file() else None,
         rounds=5 if plan.minutes >= SHORT else 3,
@@ -101,7 +105,7 @@ def validate(
     note = 'Adaptive key frames could not be fitted: no training video can be read.\n\n'
     note = '' if adaptive.is_file() else note
     learned = _what_was_learned(report['points'], plan.networks.key_interval, plan.videos.portion)
-    details = f'{learned}\n\n{note}```\n{plan.text()}\n```\n'
+    details = f'{learned}\n\n{details}{note}```\n{plan.text()}\n```\n'
     write_report(out, report, plan.networks.family, details)
     progress(learned.rpartition('\n')[2])
     progress(report['verdict'])

@@ -102,6 +102,9 @@ class OperatingPoint(NamedTuple):
 REFERENCE = OperatingPoint('frame', filter='both')
 """What the agreement is measured with: better than the detector by itself, since its boxes do not flicker."""
 
+TEACHER = OperatingPoint('teacher', filter='both')
+"""The runs of another detector with which the agreement is measured."""
+
 
 def measured_methods(has_temporal: bool, has_predictor: bool) -> list[str]:
     """Return the methods that are measured by default."""
@@ -136,6 +139,7 @@ def measure_operating_points(
     points: Sequence[OperatingPoint],
     *,
     detector: VideoDetector | Executor | None = None,
+    teacher: VideoDetector | Executor | None = None,
     labels: str | Path | None = None,
     images: str | Path | None = None,
     adaptive: str | Path | None = None,
@@ -163,6 +167,7 @@ def measure_operating_points(
             calibrated for, are left out.
         detector: Video detector with the weights from before stage two, which changes the task network. It is what
             methods without temporal module run, the dense detector first of all; None: ``model``.
+        teacher: What the agreement is measured with, filtered both ways; None: ``detector``.
         labels: COCO-VID json of labeled videos.
         images: Folder of its images; None: that of the json, or one beside it with its name.
         phases: Number of phases of the key frames over which accuracy is averaged; not for *adaptive*.
@@ -205,11 +210,16 @@ def measure_operating_points(
         }
         detect_clips(one, clips, new, progress)
         runs |= new
+    if teacher is not None and TEACHER not in runs:
+        own = {REFERENCE: runs_of(REFERENCE, None, 1, constants)}
+        detect_clips(as_executor(teacher).with_temporal(None), clips, own, progress)
+        runs[TEACHER] = own[REFERENCE]
+    reference = runs[REFERENCE if teacher is None else TEACHER][0].detections()
     lengths = [len(clip[0]) for clip in runs[REFERENCE][0].found]
     found = {point: runs[point] for point in chosen if point.key_interval <= max(lengths)}
     if left_out := [point_name(point._asdict()) for point in chosen if point not in found]:
         log_warning(f'left out, the longest clip has {max(lengths)} frames: {", ".join(left_out)}')
-    compared = evaluator, found[REFERENCE][0].detections(), sum(lengths), min_score
+    compared = evaluator, reference, sum(lengths), min_score
     timed = (timed or clips)[0]
     laps, sizes = _measure_times(
         {point: executors[point] for point in found}, timed, predictor, rounds, progress
@@ -235,7 +245,7 @@ def measure_operating_points(
         )
     settings = dict(
         labels=None if labels is None else str(labels), min_score=min_score, places=phases,
-        rounds=rounds, frames=sum(lengths), clips=len(clips), sizes=sizes,
+        rounds=rounds, frames=sum(lengths), clips=len(clips), sizes=sizes, teacher=teacher is not None,
         timed=timed.path or timed.files[0], runtime=getattr(detector, 'runtime', 'torch'),
     )  # fmt: skip
     report = operating_report(measured, max_loss, settings, fps)

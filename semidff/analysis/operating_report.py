@@ -227,7 +227,7 @@ def points_table(report: dict[str, Any]) -> str:
     points, given = report['points'], report['settings']
     points = sorted(points, key=lambda one: -one['milliseconds'])
     against = (
-        "agreement with the dense detector's boxes at the config's input size, filtered both ways, of a score of at "
+        f"agreement with {_teacher(given)}'s boxes at the config's input size, filtered both ways, of a score of at "
         f'least {given.get("min_score")}, not accuracy against labels'
     )
     if given.get('labels'):
@@ -260,10 +260,14 @@ def _meaning(report: dict[str, Any]) -> str:
         return ''
     own = 100 * report['points'][0]['metrics']['AP']
     return (
-        "There are no labels: AP is the agreement with the detector's boxes, filtered both ways (100 by definition; "
-        f'the detector itself: {own:.1f}), on {given.get("frames")} frames of {given.get("clips")} clips. It favors '
+        f"There are no labels: AP is the agreement with {_teacher(given)}'s boxes, filtered both ways (the dense "
+        f'detector by itself: {own:.1f}), on {given.get("frames")} frames of {given.get("clips")} clips. It favors '
         'points with a filter.\n\n'
     )
+
+
+def _teacher(settings: dict[str, Any]) -> str:
+    return 'the teacher' if settings.get('teacher') else 'the dense detector'
 
 
 def _classes(report: dict[str, Any]) -> str:

@@ -1,6 +1,5 @@
 """From an image detector and unlabeled videos to a faster video detector, in one call."""
 
-import gc
 import os
 import shutil
 import time
@@ -13,7 +12,6 @@ from typing import Any
 
 import mmengine.device.utils as mmengine_device
 import torch
-from mmengine.config import Config
 
 from semidff.adaptation import Plan, PlanError
 from semidff.adaptation.config import (
@@ -22,6 +20,7 @@ from semidff.adaptation.config import (
     make_config,
     untrained_config,
     write_config,
+    write_detector,
 )
 from semidff.adaptation.planner import (
     build_image_detector,
@@ -29,6 +28,7 @@ from semidff.adaptation.planner import (
     folder_plan,
     make_plan,
 )
+from semidff.adaptation.student import Taught, teach
 from semidff.adaptation.survey import FILE as SURVEY_FILE
 from semidff.adaptation.survey import Survey, survey
 from semidff.adaptation.validation import ADAPTIVE_FILE, check_labels, validate
@@ -38,10 +38,11 @@ from semidff.analysis.operating_points import OperatingPoint, Run
 from semidff.datasets.class_names import class_names
 from semidff.datasets.video_list import VideoListError, load_videos
 from semidff.datasets.video_readers import Frame, open_video
-from semidff.engine.launch import Runner, prepare_training
+from semidff.engine.launch import train
+from semidff.inference.executors import Executor
 from semidff.inference.schedule_fit import FitError, fit_adaptive
 from semidff.utils.atomic_write import atomic_path, read_json, write_json
-from semidff.utils.checkpoint import TRAINING_ONLY, detector_digest, read_checkpoint
+from semidff.utils.checkpoint import detector_digest, read_checkpoint, save_weights
 from semidff.utils.configs import read_config
 from semidff.utils.error_messages import FileError
 from semidff.utils.files import file_state
@@ -72,6 +73,9 @@ def adapt(
     seed: int | None = None,
     runtime: str | None = None,
     no_training: bool = False,
+    adapt_detector: bool = False,
+    student: Sequence[str | Path] | None = None,
+    also: str | Path | None = None,
 ) -> Path:
     """Turn an image detector into a faster video detector, with unlabeled videos.
 
@@ -94,7 +98,11 @@ def adapt(
         seed: Seed of the training; None: 0, or that of the plan in the folder.
         runtime: What computes the frames of all measurements and of the result, see :class:`VideoInferencer`; None:
             ``auto``, or that of the plan.
-        no_training: Whether to stop when the methods without training are measured.
+        no_training: Whether to stop when the methods without a temporal module are measured.
+        adapt_detector: Whether to train the detector first, on what it finds in the videos when it is filtered both
+            ways, see :mod:`semidff.adaptation.student`. All that follows is of the trained one, if it is better.
+        student: Config (or name) and checkpoint of another detector of the same classes, which is trained in its place.
+        also: COCO json of labeled images that the detector is trained on, too.
 
     Returns:
         The folder, which :class:`VideoInferencer` takes.
@@ -103,25 +111,20 @@ def adapt(
     for name, value, least in limits:
         if value is not None and not least < value < float('inf'):
             raise PlanError(f'{name} is {value}; it must be above {least} and finite')
-    out, url = Path(out).resolve(), '://' in str(checkpoint)
-    checkpoint = str(checkpoint) if url else os.path.abspath(checkpoint)
-    foreign = [name for name in _FOREIGN if (out / name).exists()]
-    if foreign and not any((out / name).exists() for name in ('plan.json', SURVEY_FILE)):
-        raise FileError(
-            f'{out / foreign[0]}: exists already, in a folder that is not that of an earlier adaptation; give another '
-            '--out'
-        )
-    detector = os.path.abspath(detector) if Path(detector).is_file() else detector
-    if not url and not Path(checkpoint).is_file() and (address := published_weights(detector)):
-        raise FileError(
-            f'{checkpoint}: there is no such file; the weights that mmdetection publishes are at {address}, which may '
-            'be given instead'
-        )
+    out = Path(out).resolve()
+    detector, checkpoint = _checked(detector, checkpoint, out)
     found = named_videos([str(video) for video in videos], out)
     if labels is not None:
         check_labels(labels, detector_config(detector), checkpoint, found)
     say, runs = _Progress(), {}
     with _training_device(device) as device, occupy(out, 'adaptation', '--out'):
+        taught = None
+        if adapt_detector or student:
+            say.minutes = minutes or _MINUTES
+            pupil = _checked(*student, out) if student else (detector, checkpoint)
+            given = also, found, out, device, runtime or 'auto', seed or 0, say.minutes
+            taught = teach(detector, checkpoint, pupil, *given, say)
+            detector, checkpoint = taught[:2]
         asked = minutes, key_interval, fps, seed, device, runtime
         plan, stands = folder_plan(detector, checkpoint, found, out, *asked)
         if not stands:
@@ -133,7 +136,7 @@ def adapt(
             minutes, seed, runtime = minutes or _MINUTES, seed or 0, runtime or 'auto'
             say.minutes = None if no_training else minutes
             given = found, out, device, runtime, fps, labels, not no_training, runs
-            surveyed = _survey(detector, checkpoint, *given, say)
+            surveyed = _survey(detector, checkpoint, *given, say, taught)
             if not no_training:
                 asked = minutes, key_interval, fps, seed, device, runtime
                 plan = make_plan(detector, checkpoint, surveyed, out, *asked, say.seconds(), say)
@@ -147,7 +150,7 @@ def adapt(
             if pays or anyway:
                 say('training')
                 _train(plan, out, device)
-                _run_stages(plan, out, device, labels, runs, say)
+                _run_stages(plan, out, device, labels, runs, say, taught)
             else:
                 say(f'{why}. Nothing is trained; --anyway trains')
         if not (out / 'video.mp4').exists():
@@ -162,6 +165,25 @@ def adapt(
     return out
 
 
+def _checked(detector: str, checkpoint: str | Path, out: Path) -> tuple[str, str]:
+    """Return absolute paths of a detector, which exists, and check that the folder is new or that of an adaptation."""
+    url = '://' in str(checkpoint)
+    checkpoint = str(checkpoint) if url else os.path.abspath(checkpoint)
+    foreign = [name for name in _FOREIGN if (out / name).exists()]
+    if foreign and not any((out / name).exists() for name in ('plan.json', SURVEY_FILE)):
+        raise FileError(
+            f'{out / foreign[0]}: exists already, in a folder that is not that of an earlier adaptation; give another '
+            '--out'
+        )
+    detector = os.path.abspath(detector) if Path(detector).is_file() else detector
+    if not url and not Path(checkpoint).is_file() and (address := published_weights(detector)):
+        raise FileError(
+            f'{checkpoint}: there is no such file; the weights that mmdetection publishes are at {address}, which may '
+            'be given instead'
+        )
+    return detector, checkpoint
+
+
 def _survey(
     detector: str,
     checkpoint: str,
@@ -174,37 +196,35 @@ def _survey(
     hold: bool,
     runs: dict[OperatingPoint, list[Run]],
     say: '_Progress',
+    taught: Taught | None,
 ) -> Survey:
     """Measure what needs no training, unless the folder has it; the folder can be used with it."""
     own = detector_config(detector)
     kept = [os.path.abspath(labels), *file_state(labels)] if labels else None
     key = detector_digest(checkpoint), config_digest(own), device, runtime, fps, kept, hold, given
+    key = (*key, *([taught.details] if taught else []))
     if surveyed := Survey.load(out, key):
         return surveyed
     for name in ('plan.json', 'video.mp4'):  # of another one
         (out / name).unlink(missing_ok=True)
     build_image_detector(detector, own)
     write_json(dict(key=None), out / SURVEY_FILE)  # the folder is that of an adaptation
-    _write_detector(own, checkpoint, out)
+    write_detector(own, checkpoint, out)
     write_config(untrained_config(own), out / 'config.py')
     with TemporaryDirectory() as cache:  # of graphs of all input sizes
         loaded = _load(out, device, 'detector.pth', 'frame', runtime=runtime, cache=cache)
         executor = loaded.engine.method.executor
-        surveyed = survey(own, executor, given, out, key, runtime, fps, labels, hold, runs, say)
+        given = given, out, key, runtime, fps, labels, hold, runs
+        surveyed = survey(own, executor, *given, *_compared(taught, device, runtime, cache), say)
     write_config(untrained_config(own, surveyed.recommended), out / 'config.py')
     return surveyed
-
-
-def _write_detector(own: Config, checkpoint: str, out: Path) -> None:
-    state, meta = read_checkpoint(checkpoint)
-    _save(out / 'detector.pth', state, dict(dataset_meta=dict(classes=class_names(own, meta))))
 
 
 def _train(plan: Plan, out: Path, device: str) -> None:
     """Write ``config.py`` and the checkpoints that are missing; train if that of the result is."""
     own, trained = detector_config(plan.detector), (out / 'last.pth').is_file()
     if not (out / 'detector.pth').is_file():
-        _write_detector(own, plan.checkpoint, out)
+        write_detector(own, plan.checkpoint, out)
     file = out / 'config.py'
     if trained and file.is_file():
         return
@@ -217,23 +237,12 @@ def _train(plan: Plan, out: Path, device: str) -> None:
     if trained:
         return
     check_space(plan, out)
-    training = read_config(file)
-    training.work_dir = str(out / 'training')
-    prepare_training(training, resume='auto')
     with torch_threads(plan.training.threads):
-        Runner.from_cfg(training).train()
-    gc.collect()  # the Runner and its loop, which refer to each other, hold models and data workers
+        train(file, out / 'training')
     state, meta = read_checkpoint(out / 'training' / 'last.pth')
     classes = class_names(config, meta)
     meta = dict(iter=meta['iter'], dataset_meta=dict(classes=classes), cfg=meta['cfg'])
-    _save(out / 'last.pth', state, meta)
-
-
-def _save(file: Path, state: dict, meta: dict) -> None:
-    """Write a checkpoint without the teacher."""
-    kept = {key: value for key, value in state.items() if not key.startswith(TRAINING_ONLY)}
-    with atomic_path(file) as unfinished:
-        torch.save(dict(state_dict=kept, meta=meta), unfinished)
+    save_weights(out / 'last.pth', state, meta)
 
 
 def _run_stages(
@@ -243,6 +252,7 @@ def _run_stages(
     labels: str | Path | None,
     runs: dict[OperatingPoint, list[Run]],
     say: '_Progress',
+    taught: Taught | None,
 ) -> None:
     """Write schedule, report and video: the first one that is missing or damaged, and what follows from it.
 
@@ -252,7 +262,7 @@ def _run_stages(
     report = 'config.py', 'adaptive.json', 'report.md', 'report.json', 'report.png'
     stages = (
         (lambda: _fit(plan, out, device, say), [], [f'validation/{ADAPTIVE_FILE}']),
-        (lambda: _validate(plan, out, device, labels, runs, say), given, report),
+        (lambda: _validate(plan, out, device, labels, runs, say, taught), given, report),
         (lambda: _render(plan.videos.clips, out, device, say), given, ['video.mp4']),
     )
     finished: list[list] = []
@@ -292,6 +302,7 @@ def _validate(
     labels: str | Path | None,
     runs: dict[OperatingPoint, list[Run]],
     say: '_Progress',
+    taught: Taught | None,
 ) -> None:
     """Measure operating points, and put the recommended one into the config."""
     say('validation on held-back frames')
@@ -304,7 +315,8 @@ def _validate(
             _load(out, device, 'detector.pth', 'frame', **options),
         )
         executors = (inferencer.engine.method.executor for inferencer in loaded)
-        config.recommended = validate(plan, *executors, out, labels, runs, say)
+        teacher = _compared(taught, device, plan.runtime, cache)
+        config.recommended = validate(plan, *executors, out, labels, runs, *teacher, say)
     fitted, file = out / 'validation' / ADAPTIVE_FILE, out / ADAPTIVE_FILE
     if fitted.exists():
         with atomic_path(file) as unfinished:
@@ -312,6 +324,11 @@ def _validate(
     else:
         file.unlink(missing_ok=True)
     write_config(config, out / 'config.py')
+
+
+def _compared(taught: Taught | None, *options: str) -> tuple[Executor | None, str]:
+    """Return the teacher, if the agreement is with it, and the section of the report."""
+    return (taught.load_teacher(*options), taught.details) if taught else (None, '')
 
 
 def _load(

@@ -14,6 +14,7 @@ from .transforms.flow_transforms import (
     RandomFlipFlowPair,
 )
 from .transforms.frame_transforms import (
+    DrawInstances,
     LoadLabelMap,
     OriginalFlip,
     OriginalResize,

@@ -18,7 +18,8 @@ class CocoVIDDataset(CocoDataset):
     """All frames of a COCO-VID json, in (video, frame) order, as detection samples.
 
     In addition to CocoDataset's entries each frame has ``video_id``, ``frame_id`` (0-based in the video),
-    ``video_name`` and ``video_length``, and each instance has ``instance_id`` (-1 if the json has none).
+    ``video_name`` and ``video_length``, and each instance has ``instance_id`` and ``score`` (-1 and 1 if the json has
+    none).
     ``PackVideoFrame`` passes them to the data samples. In plain COCO json each image is a video of one frame.
 
     Labels are the places of the classes in the metainfo; without ``metainfo`` the classes are those of the json.
@@ -94,6 +95,7 @@ class CocoVIDDataset(CocoDataset):
             instances = super().parse_data_info(single)['instances']
             for instance in instances:
                 instance['instance_id'] = annotation.get('instance_id', -1)
+                instance['score'] = annotation.get('score', 1.0)
                 data_info['instances'].append(instance)
             is_wanted = annotation['category_id'] in self.cat2label and not annotation.get('ignore')
             if is_wanted and not instances:

@@ -6,6 +6,7 @@ from .hooks.load_parts_hook import ClassNamesHook, LoadPartsHook
 from .hooks.training_hooks import (
     ChannelsLastHook,
     FiniteLossHook,
+    FrozenNormHook,
     LoggerHook,
     NonFiniteLossError,
     NumClassesHook,

@@ -139,6 +139,15 @@ def prepare_training(cfg: Config, resume: str | None = None, seed: int | None = 
     _check_backbone(cfg)
 
 
+def train(config: Path, folder: Path) -> None:
+    """Train in a folder by a config file, or continue what was interrupted."""
+    cfg = read_config(config)
+    cfg.work_dir = str(folder)
+    prepare_training(cfg, resume='auto')
+    Runner.from_cfg(cfg).train()
+    gc.collect()  # the Runner and its loop, which refer to each other, hold models and data workers
+
+
 def _check_earlier(folder: Path) -> None:
     earlier = [p for name in ('iter', 'epoch') for p in folder.glob(f'{name}_*.pth')]
     if earlier:

@@ -13,6 +13,7 @@ from mmengine.logging import print_log
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
+from .atomic_write import atomic_path
 from .error_messages import count_problems, first_names, short
 from .files import installed_file, without_secrets
 from .logs import log_warning
@@ -52,6 +53,13 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
     meta = content.get('meta') if state is not content else None
     meta = meta if isinstance(meta, dict) else {}
     return {key.removeprefix('module.'): value for key, value in state.items()}, meta
+
+
+def save_weights(path: str | Path, state: dict[str, Tensor], meta: dict) -> None:
+    """Write a checkpoint atomically, without what inference does not need."""
+    kept = {key: value for key, value in state.items() if not key.startswith(TRAINING_ONLY)}
+    with atomic_path(path) as unfinished:
+        torch.save(dict(state_dict=kept, meta=meta), unfinished)
 
 
 def weights_in(content: Any, depth: int = 2) -> dict[str, Tensor]:

@@ -64,6 +64,20 @@ class OriginalResize(Resize):
 
 
 @TRANSFORMS.register_module()
+class DrawInstances(BaseTransform):
+    """Keep each instance with the probability of its score: soft labels for any loss.
+
+    On average, a box of score s is an object with weight s and background with weight 1 - s, so that what is trained
+    gets the scores of the labels. With a threshold, mistakes above it would become certain. An image whose instances
+    are all left out is replaced by another one. Use it ahead of ``LoadAnnotations``.
+    """
+
+    def transform(self, results: dict) -> dict | None:
+        kept = [one for one in results['instances'] if np.random.random() < one['score']]
+        return dict(results, instances=kept) if kept else None
+
+
+@TRANSFORMS.register_module()
 class LoadLabelMap(BaseTransform):
     """Read a frame's label map, a png with the class index of each pixel; 255 is ignored.
 

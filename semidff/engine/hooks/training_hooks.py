@@ -145,3 +145,13 @@ class NumClassesHook(Hook):
                     f'the model has num_classes={known} ({name}), but the data has {len(classes)} classes: '
                     f'{", ".join(map(str, classes[:10]))}; set num_classes={len(classes)} or metainfo of the data set'
                 )
+
+
+@HOOKS.register_module()
+class FrozenNormHook(Hook):
+    """Keep the statistics of batch norm: those of the small batches of a short training would be worse."""
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
+        for module in unwrapped(runner.model).modules():
+            if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+                module.eval()

@@ -1,0 +1,111 @@
+"""A detector that learns what it finds itself, filtered both ways."""
+
+import numpy as np
+import pytest
+import torch
+
+from semidff.adaptation import PlanError, student
+from semidff.adaptation.config import detector_config
+from semidff.analysis.evaluation_clips import EvaluationClip
+from semidff.apis import VideoInferencer
+from semidff.datasets import CocoVIDDataset, DrawInstances
+from semidff.datasets.video_list import VideoInfo
+from tests.damaged_video import write_video
+from tests.detectors.stock_detectors import read_stock
+from tests.tiny.videos import CLASSES, SIZE, write_detector
+
+
+@pytest.fixture(scope='module')
+def project(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('project')
+    write_detector(folder)
+    write_video(folder / 'a.mp4', 30, size=SIZE)
+    return folder
+
+
+@pytest.fixture(scope='module')
+def teacher(project):
+    options = dict(method='frame', device='cpu', show_progress=False, filter='both')
+    return VideoInferencer(project / 'detector.py', project / 'one.pth', **options)
+
+
+def test_clips_are_spread_over_what_is_trained_on():
+    videos = [VideoInfo(name, name, length, *SIZE) for name, length in (('a', 1000), ('b', 130))]
+    clips = student.training_clips(videos, 0.5, 300)
+    assert [clip.path for clip in clips].count('a') == 4
+    assert clips[-1] == EvaluationClip('b', 61, 65)
+    assert max(clip.stop for clip in clips if clip.path == 'a') == 500
+    whole = student.training_clips(videos, 1.0, 10_000)
+    assert sum(clip.stop - clip.start for clip in whole) == 1130
+
+
+def test_labels_are_the_filtered_boxes(project, teacher, tmp_path):
+    clips = [
+        EvaluationClip(str(project / 'a.mp4'), 0, 20),
+        EvaluationClip(str(project / 'a.mp4'), 20, 30),
+    ]
+    executor = teacher.engine.method.executor
+    file = student.label_clips(executor, clips, tmp_path)
+    dataset = CocoVIDDataset(ann_file=str(file), metainfo=dict(classes=CLASSES), test_mode=True)
+    assert len(dataset) == 30
+    frames = list(teacher(str(project / 'a.mp4'), max_frames=20))
+    for index, sample in enumerate(frames):
+        found = sample.pred_instances
+        found = found[found.scores >= student.LEAST_SCORE]
+        labels = dataset.get_data_info(index)['instances']
+        boxes = np.array([one['bbox'] for one in labels]).reshape(-1, 4)
+        inside = found.bboxes.numpy()
+        np.testing.assert_allclose(boxes, inside, atol=1e-3)
+        np.testing.assert_allclose([one['score'] for one in labels], found.scores, atol=1e-6)
+    before = file.read_text()
+    (tmp_path / '0001' / student.FOUND).unlink()
+    known = (tmp_path / '0000' / student.FOUND).stat().st_mtime_ns
+    student.label_clips(executor, clips, tmp_path)
+    assert file.read_text() == before  # what is there is not computed again
+    assert (tmp_path / '0000' / student.FOUND).stat().st_mtime_ns == known
+
+
+def test_instances_are_drawn_by_their_scores():
+    np.random.seed(0)
+    scores = 0.2, 0.7, 1.0
+    results = dict(instances=[dict(score=score) for score in scores])
+    drawn = [DrawInstances()(results)['instances'] for _ in range(2000)]
+    shares = [sum(one in own for own in drawn) / 2000 for one in results['instances']]
+    np.testing.assert_allclose(shares, scores, atol=0.03)
+    assert DrawInstances()(dict(instances=[dict(score=0.0)])) is None
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        'yolox/yolox_nano_8xb8-300e_coco',
+        'rtmdet/rtmdet_tiny_8xb32-300e_coco',
+        'ssd/ssd300_coco',
+        'detr/detr_r50_8xb2-150e_coco',
+        'faster_rcnn/faster-rcnn_r50_fpn_1x_coco',
+    ],
+)
+def test_stock_detectors_are_trained_at_sizes_of_their_test_pipeline(name):
+    own = detector_config(f'mmdet::{name}.py')
+    config = student.student_config(own, 'one.pth', ['a.json', 'b.json'], CLASSES, 3, 0, 100)
+    steps = config.train_dataloader.dataset.datasets[1].pipeline
+    kinds = [step.type for step in steps]
+    assert kinds[:3] == ['DrawInstances', 'LoadImageFromFile', 'LoadAnnotations']
+    (resize,) = (step for step in steps if 'Resize' in step.type)
+    test = next(step for step in own.detector_dataset.pipeline if 'Resize' in step.type)
+    assert tuple(resize.scale) == tuple(test.scale)
+    assert (resize.type == 'RandomResize') == test.keep_ratio
+    assert config.model.data_preprocessor.pad_size_divisor % 32 == 0
+    assert config.param_scheduler[1].T_max == config.train_cfg.max_iters == 100
+
+
+def test_what_boxes_cannot_train_is_refused(project):
+    with pytest.raises(PlanError, match='cannot be trained on boxes'):
+        student.check_loss('mask', read_stock('mask_rcnn/mask-rcnn_r50_fpn_1x_coco'))
+    student.check_loss('faster', read_stock('faster_rcnn/faster-rcnn_r50_fpn_1x_coco'))
+
+
+def test_weights_are_those_between():
+    before = dict(a=torch.zeros(2), n=torch.tensor(3))
+    mean = student.mean_weights(before, dict(a=torch.ones(2), n=torch.tensor(5)))
+    assert mean['a'].tolist() == [0.5, 0.5] and mean['n'] == 5
