@@ -33,7 +33,7 @@ from semidff.datasets.video_list import VideoInfo, load_videos
 from semidff.engine.launch import train
 from semidff.evaluation.metrics import FIGURES, MIN_SCORE, agreement, class_ap, confident
 from semidff.inference.executors import Executor
-from semidff.inference.loading import load_model
+from semidff.inference.loading import load_model, scaled
 from semidff.models.precision import to_channels_last
 from semidff.utils.atomic_write import read_json, write_json
 from semidff.utils.checkpoint import detector_digest, read_checkpoint, save_weights
@@ -59,7 +59,6 @@ LEAST_SCORE = 0.1  # of a label
 LEAST_BOXES, LARGEST_LOSS = 50, 0.03
 """Boxes of a class in the held-back frames from which it is judged, and AP_50 that it may lose."""
 
-RATIOS = 0.45, 1.1  # of the config's input size, between which frames are resized
 FOUND = 'found.json'
 _CLIP, _AT_ONCE = 61, 4  # frames of a clip; clips that are labeled at once
 _BATCH_SIZE, _LEAST = 4, 100  # images of an iteration; iterations
@@ -138,10 +137,10 @@ def teach(
             listed = write_list(out / 'videos' / 'found.txt', given)
             trained, held_back, portion = hold_back(load_videos(listed))
             paths = [video.path for video in held_back]
-            paths, clips, _ = check_clips(own, teacher, paths, portion, _JUDGED)
+            paths, clips, scales = check_clips(own, teacher, paths, portion, _JUDGED)
             if not (folder / 'training.py').is_file():
                 seconds = seconds_of(own, teacher, paths)
-                parts = trained, portion, also, seconds, start, 60 * _TIME * minutes
+                parts = trained, portion, also, min(scales), seconds, start, 60 * _TIME * minutes
                 _plan_training(pupil, teacher, folder, device, seed, *parts, progress)
             if not (folder / 'training' / 'last.pth').is_file():
                 train(folder / 'training.py', folder / 'training')
@@ -169,6 +168,7 @@ def _plan_training(
     videos: Sequence[VideoInfo],
     portion: float,
     also: str | Path | None,
+    least_scale: float,
     seconds: float,
     start: float,
     budget: float,
@@ -188,7 +188,9 @@ def _plan_training(
     files, weights = [os.path.abspath(file) for file in labels], folder / 'before' / 'detector.pth'
     classes = teacher.model.dataset_meta['classes']
     workers = 0 if device == 'cpu' else min(4, (os.cpu_count() or 1) - 1)
-    config = partial(student_config, pupil, str(weights), files, classes, seed, workers)
+    config = partial(
+        student_config, pupil, str(weights), files, classes, least_scale, seed, workers
+    )
     each = seconds_of_iteration(config(1), device)
     count = max(int((budget - (time.monotonic() - start)) / each), _LEAST)
     progress(f'training the detector: {count} iterations, about {count * each / 60:.0f} minutes')
@@ -272,19 +274,20 @@ def _write_frames(
     write_json(frames, folder / FOUND)  # the last file of the clip
 
 
-def student_pipeline(own: Config) -> list[dict]:
-    """Return the training pipeline: the resizing of the detector's test pipeline at random sizes, flips and colors."""
-    resizes = [
-        dict(step) for step in own.detector_dataset['pipeline'] if 'Resize' in transform_name(step)
-    ]
-    for step in resizes:
-        if transform_name(step) == 'Resize' and step.get('scale') and step.get('keep_ratio'):
-            step.update(type='RandomResize', ratio_range=RATIOS)
+def student_pipeline(own: Config, least_scale: float) -> list[dict]:
+    """Return the training pipeline: the resizing of the detector's test pipeline at several scales, flips and colors.
+
+    The detector pads batches; padding of the test pipeline is left out.
+    """
+    steps = own.detector_dataset['pipeline']
+    resizes = [dict(step) for step in steps if 'Resize' in transform_name(step)]
+    scales = [float(scale) for scale in np.linspace(0.5, 1, 6) if scale >= least_scale]
+    sizes = [scaled(copy.deepcopy(resizes), scale) for scale in scales]
     return [
         dict(type='DrawInstances'),
         dict(type='LoadImageFromFile'),
         dict(type='LoadAnnotations', with_bbox=True),
-        *resizes,
+        dict(type='RandomChoice', transforms=sizes),
         dict(type='RandomFlip', prob=0.5),
         dict(
             type='PhotoMetricDistortion',
@@ -302,6 +305,7 @@ def student_config(
     checkpoint: str,
     labels: Sequence[str],
     classes: Sequence[str],
+    least_scale: float,
     seed: int,
     workers: int,
     iterations: int,
@@ -311,6 +315,7 @@ def student_config(
     Args:
         own: Result of :func:`~semidff.adaptation.config.detector_config`.
         labels: COCO json files.
+        least_scale: Least input size at which the detector works, relative to that of the config.
     """
     config, schedule = map(read_config, ('semidff::_base_/default_runtime.py', _SCHEDULE))
     model = copy.deepcopy(own.model)
@@ -329,7 +334,7 @@ def student_config(
             ann_file=str(file),
             metainfo=dict(classes=tuple(classes)),
             filter_cfg=dict(filter_empty_gt=True, min_size=1),
-            pipeline=student_pipeline(own),
+            pipeline=student_pipeline(own, least_scale),
         )
         for file in labels
     ]
@@ -343,6 +348,7 @@ def student_config(
             model=model,
             randomness=dict(seed=seed),
             load_from=checkpoint,
+            visualizer=dict(name='student'),  # that of stage two has the default name
             train_dataloader=dict(
                 batch_size=_BATCH_SIZE,
                 num_workers=workers,

@@ -122,7 +122,7 @@ def frame_pipeline(
     # videos have no labels
     labels = ('Annotations', 'LoadLabelMap')
     steps = [step for step in steps if not str(step['type']).endswith(labels)]
-    return Compose(steps if scale == 1 else _scaled(steps, scale, at))
+    return Compose(steps if scale == 1 else scaled(steps, scale, at))
 
 
 def pair(value: float | Sequence[float]) -> tuple:
@@ -130,8 +130,12 @@ def pair(value: float | Sequence[float]) -> tuple:
     return tuple(value) if isinstance(value, list | tuple) else (value, value)
 
 
-def _scaled(steps: list[dict], scale: float, loading: int) -> list[dict]:
-    """Multiply the input size of a pipeline; padding to a fixed size stays a multiple of 32 pixels."""
+def scaled(steps: list[dict], scale: float, loading: int = -1) -> list[dict]:
+    """Multiply the input size of a pipeline in place; padding to a fixed size stays a multiple of 32 pixels.
+
+    Args:
+        loading: Where the image is loaded, after which a missing ``Resize`` is inserted.
+    """
     resizes = [step for step in steps if 'Resize' in str(step['type'])]
     if not resizes:
         resizes = [dict(type='mmdet.Resize', scale_factor=1.0, keep_ratio=True)]

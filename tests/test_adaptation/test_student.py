@@ -87,14 +87,15 @@ def test_instances_are_drawn_by_their_scores():
 )
 def test_stock_detectors_are_trained_at_sizes_of_their_test_pipeline(name):
     own = detector_config(f'mmdet::{name}.py')
-    config = student.student_config(own, 'one.pth', ['a.json', 'b.json'], CLASSES, 3, 0, 100)
+    config = student.student_config(own, 'one.pth', ['a.json', 'b.json'], CLASSES, 0.35, 3, 0, 100)
     steps = config.train_dataloader.dataset.datasets[1].pipeline
     kinds = [step.type for step in steps]
     assert kinds[:3] == ['DrawInstances', 'LoadImageFromFile', 'LoadAnnotations']
-    (resize,) = (step for step in steps if 'Resize' in step.type)
+    (choice,) = (step for step in steps if step.type == 'RandomChoice')
     test = next(step for step in own.detector_dataset.pipeline if 'Resize' in step.type)
-    assert tuple(resize.scale) == tuple(test.scale)
-    assert (resize.type == 'RandomResize') == test.keep_ratio
+    sizes = [one.scale for (one,) in choice.transforms]
+    assert tuple(sizes[-1]) == tuple(test.scale)
+    assert len(sizes) == 6 and tuple(sizes[0]) == tuple(round(side / 2) for side in test.scale)
     assert config.model.data_preprocessor.pad_size_divisor % 32 == 0
     assert config.param_scheduler[1].T_max == config.train_cfg.max_iters == 100
 

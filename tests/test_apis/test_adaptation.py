@@ -13,7 +13,7 @@ import yapf.yapflib.yapf_api as yapf_api
 from mmdet.models import ResNet
 from mmengine.config import Config
 
-from semidff.adaptation import Plan, PlanError, plan, planner, survey, validation
+from semidff.adaptation import Plan, PlanError, plan, planner, student, survey, validation
 from semidff.adaptation.config import detector_config
 from semidff.adaptation.validation import check_labels
 from semidff.apis import VideoInferencer, adapt
@@ -159,6 +159,33 @@ def test_without_training(project, tmp_path, capsys, monkeypatch):
     assert before == {name: (out / name).stat().st_mtime_ns for name in before}
     call('video_demo.py', project / 'videos' / '0.mp4', out, '--max-frames', 3)
     assert f'{out} runs {inferencer.description}' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('better', [True, False])
+def test_the_detector_is_trained_first(project, tmp_path, monkeypatch, better):
+    monkeypatch.setattr(student, '_LEAST', 2)
+    monkeypatch.setattr(student, '_LABELED', (40, 40))
+    judge = student.judge
+    monkeypatch.setattr(student, 'judge', lambda *given: (better, judge(*given)[1]))
+    teach = partial(run, project, tmp_path / 'out', adapt_detector=True, no_training=True)
+    out = teach()
+    read = lambda file: torch.load(file)['state_dict']  # noqa: E731
+    before, after = read(project / 'one.pth'), read(out / 'student' / 'detector.pth')
+    weight = 'bbox_head.retina_cls.weight'
+    assert not torch.equal(before[weight], after[weight])
+    assert torch.equal(read(out / 'detector.pth')[weight], (after if better else before)[weight])
+    text = (out / 'report.md').read_text()
+    assert ("agreement with the teacher's boxes" in text) == better
+    assert '## The trained detector' in text and 'on 24 held-back frames' in text
+    points = json.loads((out / 'report.json').read_text())['points']
+    own = [one for one in points if one['method'] == 'frame' and one['filter'] == 'both']
+    assert (own[0]['metrics']['AP'] == 1) != better
+    files = [out / name for name in ('student/result.json', 'student/training/last.pth')]
+    known = [file.stat().st_mtime_ns for file in (*files, out / 'survey.json')]
+    teach()
+    assert known == [file.stat().st_mtime_ns for file in (*files, out / 'survey.json')]
+    with pytest.raises(PlanError, match='trained with other arguments'):
+        teach(also=project / 'detector.py')
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,12 @@ def detector_cfg() -> dict:
     return dict(
         detector,
         data_preprocessor=dict(preprocessor, pad_size_divisor=32),
-        train_cfg=None,
+        train_cfg=dict(
+            assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4, min_pos_iou=0),
+            sampler=dict(type='PseudoSampler'),
+            allowed_border=-1,
+            pos_weight=-1,
+        ),
         test_cfg=dict(test_cfg, nms=dict(type='nms', iou_threshold=0.5)),
     )
 
