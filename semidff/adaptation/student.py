@@ -54,8 +54,6 @@ from .survey import seconds_of
 from .validation import check_clips
 from .videos import hold_back, write_list
 
-LEAST_SCORE = 0.1  # of a label
-
 LEAST_BOXES, LARGEST_LOSS = 50, 0.03
 """Boxes of a class in the held-back frames from which it is judged, and AP_50 that it may lose."""
 
@@ -219,8 +217,12 @@ def label_clips(
 ) -> Path:
     """Label the frames of clips by a detector that is filtered both ways; what was labeled before is kept.
 
+    A ``score`` is the probability with which :class:`~semidff.datasets.DrawInstances` keeps a box: 0 at the least score
+    of a reference box (:data:`~semidff.evaluation.metrics.MIN_SCORE`), 1 from the median of the scores above it on,
+    since detectors differ in how high the scores of certain objects are.
+
     Args:
-        out: Receives a folder of images for each clip, and ``labels.json`` in COCO-VID format, with scores.
+        out: Receives a folder of images for each clip, and ``labels.json`` in COCO-VID format.
 
     Returns:
         The path of ``labels.json``.
@@ -245,6 +247,9 @@ def label_clips(
                 box = dict(id=len(annotations), image_id=image['id'], category_id=label + 1)
                 box |= dict(bbox=[x1, y1, x2 - x1, y2 - y1], area=(x2 - x1) * (y2 - y1))
                 annotations.append(dict(box, score=score, iscrowd=0))
+    certain = float(np.median([one['score'] for one in annotations] or [1.0]))
+    for one in annotations:
+        one['score'] = min(1.0, (one['score'] - MIN_SCORE) / max(certain - MIN_SCORE, 1e-6))
     content = dict(
         images=images,
         annotations=annotations,
@@ -269,7 +274,7 @@ def _write_frames(
     found = zip(*(np.split(column, ends) for column in (labels, scores, boxes)), strict=True)
     for index, (image, columns) in enumerate(zip(clip.images(), found, strict=True)):
         cv2.imwrite(str(folder / f'{index:06d}.jpg'), image, [cv2.IMWRITE_JPEG_QUALITY, 95])
-        chosen = columns[1] >= LEAST_SCORE
+        chosen = columns[1] >= MIN_SCORE
         frames.append([*image.shape[:2], *(column[chosen].tolist() for column in columns)])
     write_json(frames, folder / FOUND)  # the last file of the clip
 
