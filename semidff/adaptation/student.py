@@ -305,6 +305,21 @@ def student_pipeline(own: Config, least_scale: float) -> list[dict]:
     ]
 
 
+def _training_model(own: Config) -> dict:
+    """Return the model, with batches that are padded as the test pipeline pads, and no further augmentation."""
+    model = copy.deepcopy(own.model)
+    model.data_preprocessor.pop('batch_augments', None)
+    divisor = max(32, model.data_preprocessor.get('pad_size_divisor', 1))
+    model.data_preprocessor.update(pad_size_divisor=divisor)
+    for step in own.detector_dataset['pipeline']:
+        if transform_name(step) == 'Pad' and (value := step.get('pad_val')):
+            value = value.get('img', 0) if isinstance(value, dict) else value
+            model.data_preprocessor.pad_value = (
+                value if isinstance(value, int | float) else value[0]
+            )
+    return model
+
+
 def student_config(
     own: Config,
     checkpoint: str,
@@ -323,16 +338,6 @@ def student_config(
         least_scale: Least input size at which the detector works, relative to that of the config.
     """
     config, schedule = map(read_config, ('semidff::_base_/default_runtime.py', _SCHEDULE))
-    model = copy.deepcopy(own.model)
-    model.data_preprocessor.pop('batch_augments', None)
-    divisor = max(32, model.data_preprocessor.get('pad_size_divisor', 1))
-    model.data_preprocessor.update(pad_size_divisor=divisor)
-    for step in own.detector_dataset['pipeline']:
-        if transform_name(step) == 'Pad' and (value := step.get('pad_val')):
-            value = value.get('img', 0) if isinstance(value, dict) else value
-            model.data_preprocessor.pad_value = (
-                value if isinstance(value, int | float) else value[0]
-            )
     datasets = [
         dict(
             type='CocoVIDDataset',
@@ -350,7 +355,7 @@ def student_config(
     config.merge_from_dict(
         dict(
             custom_imports=dict(imports=[*imports_of(own), 'semidff.registry']),
-            model=model,
+            model=_training_model(own),
             randomness=dict(seed=seed),
             load_from=checkpoint,
             visualizer=dict(name='student'),  # that of stage two has the default name
@@ -372,11 +377,11 @@ def student_config(
 
 def check_loss(name: str, own: Config) -> None:
     """Raise a PlanError if boxes are not enough to train a detector, or its config has no settings of a training."""
-    model, box = MODELS.build(own.model), torch.tensor([[64.0, 64.0, 192.0, 160.0]])
-    sample = DetDataSample(metainfo=dict(img_shape=(256, 256), scale_factor=(1.0, 1.0)))
+    model, box = MODELS.build(_training_model(own)), torch.tensor([[64.0, 64.0, 192.0, 160.0]])
+    sample = DetDataSample(metainfo=dict(img_shape=(384, 384), scale_factor=(1.0, 1.0)))
     sample.gt_instances = InstanceData(bboxes=box, labels=torch.zeros(1, dtype=torch.long))
     sample.ignored_instances = InstanceData(bboxes=box[:0], labels=torch.zeros(0, dtype=torch.long))
-    batch = dict(inputs=[torch.zeros(3, 256, 256, dtype=torch.uint8)], data_samples=[sample])
+    batch = dict(inputs=[torch.zeros(3, 384, 384, dtype=torch.uint8)], data_samples=[sample])
     try:
         model(**model.data_preprocessor(batch, training=True), mode='loss')
     except Exception as error:  # whatever the code of any detector raises

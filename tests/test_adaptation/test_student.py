@@ -12,7 +12,6 @@ from semidff.datasets import CocoVIDDataset, DrawInstances
 from semidff.datasets.video_list import VideoInfo
 from semidff.evaluation.metrics import MIN_SCORE
 from tests.damaged_video import write_video
-from tests.detectors.stock_detectors import read_stock
 from tests.tiny.videos import CLASSES, SIZE, write_detector
 
 
@@ -89,6 +88,7 @@ def test_instances_are_drawn_by_their_scores():
 )
 def test_stock_detectors_are_trained_at_sizes_of_their_test_pipeline(name):
     own = detector_config(f'mmdet::{name}.py')
+    student.check_loss(name, own)
     config = student.student_config(own, 'one.pth', ['a.json', 'b.json'], CLASSES, 0.35, 3, 0, 100)
     steps = config.train_dataloader.dataset.datasets[1].pipeline
     kinds = [step.type for step in steps]
@@ -104,8 +104,7 @@ def test_stock_detectors_are_trained_at_sizes_of_their_test_pipeline(name):
 
 def test_what_boxes_cannot_train_is_refused(project):
     with pytest.raises(PlanError, match='cannot be trained on boxes'):
-        student.check_loss('mask', read_stock('mask_rcnn/mask-rcnn_r50_fpn_1x_coco'))
-    student.check_loss('faster', read_stock('faster_rcnn/faster-rcnn_r50_fpn_1x_coco'))
+        student.check_loss('mask', detector_config('mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py'))
 
 
 def test_weights_are_those_between():
