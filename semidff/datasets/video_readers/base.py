@@ -41,6 +41,7 @@ class Frame(NamedTuple):
         timestamp: Seconds since the first frame.
         path: Image file of the frame, if it has one.
         after_gap: Whether the source has left out something ahead of it; None: as the time stamps tell.
+        dropped: Number of frames between the one before and this one that a live source had and that were too old.
     """
 
     image: np.ndarray
@@ -48,6 +49,7 @@ class Frame(NamedTuple):
     timestamp: float
     path: str | None = None
     after_gap: bool | None = None
+    dropped: int = 0
 
 
 class FrameStream:
@@ -69,6 +71,10 @@ class FrameStream:
     def __iter__(self) -> Iterator[Frame]:
         """Iterate over the frames; VideoError if none can be read, or with ``strict`` if any cannot."""
         raise NotImplementedError
+
+    def ready(self, seconds: float | None = None) -> bool:
+        """Wait until the next frame or the end can be read at once, for some seconds at most; return whether it can."""
+        return True
 
     def close(self) -> None:
         """Release decoder and device, if there are any. The reader cannot be used afterwards."""
