@@ -174,10 +174,11 @@ class IntervalStream:
         sample = data['data_samples'][0]
         shape = tuple(data['inputs'][0].shape)
         size = shape, tuple(sample.get('ori_shape', ()))
-        step = 1 + sample.get('dropped', 0)
+        dropped = sample.get('dropped', 0)
+        step = 1 + dropped
         self.index += step if self.interval else 1
         self.distance += step if self.interval else 0
-        is_other = self._times.push(sample.get('timestamp'), sample.get('after_gap'))
+        is_other = self._times.push(sample.get('timestamp'), sample.get('after_gap'), dropped)
         is_other |= size != self._size
         if self.distance and (is_other or self.schedule.is_cut(self, data)):
             self.distance, self.notes = 0, {}

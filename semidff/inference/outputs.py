@@ -254,7 +254,7 @@ class DetectionsOutput(Output):
         if self._json is None:
             return
         video = self._videos[-1]
-        self._times.push(sample.timestamp, sample.get('after_gap'))
+        self._times.push(sample.timestamp, sample.get('after_gap'), sample.get('dropped', 0))
         video.update(length=sample.frame_id + 1, fps=self._times.rate)
         frame = dict(
             id=self._number,

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import av
 import numpy as np
 
 _IMAGE_SUFFIXES = frozenset({'.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm'})
@@ -123,6 +124,7 @@ def as_video_error(path: str | Path, problem: str = 'cannot be read') -> Iterato
         raise
     except Exception as error:
         reason = getattr(error, 'strerror', None) or f'{type(error).__name__}: {error}'
+        reason = 'timed out' if isinstance(error, av.error.ExitError) else reason  # by PyAV
         raise VideoError(path, f'{problem} ({reason})') from error
 
 

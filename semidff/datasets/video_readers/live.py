@@ -20,7 +20,7 @@ from .base import Frame, FrameStream, VideoError, as_video_error, report
 from .upright import Converter, Shape
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0  # seconds before the next attempt to connect
-_STABLE = 10  # pauses that a connection lasts before the pauses begin anew
+_STABLE = 3  # pauses that a connection has to last, so that they do not grow
 _AHEAD = (
     10.0  # seconds: servers send some at once; time stamps further ahead of the arrival are wrong
 )
@@ -252,7 +252,7 @@ class LiveStream(FrameStream):
         """Hand over the frames of a connection; return why it ended."""
         try:
             with (
-                as_video_error(self.path, 'lost'),
+                as_video_error(self.path, 'connection lost'),
                 closing(self._connection or self._connect()) as connection,
             ):
                 for stamp, picture in connection:
@@ -263,7 +263,7 @@ class LiveStream(FrameStream):
             return error.reason
         finally:
             self._connection = None
-        return 'it has ended'
+        return 'connection closed'
 
     def _offer(self, stamp: float | None, picture: Callable[[], np.ndarray]) -> None:
         """Let a frame wait, in place of the one before."""
@@ -289,10 +289,10 @@ class LiveStream(FrameStream):
         now = self._clock.time()
         left = math.inf if self._max_outage is None else self._last + self._max_outage - now
         if left <= 0:
-            raise VideoError(self.path, f'no frames for {now - self._last:.0f} s ({reason})')
+            raise VideoError(self.path, f'{reason}, no frames for {now - self._last:.0f} s')
         is_stable = self._last - self._since >= _STABLE * self._pause and not self._is_lost
         self._pause = _FIRST_PAUSE if is_stable else min(2 * self._pause, _LONGEST_PAUSE)
         if not self._is_lost:
-            log_warning(f'{self.path}: lost ({reason}); it is opened again until frames come')
+            log_warning(f'{self.path}: {reason}; it is opened again until frames come')
         self._is_lost = True
         self._clock.wait(self._closed, min(self._pause, left))
