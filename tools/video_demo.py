@@ -11,6 +11,7 @@ import argparse
 import os
 import sys
 import time
+from contextlib import redirect_stdout
 from pathlib import Path
 
 from semidff.utils.arguments import (
@@ -100,6 +101,8 @@ def parse_args() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
+    from mmengine.logging import MMLogger
+
     from semidff.apis import VideoInferencer
     from semidff.datasets.video_folders import is_archive
     from semidff.inference import schedule_config
@@ -134,6 +137,9 @@ def main(args: argparse.Namespace) -> None:
             f'{without_secrets(args.input)}: is no folder of videos; --workers and --address need one'
         )
     check_outputs([args.out], [args.input], args.replace)
+    if args.json == '-':
+        with redirect_stdout(sys.stderr):  # which the log uses from now on
+            MMLogger.get_current_instance()
     live = live_options(args)
     inferencer = VideoInferencer(args.config, args.checkpoint, args.device, live=live, **arguments)
     say(args, f'{args.config} runs {inferencer.description}')

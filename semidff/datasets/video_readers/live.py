@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from semidff.utils.files import without_secrets
-from semidff.utils.logs import log_warning
+from semidff.utils.logs import log_event
 
 from .base import Frame, FrameStream, VideoError, as_video_error, report
 from .upright import Converter, Shape
@@ -191,6 +191,9 @@ class LiveStream(FrameStream):
             last = self.path.rstrip('/').rpartition('/')[2]
             self.name = next(iter(re.findall(r'[\w-]+', last)), 'stream')
         self.strict, self._max_outage = strict, 0.0 if strict else options.max_outage
+        # Libraries may wait longer than they are told to, for example for the writer of a named pipe.
+        limited = self._max_outage is not None
+        self._patience = self._max_outage + 2 * options.timeout + _CLOSING if limited else None
         kind = connect or (Device if isinstance(source, int) else Address)
         self._connect = partial(kind, source, options, self._clock)
         with as_video_error(self.path, 'cannot be opened'):
@@ -207,17 +210,19 @@ class LiveStream(FrameStream):
         if self._thread.ident is None:
             self._thread.start()
         with self._changed:
-            return self._changed.wait_for(lambda: self._waiting or self._has_ended, seconds)
+            return self._changed.wait_for(lambda: bool(self._waiting) or self._has_ended, seconds)
 
     def __iter__(self) -> Iterator[Frame]:
         try:
-            while self.ready() and self._waiting:
+            while (is_ready := self.ready(self._patience)) and self._waiting:
                 with self._changed:
                     frame, self._waiting = self._waiting, None
                     self._changed.notify_all()
                 yield frame._replace(image=frame.image())
         finally:
             self.close()
+        if not is_ready:
+            raise VideoError(self.path, f'no frames for {self._patience:.0f} s')
         if self._error:
             raise self._error
         report(self.path, f'no more frames after frame {self._count - 1}', self.strict)
@@ -269,10 +274,9 @@ class LiveStream(FrameStream):
         """Let a frame wait, in place of the one before."""
         now, after_gap = self._clock.time(), None
         if self._is_lost:
-            log_warning(f'{self.path}: frames again after {now - self._last:.0f} s')
+            log_event(f'{self.path}: frames again after {now - self._last:.0f} s')
             self._times.forget()
             self._since, self._is_lost, after_gap = now, False, True
-        self._last = now
         with self._changed:
             if self._keeps_all:
                 self._changed.wait_for(lambda: not self._waiting or self._closed.is_set())
@@ -283,6 +287,7 @@ class LiveStream(FrameStream):
             self._waiting = Frame(picture, self._count, now, None, after_gap, dropped)
             self._count += 1
             self._changed.notify_all()
+        self._last = self._clock.time()
 
     def _wait(self, reason: str) -> None:
         """Wait ahead of the next attempt to connect."""
@@ -293,6 +298,6 @@ class LiveStream(FrameStream):
         is_stable = self._last - self._since >= _STABLE * self._pause and not self._is_lost
         self._pause = _FIRST_PAUSE if is_stable else min(2 * self._pause, _LONGEST_PAUSE)
         if not self._is_lost:
-            log_warning(f'{self.path}: {reason}; it is opened again until frames come')
+            log_event(f'{self.path}: {reason}; it is opened again until frames come')
         self._is_lost = True
         self._clock.wait(self._closed, min(self._pause, left))

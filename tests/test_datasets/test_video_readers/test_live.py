@@ -11,6 +11,11 @@ from semidff.datasets.video_readers.live import Address, Clock
 from tests.encoded_video import DISPLAY, encode
 
 
+@pytest.fixture(autouse=True)
+def not_waiting_for_threads(monkeypatch):
+    monkeypatch.setattr('semidff.datasets.video_readers.live._CLOSING', 0.1)
+
+
 class TestClock(Clock):
     """Time goes on when the reading thread waits, or else when the test says so."""
 
@@ -41,7 +46,7 @@ class TestClock(Clock):
         with self._changed:
             self.now = time
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._asleep_until > time)
+            self._changed.wait_for(lambda: self._asleep_until > time, 9)
 
 
 class Camera:
@@ -101,7 +106,6 @@ def test_the_newest_frame_and_the_number_of_those_dropped():
     assert [frame.dropped for frame in seen] == [0, 0, 10, 2, 209]
     assert all(frame.image[0, 0, 0] == frame.index for frame in seen)
     assert [frame.timestamp for frame in seen] == pytest.approx([f.index / 25 for f in seen])
-    clock.go_to(1000)
     frames.close()
 
 
@@ -156,6 +160,14 @@ def test_frames_of_an_address_are_those_of_the_file(tmp_path, display):
     for frame, expected in zip(frames, open_any(path), strict=True):
         assert np.array_equal(frame.image, expected.image)
         assert frame.timestamp == pytest.approx(expected.timestamp)
+
+
+def test_a_library_that_does_not_return_ends_with_the_limit():
+    clock = TestClock(runs=False)
+    frames = iter(read(regular(2), clock=clock, max_outage=0, timeout=0))
+    assert next(frames).index == 0
+    with pytest.raises(VideoError, match='no frames for'):
+        next(frames)
 
 
 def test_what_ffmpeg_invents_is_no_time(tmp_path):
