@@ -98,11 +98,12 @@ def requested_outputs(
         folder = out_labels if isdir(path) else None if suffix else out_video
         if folder and realpath(folder) in {realpath(dirname(p)) for p in (path, realpath(path))}:
             raise FileError(f'{folder}: is the folder of an input, which an output could replace')
-    files = out_video, out_json, out_txt
-    check_outputs([*files, out_labels], [*inputs, *others])
+    files = [path and Path(path) for path in (out_video, out_json, out_txt)]
+    old = [path for file in files if keep_parts for path in _parts(file).values()]
+    check_outputs([*files, *old, out_labels], [*inputs, *others])
 
     def make(video: Path | None, json: Path | None, text: Path | None) -> list[Output]:
-        lines = [json] if json and (str(json) == '-' or Path(json).suffix == '.jsonl') else []
+        lines = [json] if json and (str(json) == '-' or json.suffix == '.jsonl') else []
         outputs: list[Output] = [JsonLines(classes, path) for path in lines]
         if video:
             outputs.append(VideoOutput(video, draw, fps))
@@ -112,14 +113,10 @@ def requested_outputs(
 
     if part_length is None:
         outputs = make(*files)
-    elif (
-        part_length > 0 and (keep_parts or 1) > 0 and len(inputs) == 1 and (suffix or not out_video)
-    ):
-        outputs = [Parts(make, files, part_length, keep_parts)]
+    elif part_length <= 0 or len(inputs) > 1 or (out_video and not suffix):
+        raise ValueError(f'{part_length=}: must be above 0, for one video, and names of files')
     else:
-        raise ValueError(
-            f'{part_length=}, {keep_parts=}: give numbers above 0, one video, and names of files'
-        )
+        outputs = [Parts(make, files, part_length, keep_parts)]
     return [*outputs, *([LabelMaps(out_labels)] if out_labels else [])]
 
 
@@ -138,15 +135,15 @@ class Parts(Output):
     def __init__(
         self,
         make: Callable[..., list[Output]],
-        files: Sequence[str | Path | None],
+        files: Sequence[Path | None],
         length: float,
         keep: int | None = None,
     ) -> None:
         self._make, self._length, self._keep = make, length, keep
-        self._files = [file and Path(file) for file in files]
+        self._files = files
         self._outputs: list[Output] = []
         self._stack, self._until = ExitStack(), -math.inf
-        self._number = max((n for file in self._files for n in _parts(file)), default=0)
+        self._number = max((n for file in files for n in _parts(file)), default=0)
 
     def __exit__(self, *error: object) -> None:
         self._stack.__exit__(*error)

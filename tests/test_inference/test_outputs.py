@@ -208,6 +208,13 @@ def request(video, prediction='pred_instances', **files) -> None:
     requested_outputs(prediction, [str(video)], [], ('a',), None, **files)
 
 
+def test_a_part_that_is_an_input_is_not_deleted(tmp_path):
+    (tmp_path / 'o-0001.mp4').touch()
+    with pytest.raises(FileError, match='would overwrite the input'):
+        files = dict(out_video=tmp_path / 'o.mp4', part_length=9, keep_parts=1)
+        request(tmp_path / 'o-0001.mp4', **files)
+
+
 def test_outputs_replace_no_inputs(tmp_path):
     for name in ('links', 'data', 'frames/street'):
         (tmp_path / name).mkdir(parents=True)
