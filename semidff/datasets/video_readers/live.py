@@ -238,7 +238,7 @@ class LiveStream(FrameStream):
 
     def _read(self) -> None:
         """Read one connection after the other, in the thread."""
-        self._last = self._since = self._clock.time()
+        self._last = self._clock.time()
         try:
             while True:
                 reason = self._read_connection()
@@ -255,6 +255,7 @@ class LiveStream(FrameStream):
 
     def _read_connection(self) -> str:
         """Hand over the frames of a connection; return why it ended."""
+        self._since = self._clock.time()
         try:
             with (
                 as_video_error(self.path, 'connection lost'),
@@ -276,7 +277,7 @@ class LiveStream(FrameStream):
         if self._is_lost:
             log_event(f'{self.path}: frames again after {now - self._last:.0f} s')
             self._times.forget()
-            self._since, self._is_lost, after_gap = now, False, True
+            self._is_lost, after_gap = False, True
         with self._changed:
             if self._keeps_all:
                 self._changed.wait_for(lambda: not self._waiting or self._closed.is_set())
