@@ -64,8 +64,8 @@ def _results(
             videos.append(_Video(source, frames, engine.open()))
         ready = videos
         while videos:
-            waited_for = ready or videos
-            ready = [v for v in videos if v.source.ready(_PATIENCE if v in waited_for else 0)]
+            patient = ready or videos
+            ready = [v for v in videos if v.source.ready(_PATIENCE if v in patient else 0)]
             pairs = [next(video.frames, None) for video in ready]
             ended = [video for video, pair in zip(ready, pairs, strict=True) if not pair]
             videos = [video for video in videos if video not in ended]

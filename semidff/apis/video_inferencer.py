@@ -270,9 +270,9 @@ class VideoInferencer:
             The frames' results in order, with ``pred_instances`` or ``pred_sem_seg`` (pixels of the original frame)
             and the metainfo ``video_name``, ``video_id``, ``frame_id``, ``timestamp`` (seconds), ``is_key_frame``,
             ``dropped`` (frames of a live source between the one before and this one), ``img_path`` (of frames that are
-            files) and ``ori_shape``. A change of the frame size and a gap in time
-            begin with a key frame. Outputs get their names when the iterator ends or is closed, or an exception ends
-            it. If that is early, by SIGTERM, too, the json has ``complete: false``, and a warning says so.
+            files) and ``ori_shape``. A change of the frame size and a gap in time begin with a key frame. Outputs get
+            their names when the iterator ends or is closed, or an exception ends it. If that is early, by SIGTERM, too,
+            the json has ``complete: false``, and a warning says so.
         """
         check_limits(fps, max_frames, pred_score_thr)
         limit = self.limiter(only_classes, min_score)

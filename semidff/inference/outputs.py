@@ -103,7 +103,7 @@ def requested_outputs(
     check_outputs([*files, *old, out_labels], [*inputs, *others])
 
     def make(video: Path | None, json: Path | None, text: Path | None) -> list[Output]:
-        lines = [json] if json and (str(json) == '-' or json.suffix == '.jsonl') else []
+        lines = [json] if json and (json == Path('-') or json.suffix == '.jsonl') else []
         outputs: list[Output] = [JsonLines(classes, path) for path in lines]
         if video:
             outputs.append(VideoOutput(video, draw, fps))
@@ -169,15 +169,16 @@ class Parts(Output):
                 for _, old in sorted(_parts(file).items())[: -self._keep]:
                     old.unlink()
         self._number += 1
-        self._outputs = self._make(*(_part(file, self._number) for file in self._files))
+        files = [
+            file.with_stem(f'{file.stem}-{self._number:04d}')
+            if file and file != Path('-')
+            else file
+            for file in self._files
+        ]
+        self._outputs = self._make(*files)
         for output in self._outputs:
             self._stack.enter_context(output)
             output.start(self._name)
-
-
-def _part(file: Path | None, number: int | str) -> Path | None:
-    is_file = file and str(file) != '-'
-    return file.with_stem(f'{file.stem}-{number:04d}') if is_file else file
 
 
 def _parts(file: Path | None) -> dict[int, Path]:
@@ -290,7 +291,7 @@ class JsonLines(Output):
         self._classes, self._path, self._has_lines = classes, path, False
 
     def __enter__(self) -> 'JsonLines':
-        is_file = str(self._path) != '-'
+        is_file = Path(self._path) != Path('-')
         self._writing = atomic_write(self._path) if is_file else nullcontext(sys.stdout)
         self._file = self._writing.__enter__()
         return self

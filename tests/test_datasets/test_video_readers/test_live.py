@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from semidff.datasets.video_readers import LiveOptions, LiveStream, VideoError, open_any
-from semidff.datasets.video_readers.live import Address, Clock
+from semidff.datasets.video_readers.live import Address, Clock, Device
 from tests.encoded_video import DISPLAY, encode
 
 
@@ -168,6 +168,12 @@ def test_a_library_that_does_not_return_ends_with_the_limit():
     assert next(frames).index == 0
     with pytest.raises(VideoError, match='no frames for'):
         next(frames)
+
+
+def test_the_time_stamps_of_a_device(tmp_path):
+    """OpenCV opens a file in place of one."""
+    device = Device(str(encode(tmp_path / 'street.mp4', length=5)), LiveOptions(), Clock())
+    assert [stamp for stamp, _ in device] == pytest.approx(np.arange(5) / 25)
 
 
 def test_what_ffmpeg_invents_is_no_time(tmp_path):
