@@ -22,7 +22,6 @@ from semidff.utils.arguments import (
     add_method_arguments,
     add_runtime,
     duration,
-    live_options,
     positive,
     run_tool,
 )
@@ -105,6 +104,7 @@ def main(args: argparse.Namespace) -> None:
 
     from semidff.apis import VideoInferencer
     from semidff.datasets.video_folders import is_archive
+    from semidff.datasets.video_readers import LiveOptions
     from semidff.inference import schedule_config
 
     if not args.checkpoint and not os.path.isdir(args.config):
@@ -140,7 +140,9 @@ def main(args: argparse.Namespace) -> None:
     if args.json == '-':
         with redirect_stdout(sys.stderr):  # which the log uses from now on
             MMLogger.get_current_instance()
-    live = live_options(args)
+    ffmpeg = dict(setting.split('=', 1) for setting in args.ffmpeg or ())
+    limits = args.live_timeout, args.max_outage
+    live = LiveOptions(args.live, *limits, ffmpeg, args.decoder_threads)
     inferencer = VideoInferencer(args.config, args.checkpoint, args.device, live=live, **arguments)
     say(args, f'{args.config} runs {inferencer.description}')
     detect_in_video(inferencer, args)

@@ -139,7 +139,7 @@ def duration(text: str) -> float:
 
 
 def add_live_arguments(parser: ToolParser) -> None:
-    """Add the options for cameras, addresses and pipes; :func:`live_options` returns them."""
+    """Add the options for cameras, addresses and pipes."""
     help = 'of a camera, an address or a pipe: whether to drop frames that are too old'
     parser.add_argument('--live', choices=('newest', 'every-frame'), default='newest', help=help)
     help = 'a live source that gives no frame for SECONDS is opened again'
@@ -150,15 +150,6 @@ def add_live_arguments(parser: ToolParser) -> None:
     parser.add_argument('--max-outage', type=duration, metavar='TIME', help=help)
     help = 'options of FFmpeg for an address, for example rtsp_transport=udp'
     parser.add_argument('--ffmpeg', type=_setting, nargs='+', metavar='KEY=VALUE', help=help)
-
-
-def live_options(args: argparse.Namespace) -> Any:
-    """Return the ``LiveOptions`` of a command line."""
-    from semidff.datasets.video_readers import LiveOptions
-
-    ffmpeg = dict(setting.split('=', 1) for setting in args.ffmpeg or ())
-    threads = args.decoder_threads
-    return LiveOptions(args.live, args.live_timeout, args.max_outage, ffmpeg, threads)
 
 
 def add_cfg_options(parser: argparse.ArgumentParser, config: str = 'the config') -> None:
