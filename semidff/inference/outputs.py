@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from glob import escape
 from os.path import dirname, isdir, realpath, relpath
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -164,10 +165,12 @@ class Parts(Output):
 
     def _begin_part(self) -> None:
         self._stack.close()
-        if self._keep:
-            for file in self._files:
-                for _, old in sorted(_parts(file).items())[: -self._keep]:
-                    old.unlink()
+        for file in filter(None, self._files if self._keep else ()):
+            complete = [path for _, path in sorted(_parts(file).items())]
+            # Processes that were killed leave parts that are not complete.
+            left = file.parent.glob(f'.{escape(file.stem)}-*.tmp{file.suffix}')
+            for old in [*complete[: -self._keep], *left]:
+                old.unlink()
         self._number += 1
         files = [
             file.with_stem(f'{file.stem}-{self._number:04d}')

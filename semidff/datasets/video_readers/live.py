@@ -21,9 +21,7 @@ from .upright import Converter, Shape
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0  # seconds before the next attempt to connect
 _STABLE = 3  # pauses that a connection has to last, so that they do not grow
-_AHEAD = (
-    10.0  # seconds: servers send some at once; time stamps further ahead of the arrival are wrong
-)
+_AHEAD = 10.0  # seconds: servers send some at once; stamps further ahead of the arrival are wrong
 _CLOSING = 2.0  # seconds in which the thread should end; a library may wait longer for the network
 _NO_CLOCK = 0x80  # FFmpeg's AVFMT_NOTIMESTAMPS: it invents time stamps for MJPEG and raw streams
 
@@ -97,13 +95,13 @@ class Address:
                 except av.FFmpegError:  # packets were lost: the decoder goes on
                     frames = []
                 for frame in frames:
-                    yield frame.time if self._has_clock else None, partial(self._image, frame)
+                    # The track may be closed when the image is made.
+                    shape = Shape.of(frame, self._track.sample_aspect_ratio)
+                    image = partial(self._converter, frame, shape)
+                    yield frame.time if self._has_clock else None, image
                     last = self._clock.time()
             if self._clock.time() - last > self._timeout:
                 raise VideoError(without_secrets(self._container.name), 'no pictures')
-
-    def _image(self, frame: av.VideoFrame) -> np.ndarray:
-        return self._converter(frame, Shape.of(frame, self._track.sample_aspect_ratio))
 
     def close(self) -> None:
         self._container.close()
@@ -295,7 +293,8 @@ class LiveStream(FrameStream):
         now = self._clock.time()
         left = math.inf if self._max_outage is None else self._last + self._max_outage - now
         if left <= 0:
-            raise VideoError(self.path, f'{reason}, no frames for {now - self._last:.0f} s')
+            outage = f', no frames for {now - self._last:.0f} s' if self._max_outage else ''
+            raise VideoError(self.path, reason + outage)
         is_stable = self._last - self._since >= _STABLE * self._pause and not self._is_lost
         self._pause = _FIRST_PAUSE if is_stable else min(2 * self._pause, _LONGEST_PAUSE)
         if not self._is_lost:
