@@ -9,15 +9,19 @@ interruption. --workers N or --address ADDRESS shares the videos among processes
 
 import argparse
 import os
+import sys
 import time
+from contextlib import redirect_stdout
 from pathlib import Path
 
 from semidff.utils.arguments import (
     PRECISIONS,
     ToolParser,
     add_device,
+    add_live_arguments,
     add_method_arguments,
     add_runtime,
+    duration,
     positive,
     run_tool,
 )
@@ -34,7 +38,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_checkpoint('checkpoint', nargs='?', help='its weights; not needed with a folder')
     # The folder of an archive's results is continued: main checks files.
     parser.add_argument('--out', metavar='FILE', help='annotated mp4')
-    parser.add_output('--json', metavar='FILE', help='all detections as COCO-VID json')
+    help = (
+        'all detections as COCO-VID json; with .jsonl, or - for standard output, a line per frame'
+    )
+    parser.add_output('--json', metavar='FILE', help=help)
     help = 'all detections in the ILSVRC format (frame class score x1 y1 x2 y2)'
     parser.add_output('--txt', metavar='FILE', help=help)
     help = 'label maps of a segmentation network, a png per frame'
@@ -73,6 +80,11 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_value('--decoder-threads', 1, help, 'N')
     parser.add_flag('--keep-damaged', 'use frames that damage may have reached, too')
+    add_live_arguments(parser)
+    help = 'cut outputs into parts of this length, such as 1h or 90 (seconds): boxes-0001.mp4'
+    parser.add_argument('--part-length', type=duration, metavar='TIME', help=help)
+    help = 'keep N complete parts and delete older ones (default: all)'
+    parser.add_argument('--keep-parts', type=positive, metavar='N', help=help)
     add_device(parser)
     help = 'for a folder of videos: N processes, started by Ray (default with --address: one per GPU or 4 cores)'
     parser.add_argument('--workers', type=positive, metavar='N', help=help)
@@ -88,8 +100,11 @@ def parse_args() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
+    from mmengine.logging import MMLogger
+
     from semidff.apis import VideoInferencer
     from semidff.datasets.video_folders import is_archive
+    from semidff.datasets.video_readers import LiveOptions
     from semidff.inference import schedule_config
 
     if not args.checkpoint and not os.path.isdir(args.config):
@@ -122,8 +137,14 @@ def main(args: argparse.Namespace) -> None:
             f'{without_secrets(args.input)}: is no folder of videos; --workers and --address need one'
         )
     check_outputs([args.out], [args.input], args.replace)
-    inferencer = VideoInferencer(args.config, args.checkpoint, args.device, **arguments)
-    print(f'{args.config} runs {inferencer.description}', flush=True)
+    if args.json == '-':
+        with redirect_stdout(sys.stderr):  # which the log uses from now on
+            MMLogger.get_current_instance()
+    ffmpeg = dict(setting.split('=', 1) for setting in args.ffmpeg or ())
+    limits = args.live_timeout, args.max_outage
+    live = LiveOptions(args.live, *limits, ffmpeg, args.decoder_threads)
+    inferencer = VideoInferencer(args.config, args.checkpoint, args.device, live=live, **arguments)
+    say(args, f'{args.config} runs {inferencer.description}')
     detect_in_video(inferencer, args)
 
 
@@ -132,10 +153,11 @@ def detect_in_archive(args: argparse.Namespace, arguments: dict) -> None:
     from semidff.apis import detect_archive
     from semidff.datasets.video_readers import VideoError
 
-    if not args.out or Path(args.out).suffix == '.mp4' or args.json or args.txt or args.labels:
+    others = args.json, args.txt, args.labels, args.part_length
+    if not args.out or Path(args.out).suffix == '.mp4' or any(others):
         raise FileError(
             f'{args.input}: is a folder of videos; give --out DIR, a folder for the results of each, and no --json, '
-            '--txt or --labels'
+            '--txt, --labels or --part-length'
         )
     summary = detect_archive(
         args.input,
@@ -180,16 +202,25 @@ def detect_in_video(inferencer, args: argparse.Namespace) -> None:
         out_json=args.json,
         out_txt=args.txt,
         out_labels=args.labels,
+        part_length=args.part_length,
+        keep_parts=args.keep_parts,
         **call_arguments(args),
     )
-    frames = keys = 0
+    frames = keys = dropped = 0
     start = time.perf_counter()
     for sample in until_stopped(results):
         frames += 1
         keys += sample.is_key_frame
+        dropped += sample.dropped
     files = [name for name in (args.out, args.json, args.txt, args.labels) if name]
     rate = f'{frames / (time.perf_counter() - start):.1f} fps from reading to writing'
-    print(f'{frames} frames, {keys} key frames, {rate}: {", ".join(files) or "no output files"}')
+    count = f'{frames} frames, {keys} key frames' + f', {dropped} dropped' * bool(dropped)
+    say(args, f'{count}, {rate}: {", ".join(files) or "no output files"}')
+
+
+def say(args: argparse.Namespace, text: str) -> None:
+    """Print a line, where results do not go."""
+    print(text, file=sys.stderr if args.json == '-' else sys.stdout, flush=True)
 
 
 if __name__ == '__main__':

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmdet.structures import DetDataSample
 
@@ -12,6 +12,8 @@ from semidff.inference.intervals import IntervalStream
 from semidff.inference.outputs import check_limits
 
 from .video_inferencer import VideoInferencer
+
+_PATIENCE = 0.2  # seconds that a batch waits for the frame of a camera
 
 
 def detect_together(
@@ -24,7 +26,8 @@ def detect_together(
     """Detect objects in several videos or cameras, with one frame of each in a batch.
 
     Frames of one size are processed as a batch; the results are those of each video alone up to the rounding
-    of batched arithmetic. When a video ends, the others continue. Each batch waits for the slowest camera.
+    of batched arithmetic. When a video ends, the others continue. A batch waits for each camera, but not
+    for those that gave no frame for the last one.
 
     Args:
         inferencer: Defines model, method, key frames and precision.
@@ -44,21 +47,31 @@ def detect_together(
     return _results(inferencer, streams, max_frames)
 
 
+class _Video(NamedTuple):
+    source: FrameStream
+    frames: Iterator[tuple]
+    stream: IntervalStream
+
+
 def _results(
     inferencer: VideoInferencer, streams: Iterable[FrameStream], max_frames: int | None
 ) -> Iterator[DetDataSample]:
     engine = inferencer.engine
     with ExitStack() as stack:
-        live: list[tuple[Iterator[tuple], IntervalStream]] = []
-        for video_id, stream in enumerate(streams):
-            frames = stack.enter_context(inferencer.frames_of(stream, video_id, max_frames))
-            live.append((frames, engine.open()))
-        while live:
-            pairs = [next(frames, None) for frames, _ in live]
-            ended = [stream for (_, stream), pair in zip(live, pairs, strict=True) if not pair]
-            live = [video for video, pair in zip(live, pairs, strict=True) if pair]
+        videos: list[_Video] = []
+        for video_id, source in enumerate(streams):
+            frames = stack.enter_context(inferencer.frames_of(source, video_id, max_frames))
+            videos.append(_Video(source, frames, engine.open()))
+        ready = videos
+        while videos:
+            patient = ready or videos
+            ready = [v for v in videos if v.source.ready(_PATIENCE if v in patient else 0)]
+            pairs = [next(video.frames, None) for video in ready]
+            ended = [video for video, pair in zip(ready, pairs, strict=True) if not pair]
+            videos = [video for video in videos if video not in ended]
+            ready = [video for video in ready if video not in ended]
             batches = [pair[1] for pair in pairs if pair]
-            for finished in engine.push_batch(batches, [stream for _, stream in live]):
+            for finished in engine.push_batch(batches, [video.stream for video in ready]):
                 yield from finished
-            for stream in ended:
-                yield from engine.flush(stream)
+            for video in ended:
+                yield from engine.flush(video.stream)

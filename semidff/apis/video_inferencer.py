@@ -17,7 +17,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 
 from semidff.analysis.operating_report import point_name, runtime_name
-from semidff.datasets.video_readers import Frame, FrameStream, open_any
+from semidff.datasets.video_readers import Frame, FrameStream, LiveOptions, open_any
 from semidff.datasets.video_readers.sources import READ_AHEAD, prefetch, videos_of
 from semidff.filter import FilterConstants, picture_of
 from semidff.inference import KeyFrameSchedule, MethodError, VideoEngine, schedule_config
@@ -130,6 +130,8 @@ class VideoInferencer:
         cache: Folder of exported graphs and of the choices of ``auto``; default: one in a folder of ``tools/adapt.py``,
             or ``~/.cache/semidff`` with ``auto``.
         keep_damaged: Whether frames of files that damage may have reached are used, too, as far as FFmpeg decodes them.
+        live: How cameras, addresses and pipes are read: ``newest``, ``every-frame``, or
+            :class:`~semidff.datasets.video_readers.LiveOptions`.
 
     Attributes:
         model: The video detector.
@@ -169,6 +171,7 @@ class VideoInferencer:
         runtime: str | None = None,
         cache: str | Path | None = None,
         keep_damaged: bool = False,
+        live: str | LiveOptions = 'newest',
     ) -> None:
         scale, constants, filter = 1.0, None, filter or former_filter(smooth_scores, smooth_boxes)
         if isinstance(model, str | Path) and Path(model).is_dir():
@@ -184,7 +187,9 @@ class VideoInferencer:
             weights = weights or (folder.weights if trained else folder.detector)
         self.method = method = method or 'propagate'
         self.read_ahead, self.panels, self.show_progress = read_ahead, tuple(panels), show_progress
-        self.decoder_threads, self.keep_damaged = decoder_threads, keep_damaged
+        if isinstance(live, str):
+            live = LiveOptions(live, threads=decoder_threads)
+        self._reading = dict(decoder_threads=decoder_threads, keep_damaged=keep_damaged, live=live)
         self._read = [str(given) for given in (model, weights) if isinstance(given, str | Path)]
         weights, device = None if weights is None else str(weights), device or get_device()
         with trusted(trust):
@@ -237,6 +242,8 @@ class VideoInferencer:
         out_labels: str | Path | None = None,
         only_classes: Sequence[str] | None = None,
         min_score: float = 0.0,
+        part_length: float | None = None,
+        keep_parts: int | None = None,
     ) -> Iterator[DetDataSample]:
         """Detect objects in videos, or segment them.
 
@@ -246,7 +253,8 @@ class VideoInferencer:
                 list or tuple of such videos, which are processed one after the other, as those of a glob are.
             out_video: Annotated mp4, without sound, with the frames and the time stamps of the input. For several
                 videos a folder.
-            out_json: All detections as COCO-VID json.
+            out_json: All detections as COCO-VID json; with the suffix ``.jsonl``, or to standard output (``-``), a line
+                for each frame.
             out_txt: All detections in the ILSVRC format, frames counted from 1.
             pred_score_thr: Detections with lower scores are not drawn; the other outputs and the results have all.
             fps: Constant frame rate of the mp4; frame rate of folders and arrays (default: 25).
@@ -255,13 +263,16 @@ class VideoInferencer:
             out_labels: Folder of label maps, ``<video>/000000.png``, of a segmentation network.
             only_classes: Names of the classes that results and outputs have; None: all.
             min_score: Detections with lower scores are in no result and no output.
+            part_length: Length in seconds of the parts into which files are cut, ``boxes-0001.mp4``; None: one file.
+            keep_parts: Number of complete parts that are kept; None: all.
 
         Returns:
             The frames' results in order, with ``pred_instances`` or ``pred_sem_seg`` (pixels of the original frame)
             and the metainfo ``video_name``, ``video_id``, ``frame_id``, ``timestamp`` (seconds), ``is_key_frame``,
-            ``img_path`` (of frames that are files) and ``ori_shape``. A change of the frame size and a gap in time
-            begin with a key frame. Outputs get their names when the iterator ends or is closed, or an exception ends
-            it. If that is early, by SIGTERM, too, the json has ``complete: false``, and a warning says so.
+            ``dropped`` (frames of a live source between the one before and this one), ``img_path`` (of frames that are
+            files) and ``ori_shape``. A change of the frame size and a gap in time begin with a key frame. Outputs get
+            their names when the iterator ends or is closed, or an exception ends it. If that is early, by SIGTERM, too,
+            the json has ``complete: false``, and a warning says so.
         """
         check_limits(fps, max_frames, pred_score_thr)
         limit = self.limiter(only_classes, min_score)
@@ -278,6 +289,8 @@ class VideoInferencer:
             out_txt,
             out_labels,
             fps,
+            part_length,
+            keep_parts,
         )
         streams = (
             self.open(video, fps, strict, f'frames{number or ""}')
@@ -373,7 +386,7 @@ class VideoInferencer:
         self, video: Any, fps: float | None, strict: bool, name: str = 'frames'
     ) -> FrameStream:
         """Open a video, see :func:`~semidff.datasets.video_readers.open_any`."""
-        return open_any(video, fps, strict, self.decoder_threads, name, self.keep_damaged)
+        return open_any(video, fps, strict, name=name, **self._reading)
 
     @contextmanager
     def frames_of(
@@ -399,6 +412,7 @@ class VideoInferencer:
                 frame_id=inputs.index,
                 timestamp=inputs.timestamp,
                 after_gap=inputs.after_gap,
+                dropped=inputs.dropped,
                 img_path=inputs.path,
                 ori_shape=inputs.image.shape[:2],
             )

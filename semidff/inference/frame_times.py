@@ -20,24 +20,26 @@ class FrameTimes:
         self._last: float | None = None
         self._seconds, self._count = 0.0, 0
 
-    def push(self, time: float | None, after_gap: bool | None = None) -> bool:
+    def push(self, time: float | None, after_gap: bool | None = None, dropped: int = 0) -> bool:
         """Take the next frame; return whether a gap precedes it.
 
         Args:
             time: None if it is unknown.
             after_gap: What the source says; None: as the time stamp tells.
+            dropped: Number of frames that the source had and that were not pushed.
         """
         if time is None:
             return bool(after_gap)
-        step = 0.0 if self._last is None else time - self._last
+        count = 1 + dropped
+        step = 0.0 if self._last is None else (time - self._last) / count
         is_first, self._last = self._last is None, time
         if after_gap is None:
             is_long = step > _LEAST and self._steps and step > _STEPS * median(self._steps)
             after_gap = step < 0 or bool(is_long)
         if not is_first and step >= 0:
             self._steps.append(step)
-            self._seconds += 0 if after_gap else step
-            self._count += not after_gap
+            self._seconds += 0 if after_gap else step * count
+            self._count += 0 if after_gap else count
         return after_gap
 
     @property

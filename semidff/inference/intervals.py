@@ -27,7 +27,7 @@ class Interval:
 
     Attributes:
         before, after: Neighbors in the same scene; None without one, and as soon as results no longer depend on it.
-        length: Number of its frames so far, the key frame included.
+        length: Distance from its key frame to the next one; so far, to the frame behind the last one.
         waiting: Non-key frames that are not detected yet.
         image: Input of the temporal module, if the schedule observes the flow.
         detected: Completed when the key frame is, if it runs in another thread.
@@ -138,11 +138,12 @@ class IntervalStream:
     Its size is constant, but for frames that wait for later ones.
 
     Args:
-        light_every: Non-key frames at multiples of this distance from their key frame are light frames, on which
-            something is detected; the others are tracked. 0: all are tracked.
+        light_every: Non-key frames at multiples of this distance from their key frame, or the next ones if these were
+            dropped, are light frames, on which something is detected; the others are tracked. 0: all are tracked.
 
     Attributes:
-        index: Index of the last frame, -1 at first.
+        index: Index of the last frame, -1 at first. Frames that a live source dropped count (metainfo ``dropped``), as
+            they do in ``distance``.
         distance: Distance of the last frame to its key frame. While the schedule decides, both are those of the next
             frame, which may become a key frame itself; its distance is 0 if it begins a scene.
         notes: State of the schedule.
@@ -173,9 +174,11 @@ class IntervalStream:
         sample = data['data_samples'][0]
         shape = tuple(data['inputs'][0].shape)
         size = shape, tuple(sample.get('ori_shape', ()))
-        self.index += 1
-        self.distance += self.interval is not None
-        is_other = self._times.push(sample.get('timestamp'), sample.get('after_gap'))
+        dropped = sample.get('dropped', 0)
+        step = 1 + dropped
+        self.index += step if self.interval else 1
+        self.distance += step if self.interval else 0
+        is_other = self._times.push(sample.get('timestamp'), sample.get('after_gap'), dropped)
         is_other |= size != self._size
         if self.distance and (is_other or self.schedule.is_cut(self, data)):
             self.distance, self.notes = 0, {}
@@ -186,11 +189,12 @@ class IntervalStream:
             before = self.interval if self.distance else None
             self.interval = Interval(before)
             if before:
-                before.after = self.interval
+                before.after, before.length = self.interval, self.distance
             self.distance = 0
-        is_light = self.light_every and self.distance % self.light_every == 0
+        every = self.light_every
+        is_light = every and self.distance // every > (self.distance - step) // every
         frame = Frame(data, shape, self.interval, self.distance, not (is_key or is_light))
-        self.interval.length += 1
+        self.interval.length = self.distance + 1
         kind = 'key' if is_key else 'tracked' if frame.is_tracked else 'light'
         sample.set_metainfo({'is_key_frame': is_key, 'frame_kind': kind})
         return frame

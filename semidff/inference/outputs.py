@@ -1,10 +1,13 @@
 """Files of results, written while the videos run; they get their names at the end, also at an early one."""
 
 import json
+import math
 import re
 import shutil
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from glob import escape
 from os.path import dirname, isdir, realpath, relpath
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -14,6 +17,7 @@ import cv2
 import numpy as np
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import encode_mask_results
+from mmengine.structures import InstanceData
 from PIL import Image
 from pycocotools.mask import area
 
@@ -70,6 +74,8 @@ def requested_outputs(
     out_txt: str | Path | None = None,
     out_labels: str | Path | None = None,
     fps: float | None = None,
+    part_length: float | None = None,
+    keep_parts: int | None = None,
 ) -> list[Output]:
     """Check outputs before the first frame is read, and return them. Their files are opened with the ``with`` block.
 
@@ -93,15 +99,96 @@ def requested_outputs(
         folder = out_labels if isdir(path) else None if suffix else out_video
         if folder and realpath(folder) in {realpath(dirname(p)) for p in (path, realpath(path))}:
             raise FileError(f'{folder}: is the folder of an input, which an output could replace')
-    check_outputs([out_video, out_json, out_txt, out_labels], [*inputs, *others])
-    outputs: list[Output] = []
-    if out_video is not None:
-        outputs.append(VideoOutput(out_video, draw, fps))
-    if out_json is not None or out_txt is not None:
-        outputs.append(DetectionsOutput(classes, out_json, out_txt))
-    if out_labels is not None:
-        outputs.append(LabelMaps(out_labels))
-    return outputs
+    files = [path and Path(path) for path in (out_video, out_json, out_txt)]
+    old = [path for file in files if keep_parts for path in _parts(file).values()]
+    check_outputs([*files, *old, out_labels], [*inputs, *others])
+
+    def make(video: Path | None, json: Path | None, text: Path | None) -> list[Output]:
+        lines = [json] if json and (json == Path('-') or json.suffix == '.jsonl') else []
+        outputs: list[Output] = [JsonLines(classes, path) for path in lines]
+        if video:
+            outputs.append(VideoOutput(video, draw, fps))
+        if (json and not lines) or text:
+            outputs.append(DetectionsOutput(classes, None if lines else json, text))
+        return outputs
+
+    if part_length is None:
+        outputs = make(*files)
+    elif part_length <= 0 or len(inputs) > 1 or (out_video and not suffix):
+        raise ValueError(f'{part_length=}: must be above 0, for one video, and names of files')
+    else:
+        outputs = [Parts(make, files, part_length, keep_parts)]
+    return [*outputs, *([LabelMaps(out_labels)] if out_labels else [])]
+
+
+class Parts(Output):
+    """Cuts the outputs of a video by time into files with numbers, ``boxes-0001.mp4``.
+
+    A part is complete as soon as the next one begins. Numbers go on behind those of the files that exist.
+
+    Args:
+        make: Returns the outputs for names of files.
+        files: The names without numbers; None for outputs that are not written.
+        length: Length of a part in seconds.
+        keep: Number of complete parts that are kept, also of earlier runs; None: all.
+    """
+
+    def __init__(
+        self,
+        make: Callable[..., list[Output]],
+        files: Sequence[Path | None],
+        length: float,
+        keep: int | None = None,
+    ) -> None:
+        self._make, self._length, self._keep = make, length, keep
+        self._files = files
+        self._outputs: list[Output] = []
+        self._stack, self._until = ExitStack(), -math.inf
+        self._number = max((n for file in files for n in _parts(file)), default=0)
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.__exit__(*error)
+
+    def start(self, name: str) -> None:
+        self._name = name
+
+    def add(self, sample: DetDataSample, image: np.ndarray) -> None:
+        if sample.timestamp >= self._until:
+            self._until = sample.timestamp + self._length
+            self._begin_part()
+        for output in self._outputs:
+            output.add(sample, image)
+
+    def end(self) -> None:
+        for output in self._outputs:
+            output.end()
+
+    def _begin_part(self) -> None:
+        self._stack.close()
+        for file in filter(None, self._files if self._keep else ()):
+            complete = [path for _, path in sorted(_parts(file).items())]
+            # Processes that were killed leave parts that are not complete.
+            left = file.parent.glob(f'.{escape(file.stem)}-*.tmp{file.suffix}')
+            for old in [*complete[: -self._keep], *left]:
+                old.unlink()
+        self._number += 1
+        files = [
+            file.with_stem(f'{file.stem}-{self._number:04d}')
+            if file and file != Path('-')
+            else file
+            for file in self._files
+        ]
+        self._outputs = self._make(*files)
+        for output in self._outputs:
+            self._stack.enter_context(output)
+            output.start(self._name)
+
+
+def _parts(file: Path | None) -> dict[int, Path]:
+    """Return the parts of a file that exist, by number."""
+    pattern = re.compile(rf'{re.escape(file.stem)}-(\d{{4,}})') if file else None
+    found = file.parent.glob(f'*{file.suffix}') if file else ()
+    return {int(m[1]): path for path in found if (m := pattern.fullmatch(path.stem))}
 
 
 class DetectionsOutput(Output):
@@ -161,58 +248,30 @@ class DetectionsOutput(Output):
 
     def add(self, sample: DetDataSample, image: np.ndarray) -> None:
         self._number = self._before + sample.frame_id + 1  # frames that cannot be read count, too
-        found = sample.pred_instances  # masks, which may be large, stay where they are
-        finite = found.bboxes.isfinite().reshape(-1, 4).all(1)
-        if not finite.all():  # of random or diverged weights
-            self._infinite += int((~finite).sum())
-            found = found[finite]
-        fields = found.labels, found.scores.float(), found.bboxes.float()
-        arrays = [field.cpu().numpy() for field in fields]
+        found = _finite(sample.pred_instances)
+        self._infinite += len(sample.pred_instances) - len(found)
         if self._text is not None:
-            self._text.writelines(detection_lines(self._number, *arrays))
+            self._text.writelines(detection_lines(self._number, *_arrays(found)))
         if self._json is None:
             return
         video = self._videos[-1]
-        self._times.push(sample.timestamp, sample.get('after_gap'))
+        self._times.push(sample.timestamp, sample.get('after_gap'), sample.get('dropped', 0))
         video.update(length=sample.frame_id + 1, fps=self._times.rate)
         frame = dict(
             id=self._number,
             ilsvrc_id=self._number,
             video_id=video['id'],
-            frame_id=sample.frame_id,
             file_name=relpath(sample.img_path, dirname(self._paths[0]) or '.')
             if sample.img_path
             else f'{video["name"]}/{sample.frame_id:06d}.jpg',
-            width=image.shape[1],
-            height=image.shape[0],
-            timestamp=round(sample.timestamp, 6),
-            is_key_frame=sample.is_key_frame,
-            frame_kind=sample.get('frame_kind', 'key'),
+            **_description(sample, image),
         )
         _append(self._images, frame, first=self._images.tell() == 0)
-        masks = found.get('masks')
-        encoded = [] if masks is None else encode_mask_results(masks.cpu().numpy())
-        identities = found.instances_id.tolist() if 'instances_id' in found else None
-        rows = zip(*(array.tolist() for array in arrays), strict=True)
-        for i, (label, score, (x1, y1, x2, y2)) in enumerate(rows):
-            self._names += [f'class {n}' for n in range(len(self._names), label + 1)]
-            width, height = max(x2 - x1, 0.0), max(y2 - y1, 0.0)  # CenterNet's may be negative
-            box = dict(
-                id=self._boxes + 1,
-                image_id=self._number,
-                category_id=label + 1,
-                bbox=[x1, y1, width, height],
-                area=width * height,
-                iscrowd=0,
-                score=score,
-            )
-            if identities is not None and identities[i] >= 0:
-                box['instance_id'] = identities[i]
-            if encoded:
-                text = dict(encoded[i], counts=encoded[i]['counts'].decode())
-                box.update(area=int(area(encoded[i])), segmentation=text)
-            _append(self._json, box, first=self._boxes == 0)
-            self._boxes += 1
+        for box in _boxes(found):
+            number, self._boxes = box['category_id'], self._boxes + 1
+            self._names += [f'class {n}' for n in range(len(self._names), number)]
+            box = dict(id=self._boxes, image_id=self._number, **box)
+            _append(self._json, box, first=self._boxes == 1)
 
     def _complete(self, is_complete: bool) -> None:
         self._json.write('],\n"images": [')
@@ -222,6 +281,91 @@ class DetectionsOutput(Output):
         self._json.write(f'],\n"complete": {json.dumps(is_complete)},\n')
         self._json.write(f'"videos": {json.dumps(self._videos)},\n')
         self._json.write(f'"categories": {json.dumps(categories)}}}\n')
+
+
+class JsonLines(Output):
+    """Writes a line of JSON for each frame as soon as it is known: what its image and its boxes are in a COCO-VID json.
+
+    Args:
+        path: The file; ``-`` for standard output.
+    """
+
+    def __init__(self, classes: Sequence[str], path: str | Path) -> None:
+        self._classes, self._path, self._has_lines = classes, path, False
+
+    def __enter__(self) -> 'JsonLines':
+        is_file = Path(self._path) != Path('-')
+        self._writing = atomic_write(self._path) if is_file else nullcontext(sys.stdout)
+        self._file = self._writing.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._writing.__exit__(*((None, None, None) if self._has_lines else error))
+
+    def start(self, name: str) -> None:
+        self._name = name
+
+    def add(self, sample: DetDataSample, image: np.ndarray) -> None:
+        self._has_lines = True
+        boxes = list(_boxes(_finite(sample.pred_instances)))
+        for box in boxes:
+            at = box['category_id'] - 1
+            box['category'] = self._classes[at] if at < len(self._classes) else f'class {at}'
+        line = dict(
+            video=self._name,
+            **_description(sample, image),
+            dropped=sample.get('dropped', 0),
+            annotations=boxes,
+        )
+        self._file.write(json.dumps(line, allow_nan=False) + '\n')
+        self._file.flush()
+
+
+def _description(sample: DetDataSample, image: np.ndarray) -> dict:
+    """Return what is said of a frame in a json."""
+    return dict(
+        frame_id=sample.frame_id,
+        width=image.shape[1],
+        height=image.shape[0],
+        timestamp=round(sample.timestamp, 6),
+        is_key_frame=sample.is_key_frame,
+        frame_kind=sample.get('frame_kind', 'key'),
+    )
+
+
+def _finite(found: InstanceData) -> InstanceData:
+    """Leave out boxes that are not finite, as those of random or diverged weights."""
+    finite = found.bboxes.isfinite().reshape(-1, 4).all(1)
+    return found if finite.all() else found[finite]
+
+
+def _arrays(found: InstanceData) -> list[np.ndarray]:
+    """Return labels, scores and boxes; masks, which may be large, stay where they are."""
+    fields = found.labels, found.scores.float(), found.bboxes.float()
+    return [field.cpu().numpy() for field in fields]
+
+
+def _boxes(found: InstanceData) -> Iterator[dict]:
+    """Yield annotations of a COCO json, without numbers."""
+    masks = found.get('masks')
+    encoded = [] if masks is None else encode_mask_results(masks.cpu().numpy())
+    identities = found.instances_id.tolist() if 'instances_id' in found else None
+    rows = zip(*(array.tolist() for array in _arrays(found)), strict=True)
+    for i, (label, score, (x1, y1, x2, y2)) in enumerate(rows):
+        width, height = max(x2 - x1, 0.0), max(y2 - y1, 0.0)  # CenterNet's may be negative
+        box = dict(
+            category_id=label + 1,
+            bbox=[x1, y1, width, height],
+            area=width * height,
+            iscrowd=0,
+            score=score,
+        )
+        if identities is not None and identities[i] >= 0:
+            box['instance_id'] = identities[i]
+        if encoded:
+            text = dict(encoded[i], counts=encoded[i]['counts'].decode())
+            box.update(area=int(area(encoded[i])), segmentation=text)
+        yield box
 
 
 def _append(file: TextIO, item: dict, first: bool) -> None:

@@ -131,6 +131,27 @@ def add_runtime(parser: argparse.ArgumentParser, by_default: str, **options: Any
     parser.add_argument('--runtime', choices=RUNTIMES, help=help, **options)
 
 
+def duration(text: str) -> float:
+    """Parse seconds, or a number with a unit: ``90``, ``30s``, ``10m``, ``1h``, ``1d``."""
+    units = dict(s=1, m=60, h=3600, d=86400)
+    number, unit = (text[:-1], text[-1]) if text[-1:] in units else (text, 's')
+    return float(number) * units[unit]
+
+
+def add_live_arguments(parser: ToolParser) -> None:
+    """Add the options for cameras, addresses and pipes."""
+    help = 'of a camera, an address or a pipe: whether to drop frames that are too old'
+    parser.add_argument('--live', choices=('newest', 'every-frame'), default='newest', help=help)
+    help = 'a live source that gives no frame for SECONDS is opened again'
+    parser.add_value('--live-timeout', 10.0, help, 'SECONDS')
+    help = (
+        'end with an error after a time without frames, such as 90 (seconds) or 5m (default: never)'
+    )
+    parser.add_argument('--max-outage', type=duration, metavar='TIME', help=help)
+    help = 'options of FFmpeg for an address, for example rtsp_transport=udp'
+    parser.add_argument('--ffmpeg', type=_setting, nargs='+', metavar='KEY=VALUE', help=help)
+
+
 def add_cfg_options(parser: argparse.ArgumentParser, config: str = 'the config') -> None:
     """Add ``--cfg-options``, which replace the settings of ``config``, a text for the help."""
     help = f'settings that replace those of {config}'

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from semidff.apis import VideoInferencer, detect_together
-from semidff.datasets.video_readers import VideoError
+from semidff.datasets.video_readers import FrameStream, VideoError
 from tests.tiny.videos import frame, write_project
 
 
@@ -58,6 +58,24 @@ def test_frames_are_processed_on_request(make):
     expected = [(0, 0), (0, 1), (1, 0), (1, 1)]
     assert [(sample.frame_id, sample.video_id) for sample in first] == expected
     assert len(list(results)) == 6
+
+
+class Silent(FrameStream):
+    """A camera that was lost."""
+
+    name, live, length = 'north', True, None
+
+    def __iter__(self):
+        yield
+
+    def ready(self, seconds=None):
+        return False
+
+
+def test_a_camera_without_frames_does_not_stop_the_others(make):
+    results = detect_together(make(), [Silent(), arrays(1, 9)])
+    assert [next(results).frame_id for _ in range(9)] == list(range(9))
+    results.close()
 
 
 def test_a_missing_video_is_an_error_before_anything_runs(make, tmp_path):

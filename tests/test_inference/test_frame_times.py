@@ -40,3 +40,10 @@ def test_the_rate_leaves_out_gaps():
         known.push(time)
     assert known.rate == pytest.approx(8)
     assert FrameTimes().rate is None
+
+
+def test_frames_that_were_dropped_count():
+    known = FrameTimes()
+    assert not any(known.push(time, dropped=9) for time in (0, 0.4, 0.8, 1.2))
+    assert not known.push(4.8, dropped=89) and known.rate == pytest.approx(25)
+    assert known.push(14.8, dropped=1)

@@ -180,6 +180,34 @@ def test_nothing_is_carried_across_a_gap_in_time(model, method, filter):
     assert all_same(run([timed(index) for index in range(12)]), run(batches(12)))
 
 
+def without(frames: int, *dropped: int) -> list[dict]:
+    """Frames of a live source that dropped some."""
+    kept, before = [], -1
+    for index in sorted({*range(frames)} - {*dropped}):
+        data = batch(0, index)
+        data['data_samples'][0].set_metainfo(dict(dropped=index - before - 1))
+        kept, before = [*kept, data], index
+    return kept
+
+
+@unfiltered
+def test_frames_that_were_dropped_count(model, method):
+    """Results of the others are the same, if no key frame was dropped."""
+    expected, engine = results_of(model, method), VideoEngine(model, method, INTERVAL)
+    found = [one for data in without(FRAMES, 1, 3, 6, 7) for one in engine.push(data)]
+    found += engine.flush()
+    assert [one.frame_id for one in found] == [0, 2, 4, 5, 8]
+    assert all_same(found, [expected[one.frame_id] for one in found], 1e-3)
+
+
+def test_a_key_or_light_frame_that_was_dropped_is_the_next_one(model):
+    engine = VideoEngine(model, 'copy', 6, light_every=2)
+    found = [one for data in without(14, 2, 6, 7, 10) for one in engine.push(data)]
+    kinds = {one.frame_id: one.frame_kind for one in found}
+    assert [n for n, kind in kinds.items() if kind == 'key'] == [0, 8]
+    assert [n for n, kind in kinds.items() if kind == 'light'] == [3, 4, 11, 12]
+
+
 class Observing(KeyFrameSchedule):
     """Records its calls, with a key frame every 4 frames."""
 

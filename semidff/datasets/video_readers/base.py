@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import av
 import numpy as np
 
 _IMAGE_SUFFIXES = frozenset({'.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm'})
@@ -41,6 +42,7 @@ class Frame(NamedTuple):
         timestamp: Seconds since the first frame.
         path: Image file of the frame, if it has one.
         after_gap: Whether the source has left out something ahead of it; None: as the time stamps tell.
+        dropped: Number of frames between the one before and this one that a live source had and that were too old.
     """
 
     image: np.ndarray
@@ -48,6 +50,7 @@ class Frame(NamedTuple):
     timestamp: float
     path: str | None = None
     after_gap: bool | None = None
+    dropped: int = 0
 
 
 class FrameStream:
@@ -69,6 +72,10 @@ class FrameStream:
     def __iter__(self) -> Iterator[Frame]:
         """Iterate over the frames; VideoError if none can be read, or with ``strict`` if any cannot."""
         raise NotImplementedError
+
+    def ready(self, seconds: float | None = None) -> bool:
+        """Wait until the next frame or the end can be read at once, for some seconds at most; return whether it can."""
+        return True
 
     def close(self) -> None:
         """Release decoder and device, if there are any. The reader cannot be used afterwards."""
@@ -117,6 +124,7 @@ def as_video_error(path: str | Path, problem: str = 'cannot be read') -> Iterato
         raise
     except Exception as error:
         reason = getattr(error, 'strerror', None) or f'{type(error).__name__}: {error}'
+        reason = 'timed out' if isinstance(error, av.error.ExitError) else reason  # by PyAV
         raise VideoError(path, f'{problem} ({reason})') from error
 
 

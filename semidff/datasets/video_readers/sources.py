@@ -3,7 +3,6 @@
 import contextvars
 import os
 import re
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,10 +12,9 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 
-from semidff.utils.files import without_secrets
-
-from .base import DEFAULT_FPS, Frame, FrameStream, VideoError, as_video_error, is_image, report
+from .base import DEFAULT_FPS, Frame, FrameStream, VideoError, as_video_error, is_image
 from .frame_folder import FrameFolder, matching_files
+from .live import LiveOptions, LiveStream
 from .video_file import VideoFile
 
 T = TypeVar('T')
@@ -28,52 +26,6 @@ _WANTED = (
     'give the path of a video file or of a folder of frames, a glob, the index of a camera, a list or an iterator of '
     'arrays (H, W, 3), or a list of them'
 )
-
-
-class CameraStream(FrameStream):
-    """Frames of a camera until it stops, read by OpenCV, which opens cameras by number on every system.
-
-    Time stamps are those of the device or the stream, relative to the first frame. If they do not increase, they are
-    replaced by the time of arrival. The end of the stream is a warning, with ``strict`` an error.
-    """
-
-    length = None
-    live = True
-
-    def __init__(self, source: int | str, strict: bool = False) -> None:
-        if isinstance(source, int):
-            self.name, self.path = f'camera{source}', f'camera {source}'
-        else:
-            self.path = without_secrets(source)
-            last = self.path.rstrip('/').rpartition('/')[2]
-            self.name = next(iter(re.findall(r'[\w-]+', last)), 'stream')
-        self.strict = strict
-        # Of addresses, other backends write the password to the log.
-        backend = cv2.CAP_ANY if isinstance(source, int) else cv2.CAP_FFMPEG
-        self._capture = cv2.VideoCapture(source, backend)
-        if not self._capture.isOpened():
-            raise VideoError(self.path, 'cannot be opened; is it there, and free?')
-
-    def __iter__(self) -> Iterator[Frame]:
-        index, first, start, last = 0, 0.0, time.monotonic(), 0.0
-        while True:
-            read, image = self._capture.read()
-            if not read:
-                break
-            stamp = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-            first = first if index else stamp
-            now = stamp - first
-            if index and now <= last:
-                now = max(time.monotonic() - start, last)
-            last = now
-            yield Frame(image, index, now)
-            index += 1
-        if not index:
-            raise VideoError(self.path, 'gives no frames')
-        report(self.path, f'no more frames after frame {index - 1}', self.strict)
-
-    def close(self) -> None:
-        self._capture.release()
 
 
 class ArrayStream(FrameStream):
@@ -136,32 +88,36 @@ def open_any(
     decoder_threads: int = 1,
     name: str = 'frames',
     keep_damaged: bool = False,
+    live: LiveOptions | None = None,
 ) -> FrameStream:
-    """Open a camera (its index), an address (``rtsp://...``), what :func:`open_video` opens, or an iterable of arrays.
+    """Open a camera (its index), an address (``rtsp://...``, ``pipe:0``), a named pipe, a file, images, or arrays.
 
-    A number in text is an index, unless a file has that name. An open stream is returned.
+    Files and images are those of :func:`open_video`; arrays come from any iterable. A number in text is an index,
+    unless a file has that name. An open stream is returned.
 
     Args:
         fps: Frame rate of videos whose rate is unknown; default: 25.
         name: Name of arrays.
+        live: How cameras, addresses and pipes are read.
     """
     fps = fps or DEFAULT_FPS
     if isinstance(source, FrameStream):
         return source
     if (camera := _camera(source)) is not None:
-        return CameraStream(camera, strict)
+        return LiveStream(camera, strict, live)
     if isinstance(source, str | os.PathLike):
         return open_video(source, fps, strict, decoder_threads, keep_damaged)
     return ArrayStream(source, name, fps)
 
 
 def _camera(source: Any) -> int | str | None:
-    """Return the index of a camera or the address that a source is; None if it is neither."""
+    """Return the index of a camera, the address or the named pipe that a source is; None if it is none."""
     if not isinstance(source, str):
         return source if isinstance(source, int) else None
     if source.isdecimal() and not os.path.exists(source):
         return int(source)
-    return source if re.match(r'[\w+.-]+://', source) else None
+    is_live = re.match(r'[\w+.-]+://|pipe:', source) or Path(source).is_fifo()
+    return source if is_live else None
 
 
 def videos_of(inputs: Any) -> list[Any]:

@@ -21,12 +21,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import av
-import cv2
 import numpy as np
-from av.video.reformatter import VideoReformatter
 
 from .base import DEFAULT_FPS, Frame, VideoError, VideoReader, as_video_error, is_image, report
 from .decoding import Decoding, Note, Notes, Start
+from .upright import Converter, Shape
 
 av.logging.set_level(av.logging.PANIC)  # otherwise FFmpeg prints a line for each damaged macroblock
 
@@ -39,7 +38,6 @@ _FORMATS = ','.join(sorted(av.formats_available - _NO_VIDEOS))
 _POSITIONED = {'mpegts', 'mpeg'}  # seeking by time may end inside a group of pictures
 _STEPS_BACK = 4  # key frames that are tried before the beginning of the file
 _KEY_DISTANCE = 12  # packets from one key frame that is kept to the next, at least
-_LEAST_ASPECT = 0.05  # of pixels: what is narrower, or wider than its inverse, is wrong
 _UNTIMED = -(2**63)
 _LONGEST_PAUSE = (
     2**32 / 90_000
@@ -50,7 +48,7 @@ class Index(NamedTuple):
     """What the first pass over a file found: about 8 bytes a frame.
 
     Attributes:
-        shape: See :meth:`VideoFile._shape_of`.
+        shape: Shape of the frames.
         packets: (P,) hashes of the packets, in order of decoding.
         order: (N,) numbers of the frames' packets; None where frames can only be counted.
         starts: (S, 5) key frames: the fields of a :class:`Start`, and where to seek.
@@ -58,7 +56,7 @@ class Index(NamedTuple):
 
     length: int
     damage: str
-    shape: tuple
+    shape: Shape
     packets: np.ndarray = np.zeros(0)
     order: np.ndarray | None = None
     starts: np.ndarray = np.zeros((0, 5), np.int64)
@@ -93,8 +91,8 @@ class VideoFile(VideoReader):
             raise VideoError(self.path, 'no such file')
         if is_image(self.path):
             raise VideoError(self.path, 'is a single image; list the folder that holds the frames')
-        self._reformatter = VideoReformatter()
-        self._shape: tuple | None = None  # of the frames
+        self._convert = Converter()
+        self._shape: Shape | None = None  # of the frames
         self._wanted: frozenset[int] = frozenset()
         self._open()
         self._rewind()
@@ -359,28 +357,14 @@ class VideoFile(VideoReader):
             (width, height), is_transposed, _ = self.index.shape
         return (width, height) if is_transposed else (height, width)
 
-    def _shape_of(self, first: av.VideoFrame) -> tuple[tuple[int, int], bool, int | None]:
-        """Return width and height ahead of turning, with square pixels, whether x and y change places, and the flip."""
-        pixel = self._track.sample_aspect_ratio or 1
-        is_used = abs(pixel - 1) >= 0.01 and _LEAST_ASPECT <= pixel <= 1 / _LEAST_ASPECT
-        width = max(1, round(first.width * pixel)) if is_used else first.width
-        matrix = first.side_data.get('DISPLAYMATRIX')
-        values = [1, 0, 0, 0, 1] if matrix is None else np.frombuffer(matrix, np.int32).tolist()
-        a, b, _, c, d = values[:5]
-        is_transposed = abs(b) > abs(a)
-        x, y = (c, b) if is_transposed else (a, d)
-        return (width, first.height), is_transposed, ((None, 0), (1, -1))[x < 0][y < 0]
-
     def _image(self, frame: av.VideoFrame) -> np.ndarray:
         if self._shape is None:
             known = self.__dict__.get('index')
             self._shape = known.shape if known else self._shape_of(frame)
-        size, is_transposed, flip = self._shape
-        image = self._reformatter.reformat(
-            frame, *size, 'bgr24', src_color_range=frame.color_range, threads=1
-        ).to_ndarray()
-        image = cv2.transpose(image) if is_transposed else image
-        return image if flip is None else cv2.flip(image, flip)
+        return self._convert(frame, self._shape)
+
+    def _shape_of(self, first: av.VideoFrame) -> Shape:
+        return Shape.of(first, self._track.sample_aspect_ratio)
 
 
 def _hash(packet: av.Packet) -> int:
