@@ -50,6 +50,7 @@ from .config import (
     write_detector,
 )
 from .plan import SCALES, PlanError
+from .planner import build_image_detector
 from .survey import seconds_of
 from .validation import check_clips
 from .videos import hold_back, write_list
@@ -122,6 +123,8 @@ def teach(
         raise PlanError(f'{out}: its detector was trained with other arguments; give another --out')
     write_json(key, file)
     if not result.is_file():
+        for one in ((detector, own), (student[0], pupil)):
+            build_image_detector(*one)
         check_loss(student[0], pupil)
         places = out / 'teacher', folder / 'before'
         for place, config, weights in zip(
