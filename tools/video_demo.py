@@ -37,6 +37,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_output('--json', metavar='FILE', help='all detections as COCO-VID json')
     help = 'all detections in the ILSVRC format (frame class score x1 y1 x2 y2)'
     parser.add_output('--txt', metavar='FILE', help=help)
+    help = 'boxes with identities as text of MOTChallenge; needs --filter'
+    parser.add_output('--mot', metavar='FILE', help=help)
     help = 'label maps of a segmentation network, a png per frame'
     parser.add_output('--labels', metavar='FOLDER', help=help)
     parser.add_value('--score-thr', 0.3, 'detections with lower scores are not drawn')
@@ -132,10 +134,11 @@ def detect_in_archive(args: argparse.Namespace, arguments: dict) -> None:
     from semidff.apis import detect_archive
     from semidff.datasets.video_readers import VideoError
 
-    if not args.out or Path(args.out).suffix == '.mp4' or args.json or args.txt or args.labels:
+    files = args.json, args.txt, args.labels, args.mot
+    if not args.out or Path(args.out).suffix == '.mp4' or any(files):
         raise FileError(
             f'{args.input}: is a folder of videos; give --out DIR, a folder for the results of each, and no --json, '
-            '--txt or --labels'
+            '--txt, --labels or --mot'
         )
     summary = detect_archive(
         args.input,
@@ -180,6 +183,7 @@ def detect_in_video(inferencer, args: argparse.Namespace) -> None:
         out_json=args.json,
         out_txt=args.txt,
         out_labels=args.labels,
+        out_mot=args.mot,
         **call_arguments(args),
     )
     frames = keys = 0
@@ -187,7 +191,7 @@ def detect_in_video(inferencer, args: argparse.Namespace) -> None:
     for sample in until_stopped(results):
         frames += 1
         keys += sample.is_key_frame
-    files = [name for name in (args.out, args.json, args.txt, args.labels) if name]
+    files = [name for name in (args.out, args.json, args.txt, args.labels, args.mot) if name]
     rate = f'{frames / (time.perf_counter() - start):.1f} fps from reading to writing'
     print(f'{frames} frames, {keys} key frames, {rate}: {", ".join(files) or "no output files"}')
 

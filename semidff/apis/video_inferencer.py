@@ -114,8 +114,8 @@ class VideoInferencer:
             :func:`~semidff.inference.schedule_config`.
         trust: Whether to load a checkpoint that can run code.
         filter: ``causal`` or ``both``: follow objects through the video, which makes results better than those of the
-            detector on every frame; see :class:`~semidff.inference.VideoEngine`. Default: None, or what a folder
-            recommends.
+            detector on every frame; ``identities``: the same for identities alone; see
+            :class:`~semidff.inference.VideoEngine`. Default: None, or what a folder recommends.
         light_every: Distance between the non-key frames on which ``method`` detects, see there; default: 1, or what a
             folder recommends.
         smooth_scores, smooth_boxes: Former names of ``filter='causal'`` and ``filter='both'``.
@@ -237,6 +237,7 @@ class VideoInferencer:
         out_labels: str | Path | None = None,
         only_classes: Sequence[str] | None = None,
         min_score: float = 0.0,
+        out_mot: str | Path | None = None,
     ) -> Iterator[DetDataSample]:
         """Detect objects in videos, or segment them.
 
@@ -255,6 +256,7 @@ class VideoInferencer:
             out_labels: Folder of label maps, ``<video>/000000.png``, of a segmentation network.
             only_classes: Names of the classes that results and outputs have; None: all.
             min_score: Detections with lower scores are in no result and no output.
+            out_mot: Boxes with identities as text of MOTChallenge, which needs a filter. For several videos a folder.
 
         Returns:
             The frames' results in order, with ``pred_instances`` or ``pred_sem_seg`` (pixels of the original frame)
@@ -265,6 +267,10 @@ class VideoInferencer:
         """
         check_limits(fps, max_frames, pred_score_thr)
         limit = self.limiter(only_classes, min_score)
+        if out_mot and not self.engine.filter:
+            raise ValueError(
+                f"{out_mot}: needs identities; add filter='identities', or another filter"
+            )
         videos = videos_of(inputs)
         classes = self.model.dataset_meta['classes']
         outputs = requested_outputs(
@@ -278,13 +284,14 @@ class VideoInferencer:
             out_txt,
             out_labels,
             fps,
+            out_mot,
         )
         streams = (
             self.open(video, fps, strict, f'frames{number or ""}')
             for number, video in enumerate(videos)
         )
         first = next(streams)  # an input that cannot be read is refused at once
-        files = [str(path) for path in (out_video, out_json, out_txt, out_labels) if path]
+        files = [str(path) for path in (out_video, out_json, out_txt, out_labels, out_mot) if path]
         return self._run(chain([first], streams), outputs, files, max_frames, limit)
 
     def limiter(

@@ -86,7 +86,10 @@ class Estimate(NamedTuple):
 
 
 class Tracked(NamedTuple):
-    """Objects of a frame by descending score: detections, identities (-1: none), and as in :class:`Estimate`."""
+    """Objects of a frame by descending score: detections, identities, and as in :class:`Estimate`.
+
+    An identity occurs once in a frame: weak detections, and the further classes of an object, have -1.
+    """
 
     boxes: np.ndarray
     scores: np.ndarray
@@ -202,6 +205,7 @@ class TrackFilter:
         constants: The defaults are for any detector and video.
         reliability: What is known of light frames, from an earlier filter of the same video.
         learn: Whether to learn the reliability.
+        first_id: The first identity.
 
     Example:
         >>> tracks = TrackFilter(num_classes=80)
@@ -216,6 +220,7 @@ class TrackFilter:
         constants: FilterConstants | None = None,
         reliability: Reliability | None = None,
         learn: bool = True,
+        first_id: int = 0,
     ) -> None:
         self.num_classes = num_classes
         self.constants = constants or FilterConstants()
@@ -228,7 +233,7 @@ class TrackFilter:
             Detections(np.zeros((0, 4)), np.zeros(0), np.zeros(0, int)),
             np.zeros((0, 2), int),
         )
-        self._number, self._count, self._absence = -1, 0, 0.0
+        self._number, self._next_id, self._absence = -1, first_id, 0.0
         self._began = False  # there were detections
 
     def step(
@@ -275,8 +280,8 @@ class TrackFilter:
 
     def new_id(self) -> int:
         """Return the next identity."""
-        self._count += 1
-        return self._count - 1
+        self._next_id += 1
+        return self._next_id - 1
 
     def _estimate(self) -> tuple[np.ndarray, np.ndarray]:
         tracks, (geometry, existence) = self._tracks, self.reliability.weights
@@ -379,7 +384,7 @@ def report(estimate: Estimate) -> Tracked:
         np.concatenate([estimate.boxes[objects], weak.boxes]),
         np.concatenate([first.sum(1), second[rows, others], weak.scores]),
         np.concatenate([labels, others, weak.labels]),
-        np.concatenate([estimate.ids[objects], np.full(len(weak.labels), -1)]),
+        np.concatenate([estimate.ids, np.full(len(others) + len(weak.labels), -1)]),
         np.concatenate([estimate.sources[objects], weak_sources]),
         np.concatenate([estimate.source_boxes[objects], weak.boxes]),
     )
@@ -412,6 +417,7 @@ def combine(
     for name in own:
         if name not in names or names[name] in taken:
             names[name] = new_id()
+        taken.add(names[name])
     parts[1][4] = np.array([names[name] for name in own], int)
     pairs = [np.stack([forward[at][one], backward[at][other]], 1) for at in range(4)]
     boxes, scores = _mean(pairs[0], pairs[2]), _mean(pairs[1], pairs[3], nothing=0.0)

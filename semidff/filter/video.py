@@ -67,6 +67,12 @@ class VideoFilter:
         """Return the results that wait for later frames."""
         return self._finish(len(self._waiting))
 
+    def new_scene(self) -> list[Tracked]:
+        """Forget all tracks; return the results that wait. Identities of the next frames are new ones."""
+        finished = self.flush()
+        self._forward = TrackFilter(*self._options, first_id=self._forward.new_id())
+        return finished
+
     def _finish(self, count: int) -> list[Tracked]:
         """Return the results of the first waiting frames."""
         backward = TrackFilter(*self._options, self.reliability, learn=False)

@@ -70,6 +70,7 @@ def requested_outputs(
     out_txt: str | Path | None = None,
     out_labels: str | Path | None = None,
     fps: float | None = None,
+    out_mot: str | Path | None = None,
 ) -> list[Output]:
     """Check outputs before the first frame is read, and return them. Their files are opened with the ``with`` block.
 
@@ -81,19 +82,20 @@ def requested_outputs(
             those of :class:`~semidff.apis.VideoInferencer`.
     """
     segments = prediction == 'pred_sem_seg'
-    if wrong := (out_json or out_txt) if segments else out_labels:
+    if wrong := (out_json or out_txt or out_mot) if segments else out_labels:
         found, remedy = ('label maps', 'out_labels') if segments else ('boxes', 'out_json, out_txt')
         raise ValueError(f'{wrong}: this model predicts {found}; use {remedy} or out_video')
-    suffix = Path(out_video or '').suffix
-    if suffix not in ('', '.mp4') or (suffix and len(inputs) > 1):
-        raise ValueError(
-            f'{out_video}: give a name that ends in .mp4, or for several videos a folder without suffix'
-        )
+    for path, kind in ((out_mot, '.txt'), (out_video, '.mp4')):
+        suffix = Path(path or '').suffix
+        if suffix not in ('', kind) or (suffix and len(inputs) > 1):
+            raise ValueError(
+                f'{path}: give a name that ends in {kind}, or for several videos a folder without suffix'
+            )
     for path in filter(None, inputs):
         folder = out_labels if isdir(path) else None if suffix else out_video
         if folder and realpath(folder) in {realpath(dirname(p)) for p in (path, realpath(path))}:
             raise FileError(f'{folder}: is the folder of an input, which an output could replace')
-    check_outputs([out_video, out_json, out_txt, out_labels], [*inputs, *others])
+    check_outputs([out_video, out_json, out_txt, out_labels, out_mot], [*inputs, *others])
     outputs: list[Output] = []
     if out_video is not None:
         outputs.append(VideoOutput(out_video, draw, fps))
@@ -101,6 +103,8 @@ def requested_outputs(
         outputs.append(DetectionsOutput(classes, out_json, out_txt))
     if out_labels is not None:
         outputs.append(LabelMaps(out_labels))
+    if out_mot is not None:
+        outputs.append(MOTOutput(out_mot))
     return outputs
 
 
@@ -226,6 +230,38 @@ class DetectionsOutput(Output):
 
 def _append(file: TextIO, item: dict, first: bool) -> None:
     file.write(('\n' if first else ',\n') + json.dumps(item, allow_nan=False))
+
+
+class MOTOutput(Output):
+    """Writes boxes with identities as text of MOTChallenge: ``frame,id,x,y,width,height,score,class,-1``.
+
+    Frames and classes are numbered from 1, frames in each video. Boxes without identity are left out.
+
+    Args:
+        path: The text file; without the suffix .txt a folder with a file for each video.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path, self._names, self._stack = Path(path), set(), ExitStack()
+
+    def start(self, name: str) -> None:
+        self.end()
+        name = f'{unique_name(name, self._names)}.txt'
+        path = self._path if self._path.suffix == '.txt' else self._path / name
+        self._file = self._stack.enter_context(atomic_write(path))
+
+    def add(self, sample: DetDataSample, image: np.ndarray) -> None:
+        found = sample.pred_instances
+        found = found[(found.instances_id >= 0) & found.bboxes.isfinite().all(1)]
+        fields = found.instances_id, found.bboxes, found.scores, found.labels
+        rows = zip(*(field.tolist() for field in fields), strict=True)
+        for identity, (x1, y1, x2, y2), score, label in rows:
+            box = f'{x1:.2f},{y1:.2f},{x2 - x1:.2f},{y2 - y1:.2f}'
+            line = f'{sample.frame_id + 1},{identity},{box},{score:.4f},{label + 1},-1\n'
+            self._file.write(line)
+
+    def end(self) -> None:
+        self._stack.close()
 
 
 class LabelMaps(Output):

@@ -217,7 +217,7 @@ def test_two_classes_at_the_same_time_are_both_reported():
     for one in results([found((BOX, 0.7, 1), (alike, 0.4, 0))] * 20):
         assert one.scores == pytest.approx([0.7, 0.4]) and one.labels.tolist() == [1, 0]
         assert one.boxes == pytest.approx(np.array([BOX, BOX]), abs=1e-6)
-        assert one.ids.tolist() == [0, 0]
+        assert one.ids.tolist() == [0, -1]
 
 
 def test_overlapping_objects_of_different_classes_are_two():
