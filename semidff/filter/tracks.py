@@ -16,6 +16,7 @@ _LEAST_IOU_OTHER = 0.6  # the same, of different classes
 _DUPLICATE = 0.5  # IoU with a track, above which a detection of its class begins no other one
 _SAME_BOX = 0.95  # IoU of detections of different classes that are one object
 _ENDS = 0.02  # score at which a track ends
+_REMEMBERED = 60  # frames without detection, after which an object that returns is another one
 _SMALLEST = 0.01  # score of a second class that is reported
 _JITTER = 0.5  # pixels by which a step is wrong, even if all points agree
 _RENEWAL = 0.5  # of the velocity, at each step
@@ -226,7 +227,7 @@ class TrackFilter:
         self.constants = constants or FilterConstants()
         self.reliability = reliability or Reliability(self.constants)
         self.learn = learn
-        self._tracks = _Tracks.new(0, num_classes)
+        self._tracks = self._ended = _Tracks.new(0, num_classes)
         self._now = np.zeros((0, 4)), np.zeros((0, 2, num_classes))  # boxes and scores
         self._picture: np.ndarray | None = None
         self._weak = (
@@ -265,6 +266,7 @@ class TrackFilter:
         inside = (boxes[:, 2:] > 0).all(1) & (boxes[:, :2] < size[::-1]).all(1)
         chosen = inside & (scores[:, 0].sum(-1) > _ENDS)
         if not chosen.all():
+            self._ended = self._ended + self._tracks[inside & ~chosen]
             self._tracks, self._now = self._tracks[chosen], (boxes[chosen], scores[chosen])
         tracks = self._tracks
         return Estimate(
@@ -357,13 +359,30 @@ class TrackFilter:
             duplicate = (overlaps(found.boxes[indices], boxes) >= _DUPLICATE) & same
             indices = indices[~duplicate.any(1)]
         new = _Tracks.new(len(indices), scores.shape[-1])
-        new.ids[:] = [self.new_id() for _ in indices]
+        new.ids[:] = self._identities(found, indices)
         new.boxes[:] = found.boxes[indices, None]
         new.evidence[:, _KEY] = self._absence  # the last key frame did not show them
         new.weights[:, source], new.evidence[:, source] = found.best[indices], 1
         new.scores[:, source] = found.scores[indices]
         new.sources[:], new.source_boxes[:] = self._sources(found.indices[indices]), new.boxes[:, 0]
         self._tracks = self._tracks + new
+
+    def _identities(self, found: _Found, indices: np.ndarray) -> list[int]:
+        """Return identities of new tracks: those of undetected objects that were last detected there, or new ones.
+
+        If such an object still has a track, which has lost it, that gets a new identity.
+        """
+        lost = self._tracks[self._tracks.sources[:, 0] != self._number] + self._ended
+        lost = lost[np.abs(self._number - lost.sources[:, 0]) <= _REMEMBERED]
+        same = _classes(lost.scores.sum(1))[:, None] == _classes(found.scores[indices])
+        gain = 1 - _distances(lost.source_boxes, found.boxes[indices])
+        rows, columns = _assign(gain, same & (gain > 0))
+        known = dict(zip(columns.tolist(), lost.ids[rows].tolist(), strict=True))
+        self._ended = self._ended[np.isin(self._ended.ids, np.delete(lost.ids, rows))]
+        ids = self._tracks.ids = self._tracks.ids.copy()  # estimates have them
+        again = np.isin(ids, lost.ids[rows])
+        ids[again] = [self.new_id() for _ in range(again.sum())]
+        return [known[n] if n in known else self.new_id() for n in range(len(indices))]
 
     def _sources(self, indices: np.ndarray) -> np.ndarray:
         return np.stack([np.full_like(indices, self._number), indices], 1)
@@ -434,12 +453,26 @@ def link(
     iou = overlaps(boxes, others)
     same = _classes(scores)[:, None] == _classes(other_scores)
     allowed = iou >= np.where(same, _LEAST_IOU, _LEAST_IOU_OTHER)
-    gain = np.where(allowed, iou + np.where(same, 1.0, 0.5), 0.0)
+    return _assign(iou + np.where(same, 1.0, 0.5), allowed)
+
+
+def _assign(gain: np.ndarray, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the allowed pairs (n, m) with the largest sum of gains, one to one, as indices."""
     from scipy.optimize import linear_sum_assignment  # takes half a second
 
-    rows, columns = linear_sum_assignment(gain, maximize=True)
+    rows, columns = linear_sum_assignment(np.where(allowed, gain, 0.0), maximize=True)
     chosen = allowed[rows, columns]
     return rows[chosen], columns[chosen]
+
+
+def _distances(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return distances (n, m): of the centers, in mean diagonals, and of the logarithms of the diagonals."""
+    (center, size), (other, other_size) = (
+        ((one[:, :2] + one[:, 2:]) / 2, np.linalg.norm(one[:, 2:] - one[:, :2], axis=1) + 1e-6)
+        for one in (boxes, others)
+    )
+    apart = np.linalg.norm(center[:, None] - other, axis=-1) / (size[:, None] + other_size) * 2
+    return apart + np.abs(np.log(size[:, None] / other_size))
 
 
 def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -101,7 +101,7 @@ def filter_coco(
         detected: Numbers of further frames on which the detector ran, and found nothing.
 
     Yields:
-        The same for every frame, with ``track_id``: the identity, -1 for scores below 0.05.
+        The same for every frame, with ``track_id``: the identity; -1 for scores below 0.05, and further classes.
     """
     frames: dict[int, list[dict]] = {number: [] for number in detected}
     for one in detections:
