@@ -89,7 +89,7 @@ class Estimate(NamedTuple):
 class Tracked(NamedTuple):
     """Objects of a frame by descending score: detections, identities, and as in :class:`Estimate`.
 
-    An identity occurs once in a frame: weak detections, and the further classes of an object, have -1.
+    An identity occurs once in a frame: weak detections and further boxes of an object have -1.
     """
 
     boxes: np.ndarray
@@ -403,12 +403,15 @@ def report(estimate: Estimate) -> Tracked:
         np.concatenate([estimate.boxes[objects], weak.boxes]),
         np.concatenate([first.sum(1), second[rows, others], weak.scores]),
         np.concatenate([labels, others, weak.labels]),
-        np.concatenate([estimate.ids, np.full(len(others) + len(weak.labels), -1)]),
+        np.concatenate([estimate.ids[objects], np.full(len(weak.labels), -1)]),
         np.concatenate([estimate.sources[objects], weak_sources]),
         np.concatenate([estimate.source_boxes[objects], weak.boxes]),
     )
     order = np.argsort(-found.scores, kind='stable')
-    return Tracked(*(values[order] for values in found))
+    found = Tracked(*(values[order] for values in found))
+    first = np.unique(found.ids, return_index=True)[1]
+    found.ids[np.setdiff1d(np.arange(len(order)), first)] = -1
+    return found
 
 
 def combine(
@@ -425,7 +428,6 @@ def combine(
     """
     one, other = link(forward.boxes, forward.scores, backward.boxes, backward.scores)
     names |= zip(backward.ids[other].tolist(), forward.ids[one].tolist(), strict=True)
-    taken = set(forward.ids.tolist())
     parts = []
     for mine, theirs, linked in ((forward, backward, one), (backward, forward, other)):
         lone = np.setdiff1d(np.arange(len(mine.ids)), linked)
@@ -434,9 +436,8 @@ def combine(
         parts.append(part)
     own = parts[1][4].tolist()
     for name in own:
-        if name not in names or names[name] in taken:
+        if name not in names:
             names[name] = new_id()
-        taken.add(names[name])
     parts[1][4] = np.array([names[name] for name in own], int)
     pairs = [np.stack([forward[at][one], backward[at][other]], 1) for at in range(4)]
     boxes, scores = _mean(pairs[0], pairs[2]), _mean(pairs[1], pairs[3], nothing=0.0)
