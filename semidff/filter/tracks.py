@@ -16,7 +16,9 @@ _LEAST_IOU_OTHER = 0.6  # the same, of different classes
 _DUPLICATE = 0.5  # IoU with a track, above which a detection of its class begins no other one
 _SAME_BOX = 0.95  # IoU of detections of different classes that are one object
 _ENDS = 0.02  # score at which a track ends
-_REMEMBERED = 60  # frames without detection, after which an object that returns is another one
+_REMEMBERED = (
+    60  # frames after its last detection, after which an object that returns is another one
+)
 _SMALLEST = 0.01  # score of a second class that is reported
 _JITTER = 0.5  # pixels by which a step is wrong, even if all points agree
 _RENEWAL = 0.5  # of the velocity, at each step
@@ -409,8 +411,8 @@ def report(estimate: Estimate) -> Tracked:
     )
     order = np.argsort(-found.scores, kind='stable')
     found = Tracked(*(values[order] for values in found))
-    first = np.unique(found.ids, return_index=True)[1]
-    found.ids[np.setdiff1d(np.arange(len(order)), first)] = -1
+    best = np.unique(found.ids, return_index=True)[1]
+    found.ids[np.setdiff1d(np.arange(len(order)), best)] = -1
     return found
 
 
@@ -435,9 +437,7 @@ def combine(
         part[1] = part[1] / 2 if theirs.began else part[1]
         parts.append(part)
     own = parts[1][4].tolist()
-    for name in own:
-        if name not in names:
-            names[name] = new_id()
+    names |= {name: new_id() for name in own if name not in names}
     parts[1][4] = np.array([names[name] for name in own], int)
     pairs = [np.stack([forward[at][one], backward[at][other]], 1) for at in range(4)]
     boxes, scores = _mean(pairs[0], pairs[2]), _mean(pairs[1], pairs[3], nothing=0.0)
