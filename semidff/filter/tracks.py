@@ -360,6 +360,8 @@ class TrackFilter:
             same = _classes(found.scores[indices])[:, None] == _classes(scores)
             duplicate = (overlaps(found.boxes[indices], boxes) >= _DUPLICATE) & same
             indices = indices[~duplicate.any(1)]
+        if not len(indices):
+            return
         new = _Tracks.new(len(indices), scores.shape[-1])
         new.ids[:] = self._identities(found, indices)
         new.boxes[:] = found.boxes[indices, None]
