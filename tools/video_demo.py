@@ -44,6 +44,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_output('--json', metavar='FILE', help=help)
     help = 'all detections in the ILSVRC format (frame class score x1 y1 x2 y2)'
     parser.add_output('--txt', metavar='FILE', help=help)
+    help = 'boxes with identities as text of MOTChallenge; needs --filter'
+    parser.add_output('--mot', metavar='FILE', help=help)
     help = 'label maps of a segmentation network, a png per frame'
     parser.add_output('--labels', metavar='FOLDER', help=help)
     parser.add_value('--score-thr', 0.3, 'detections with lower scores are not drawn')
@@ -153,11 +155,11 @@ def detect_in_archive(args: argparse.Namespace, arguments: dict) -> None:
     from semidff.apis import detect_archive
     from semidff.datasets.video_readers import VideoError
 
-    others = args.json, args.txt, args.labels, args.part_length
+    others = args.json, args.txt, args.labels, args.mot, args.part_length
     if not args.out or Path(args.out).suffix == '.mp4' or any(others):
         raise FileError(
             f'{args.input}: is a folder of videos; give --out DIR, a folder for the results of each, and no --json, '
-            '--txt, --labels or --part-length'
+            '--txt, --labels, --mot or --part-length'
         )
     summary = detect_archive(
         args.input,
@@ -204,6 +206,7 @@ def detect_in_video(inferencer, args: argparse.Namespace) -> None:
         out_labels=args.labels,
         part_length=args.part_length,
         keep_parts=args.keep_parts,
+        out_mot=args.mot,
         **call_arguments(args),
     )
     frames = keys = dropped = 0
@@ -212,7 +215,7 @@ def detect_in_video(inferencer, args: argparse.Namespace) -> None:
         frames += 1
         keys += sample.is_key_frame
         dropped += sample.dropped
-    files = [name for name in (args.out, args.json, args.txt, args.labels) if name]
+    files = [name for name in (args.out, args.json, args.txt, args.labels, args.mot) if name]
     rate = f'{frames / (time.perf_counter() - start):.1f} fps from reading to writing'
     count = f'{frames} frames, {keys} key frames' + f', {dropped} dropped' * bool(dropped)
     say(args, f'{count}, {rate}: {", ".join(files) or "no output files"}')

@@ -183,7 +183,7 @@ def point_name(one: dict[str, Any]) -> str:
 def _options(one: dict[str, Any]) -> str:
     every, kind = one['light_every'], one['filter']
     text = f', light frames every {every}' if every > 1 else ''
-    shown = dict(causal='causal filter', both='filter both ways')
+    shown = dict(causal='causal filter', both='filter both ways', identities='identities')
     return (
         text
         if kind is None or (one['method'], kind) == ('track', 'causal')

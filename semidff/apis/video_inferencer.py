@@ -114,8 +114,8 @@ class VideoInferencer:
             :func:`~semidff.inference.schedule_config`.
         trust: Whether to load a checkpoint that can run code.
         filter: ``causal`` or ``both``: follow objects through the video, which makes results better than those of the
-            detector on every frame; see :class:`~semidff.inference.VideoEngine`. Default: None, or what a folder
-            recommends.
+            detector on every frame; ``identities``: the same for identities alone; see
+            :class:`~semidff.inference.VideoEngine`. Default: None, or what a folder recommends.
         light_every: Distance between the non-key frames on which ``method`` detects, see there; default: 1, or what a
             folder recommends.
         smooth_scores, smooth_boxes: Former names of ``filter='causal'`` and ``filter='both'``.
@@ -244,6 +244,7 @@ class VideoInferencer:
         min_score: float = 0.0,
         part_length: float | None = None,
         keep_parts: int | None = None,
+        out_mot: str | Path | None = None,
     ) -> Iterator[DetDataSample]:
         """Detect objects in videos, or segment them.
 
@@ -265,6 +266,7 @@ class VideoInferencer:
             min_score: Detections with lower scores are in no result and no output.
             part_length: Length in seconds of the parts into which files are cut, ``boxes-0001.mp4``; None: one file.
             keep_parts: Number of complete parts that are kept; None: all.
+            out_mot: Boxes with identities as text of MOTChallenge, which needs a filter. For several videos a folder.
 
         Returns:
             The frames' results in order, with ``pred_instances`` or ``pred_sem_seg`` (pixels of the original frame)
@@ -276,6 +278,10 @@ class VideoInferencer:
         """
         check_limits(fps, max_frames, pred_score_thr)
         limit = self.limiter(only_classes, min_score)
+        if out_mot and not self.engine.filter:
+            raise ValueError(
+                f"{out_mot}: needs identities; add filter='identities', or another filter"
+            )
         videos = videos_of(inputs)
         classes = self.model.dataset_meta['classes']
         outputs = requested_outputs(
@@ -291,13 +297,14 @@ class VideoInferencer:
             fps,
             part_length,
             keep_parts,
+            out_mot,
         )
         streams = (
             self.open(video, fps, strict, f'frames{number or ""}')
             for number, video in enumerate(videos)
         )
         first = next(streams)  # an input that cannot be read is refused at once
-        files = [str(path) for path in (out_video, out_json, out_txt, out_labels) if path]
+        files = [str(path) for path in (out_video, out_json, out_txt, out_labels, out_mot) if path]
         return self._run(chain([first], streams), outputs, files, max_frames, limit)
 
     def limiter(

@@ -16,6 +16,9 @@ _LEAST_IOU_OTHER = 0.6  # the same, of different classes
 _DUPLICATE = 0.5  # IoU with a track, above which a detection of its class begins no other one
 _SAME_BOX = 0.95  # IoU of detections of different classes that are one object
 _ENDS = 0.02  # score at which a track ends
+_REMEMBERED = (
+    60  # frames after its last detection, after which an object that returns is another one
+)
 _SMALLEST = 0.01  # score of a second class that is reported
 _JITTER = 0.5  # pixels by which a step is wrong, even if all points agree
 _RENEWAL = 0.5  # of the velocity, at each step
@@ -86,7 +89,10 @@ class Estimate(NamedTuple):
 
 
 class Tracked(NamedTuple):
-    """Objects of a frame by descending score: detections, identities (-1: none), and as in :class:`Estimate`."""
+    """Objects of a frame by descending score: detections, identities, and as in :class:`Estimate`.
+
+    An identity occurs once in a frame: weak detections and further boxes of an object have -1.
+    """
 
     boxes: np.ndarray
     scores: np.ndarray
@@ -202,6 +208,7 @@ class TrackFilter:
         constants: The defaults are for any detector and video.
         reliability: What is known of light frames, from an earlier filter of the same video.
         learn: Whether to learn the reliability.
+        first_id: The first identity.
 
     Example:
         >>> tracks = TrackFilter(num_classes=80)
@@ -216,19 +223,20 @@ class TrackFilter:
         constants: FilterConstants | None = None,
         reliability: Reliability | None = None,
         learn: bool = True,
+        first_id: int = 0,
     ) -> None:
         self.num_classes = num_classes
         self.constants = constants or FilterConstants()
         self.reliability = reliability or Reliability(self.constants)
         self.learn = learn
-        self._tracks = _Tracks.new(0, num_classes)
+        self._tracks = self._ended = _Tracks.new(0, num_classes)
         self._now = np.zeros((0, 4)), np.zeros((0, 2, num_classes))  # boxes and scores
         self._picture: np.ndarray | None = None
         self._weak = (
             Detections(np.zeros((0, 4)), np.zeros(0), np.zeros(0, int)),
             np.zeros((0, 2), int),
         )
-        self._number, self._count, self._absence = -1, 0, 0.0
+        self._number, self._next_id, self._absence = -1, first_id, 0.0
         self._began = False  # there were detections
 
     def step(
@@ -260,6 +268,7 @@ class TrackFilter:
         inside = (boxes[:, 2:] > 0).all(1) & (boxes[:, :2] < size[::-1]).all(1)
         chosen = inside & (scores[:, 0].sum(-1) > _ENDS)
         if not chosen.all():
+            self._ended = self._ended + self._tracks[inside & ~chosen]
             self._tracks, self._now = self._tracks[chosen], (boxes[chosen], scores[chosen])
         tracks = self._tracks
         return Estimate(
@@ -275,8 +284,8 @@ class TrackFilter:
 
     def new_id(self) -> int:
         """Return the next identity."""
-        self._count += 1
-        return self._count - 1
+        self._next_id += 1
+        return self._next_id - 1
 
     def _estimate(self) -> tuple[np.ndarray, np.ndarray]:
         tracks, (geometry, existence) = self._tracks, self.reliability.weights
@@ -351,14 +360,33 @@ class TrackFilter:
             same = _classes(found.scores[indices])[:, None] == _classes(scores)
             duplicate = (overlaps(found.boxes[indices], boxes) >= _DUPLICATE) & same
             indices = indices[~duplicate.any(1)]
+        if not len(indices):
+            return
         new = _Tracks.new(len(indices), scores.shape[-1])
-        new.ids[:] = [self.new_id() for _ in indices]
+        new.ids[:] = self._identities(found, indices)
         new.boxes[:] = found.boxes[indices, None]
         new.evidence[:, _KEY] = self._absence  # the last key frame did not show them
         new.weights[:, source], new.evidence[:, source] = found.best[indices], 1
         new.scores[:, source] = found.scores[indices]
         new.sources[:], new.source_boxes[:] = self._sources(found.indices[indices]), new.boxes[:, 0]
         self._tracks = self._tracks + new
+
+    def _identities(self, found: _Found, indices: np.ndarray) -> list[int]:
+        """Return identities of new tracks: those of undetected objects that were last detected there, or new ones.
+
+        If such an object still has a track, which has lost it, that gets a new identity.
+        """
+        lost = self._tracks[self._tracks.sources[:, 0] != self._number] + self._ended
+        lost = lost[np.abs(self._number - lost.sources[:, 0]) <= _REMEMBERED]
+        same = _classes(lost.scores.sum(1))[:, None] == _classes(found.scores[indices])
+        gain = 1 - _distances(lost.source_boxes, found.boxes[indices])
+        rows, columns = _assign(gain, same & (gain > 0))
+        known = dict(zip(columns.tolist(), lost.ids[rows].tolist(), strict=True))
+        self._ended = self._ended[np.isin(self._ended.ids, np.delete(lost.ids, rows))]
+        ids = self._tracks.ids = self._tracks.ids.copy()  # estimates have them
+        again = np.isin(ids, lost.ids[rows])
+        ids[again] = [self.new_id() for _ in range(again.sum())]
+        return [known[n] if n in known else self.new_id() for n in range(len(indices))]
 
     def _sources(self, indices: np.ndarray) -> np.ndarray:
         return np.stack([np.full_like(indices, self._number), indices], 1)
@@ -384,7 +412,10 @@ def report(estimate: Estimate) -> Tracked:
         np.concatenate([estimate.source_boxes[objects], weak.boxes]),
     )
     order = np.argsort(-found.scores, kind='stable')
-    return Tracked(*(values[order] for values in found))
+    found = Tracked(*(values[order] for values in found))
+    best = np.unique(found.ids, return_index=True)[1]
+    found.ids[np.setdiff1d(np.arange(len(order)), best)] = -1
+    return found
 
 
 def combine(
@@ -401,7 +432,6 @@ def combine(
     """
     one, other = link(forward.boxes, forward.scores, backward.boxes, backward.scores)
     names |= zip(backward.ids[other].tolist(), forward.ids[one].tolist(), strict=True)
-    taken = set(forward.ids.tolist())
     parts = []
     for mine, theirs, linked in ((forward, backward, one), (backward, forward, other)):
         lone = np.setdiff1d(np.arange(len(mine.ids)), linked)
@@ -409,9 +439,7 @@ def combine(
         part[1] = part[1] / 2 if theirs.began else part[1]
         parts.append(part)
     own = parts[1][4].tolist()
-    for name in own:
-        if name not in names or names[name] in taken:
-            names[name] = new_id()
+    names |= {name: new_id() for name in own if name not in names}
     parts[1][4] = np.array([names[name] for name in own], int)
     pairs = [np.stack([forward[at][one], backward[at][other]], 1) for at in range(4)]
     boxes, scores = _mean(pairs[0], pairs[2]), _mean(pairs[1], pairs[3], nothing=0.0)
@@ -428,12 +456,26 @@ def link(
     iou = overlaps(boxes, others)
     same = _classes(scores)[:, None] == _classes(other_scores)
     allowed = iou >= np.where(same, _LEAST_IOU, _LEAST_IOU_OTHER)
-    gain = np.where(allowed, iou + np.where(same, 1.0, 0.5), 0.0)
+    return _assign(iou + np.where(same, 1.0, 0.5), allowed)
+
+
+def _assign(gain: np.ndarray, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the allowed pairs (n, m) with the largest sum of gains, one to one, as indices."""
     from scipy.optimize import linear_sum_assignment  # takes half a second
 
-    rows, columns = linear_sum_assignment(gain, maximize=True)
+    rows, columns = linear_sum_assignment(np.where(allowed, gain, 0.0), maximize=True)
     chosen = allowed[rows, columns]
     return rows[chosen], columns[chosen]
+
+
+def _distances(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return distances (n, m): of the centers, in mean diagonals, and of the logarithms of the diagonals."""
+    (center, size), (other, other_size) = (
+        ((one[:, :2] + one[:, 2:]) / 2, np.linalg.norm(one[:, 2:] - one[:, :2], axis=1) + 1e-6)
+        for one in (boxes, others)
+    )
+    apart = np.linalg.norm(center[:, None] - other, axis=-1) / (size[:, None] + other_size) * 2
+    return apart + np.abs(np.log(size[:, None] / other_size))
 
 
 def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:

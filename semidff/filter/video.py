@@ -67,6 +67,12 @@ class VideoFilter:
         """Return the results that wait for later frames."""
         return self._finish(len(self._waiting))
 
+    def new_scene(self) -> list[Tracked]:
+        """Forget all tracks; return the results that wait. Identities of the next frames are new ones."""
+        finished = self.flush()
+        self._forward = TrackFilter(*self._options, first_id=self._forward.new_id())
+        return finished
+
     def _finish(self, count: int) -> list[Tracked]:
         """Return the results of the first waiting frames."""
         backward = TrackFilter(*self._options, self.reliability, learn=False)
@@ -95,7 +101,7 @@ def filter_coco(
         detected: Numbers of further frames on which the detector ran, and found nothing.
 
     Yields:
-        The same for every frame, with ``track_id``: the identity, -1 for scores below 0.05.
+        The same for every frame, with ``track_id``: the identity; -1 for scores below 0.05, and further classes.
     """
     frames: dict[int, list[dict]] = {number: [] for number in detected}
     for one in detections:

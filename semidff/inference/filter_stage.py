@@ -15,8 +15,10 @@ from semidff.utils.logs import log_warning
 from .intervals import Frame
 from .methods.boxes import arrays_of, instances_like
 
-FILTERS = 'causal', 'both'
-"""``causal``: results depend on earlier frames alone. ``both``: on some later ones, too, for which they wait."""
+FILTERS = 'causal', 'both', 'identities'
+"""``causal``: results depend on earlier frames alone. ``both``: on some later ones, too, for which they wait.
+``identities``: results are those of the method, with the identities of the causal filter's tracks.
+"""
 
 
 def former_filter(smooth_scores: int, smooth_boxes: int | None) -> str | None:
@@ -29,10 +31,10 @@ def former_filter(smooth_scores: int, smooth_boxes: int | None) -> str | None:
 
 
 class FilterStage:
-    """Filters the results of one scene of a stream, see :class:`~semidff.filter.TrackFilter`.
+    """Filters the results of a stream, see :class:`~semidff.filter.TrackFilter`.
 
-    Results have ``instances_id`` (identities, -1 for weak detections), and masks where the detections have some, moved
-    with their boxes. Other fields of a detector's results are left out.
+    Results have ``instances_id`` (identities, see :class:`~semidff.filter.Tracked`), and masks where the detections
+    have some, moved with their boxes. Other fields of a detector's results are left out, except with ``identities``.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class FilterStage:
         constants: FilterConstants | None = None,
     ) -> None:
         self._filter = VideoFilter(num_classes, kind == 'both', ahead, constants)
+        self._keeps_boxes = kind == 'identities'
         self._samples: deque[DetDataSample] = deque()
         self._template: InstanceData | None = None
         self._masks: dict[int, Tensor] = {}  # by frame
@@ -54,16 +57,31 @@ class FilterStage:
         if result is not None:
             self._template = result.pred_instances
             found = arrays_of(self._template)
-            if 'masks' in self._template:
+            if 'masks' in self._template and not self._keeps_boxes:
                 self._masks[self._count] = self._template.masks
         self._samples.append(frame.sample if result is None else result)
         self._count += 1
         size = tuple(frame.sample.ori_shape[:2])
-        return self._finished(self._filter.push(frame.picture, size, found, not frame.is_key))
+        results = self._filter.push(frame.picture, size, found, not frame.is_key)
+        return self._named(*results) if self._keeps_boxes else self._finished(results)
 
     def flush(self) -> SampleList:
         """Return the results that wait for later frames."""
         return self._finished(self._filter.flush())
+
+    def new_scene(self) -> SampleList:
+        """Forget all tracks; return the results that wait for later frames."""
+        return self._finished(self._filter.new_scene())
+
+    def _named(self, tracked: Tracked) -> SampleList:
+        """Return the method's own result, with the identities of the tracks to which its boxes belong."""
+        sample = self._samples.popleft()
+        found = sample.pred_instances
+        found.instances_id = torch.full_like(found.labels, -1)
+        frames, indices = tracked.sources.T
+        own = (frames == self._count - 1) & (tracked.ids >= 0)
+        found.instances_id[indices[own]] = found.labels.new_tensor(tracked.ids[own])
+        return [sample]
 
     def _finished(self, results: list[Tracked]) -> SampleList:
         finished = []

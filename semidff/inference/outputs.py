@@ -76,6 +76,7 @@ def requested_outputs(
     fps: float | None = None,
     part_length: float | None = None,
     keep_parts: int | None = None,
+    out_mot: str | Path | None = None,
 ) -> list[Output]:
     """Check outputs before the first frame is read, and return them. Their files are opened with the ``with`` block.
 
@@ -87,21 +88,22 @@ def requested_outputs(
             those of :class:`~semidff.apis.VideoInferencer`.
     """
     segments = prediction == 'pred_sem_seg'
-    if wrong := (out_json or out_txt) if segments else out_labels:
+    if wrong := (out_json or out_txt or out_mot) if segments else out_labels:
         found, remedy = ('label maps', 'out_labels') if segments else ('boxes', 'out_json, out_txt')
         raise ValueError(f'{wrong}: this model predicts {found}; use {remedy} or out_video')
-    suffix = Path(out_video or '').suffix
-    if suffix not in ('', '.mp4') or (suffix and len(inputs) > 1):
-        raise ValueError(
-            f'{out_video}: give a name that ends in .mp4, or for several videos a folder without suffix'
-        )
+    for path, kind in ((out_mot, '.txt'), (out_video, '.mp4')):
+        suffix = Path(path or '').suffix
+        if suffix not in ('', kind) or (suffix and len(inputs) > 1):
+            raise ValueError(
+                f'{path}: give a name that ends in {kind}, or for several videos a folder without suffix'
+            )
     for path in filter(None, inputs):
         folder = out_labels if isdir(path) else None if suffix else out_video
         if folder and realpath(folder) in {realpath(dirname(p)) for p in (path, realpath(path))}:
             raise FileError(f'{folder}: is the folder of an input, which an output could replace')
     files = [path and Path(path) for path in (out_video, out_json, out_txt)]
     old = [path for file in files if keep_parts for path in _parts(file).values()]
-    check_outputs([*files, *old, out_labels], [*inputs, *others])
+    check_outputs([*files, *old, out_labels, out_mot], [*inputs, *others])
 
     def make(video: Path | None, json: Path | None, text: Path | None) -> list[Output]:
         lines = [json] if json and (json == Path('-') or json.suffix == '.jsonl') else []
@@ -118,7 +120,8 @@ def requested_outputs(
         raise ValueError(f'{part_length=}: must be above 0, for one video, and names of files')
     else:
         outputs = [Parts(make, files, part_length, keep_parts)]
-    return [*outputs, *([LabelMaps(out_labels)] if out_labels else [])]
+    outputs += [LabelMaps(out_labels)] if out_labels else []
+    return outputs + ([MOTOutput(out_mot)] if out_mot else [])
 
 
 class Parts(Output):
@@ -370,6 +373,38 @@ def _boxes(found: InstanceData) -> Iterator[dict]:
 
 def _append(file: TextIO, item: dict, first: bool) -> None:
     file.write(('\n' if first else ',\n') + json.dumps(item, allow_nan=False))
+
+
+class MOTOutput(Output):
+    """Writes boxes with identities as text of MOTChallenge: ``frame,id,x,y,width,height,score,class,-1``.
+
+    Frames and classes are numbered from 1, frames in each video. Boxes without identity are left out.
+
+    Args:
+        path: The text file; without the suffix .txt a folder with a file for each video.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path, self._names, self._stack = Path(path), set(), ExitStack()
+
+    def start(self, name: str) -> None:
+        self.end()
+        name = f'{unique_name(name, self._names)}.txt'
+        path = self._path if self._path.suffix == '.txt' else self._path / name
+        self._file = self._stack.enter_context(atomic_write(path))
+
+    def add(self, sample: DetDataSample, image: np.ndarray) -> None:
+        found = sample.pred_instances
+        found = found[(found.instances_id >= 0) & found.bboxes.isfinite().all(1)]
+        fields = found.instances_id, found.bboxes, found.scores, found.labels
+        rows = zip(*(field.tolist() for field in fields), strict=True)
+        for identity, (x1, y1, x2, y2), score, label in rows:
+            box = f'{x1:.2f},{y1:.2f},{x2 - x1:.2f},{y2 - y1:.2f}'
+            line = f'{sample.frame_id + 1},{identity},{box},{score:.4f},{label + 1},-1\n'
+            self._file.write(line)
+
+    def end(self) -> None:
+        self._stack.close()
 
 
 class LabelMaps(Output):

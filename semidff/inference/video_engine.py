@@ -62,8 +62,9 @@ class VideoEngine:
             for visualization; methods that propagate no features ignore it.
         filter: ``causal``: boxes are moved by sparse optical flow on every frame, and corrected by what is detected,
             see :class:`~semidff.filter.TrackFilter`. ``both``: the same with later frames, too, for which results
-            wait (40, or two key-frame intervals). None: results are those of the frame, unless some frames are tracked
-            (causal); ``none``: the same, also where a folder recommends a filter.
+            wait (40, or two key-frame intervals). ``identities``: results are those of the frame, with
+            ``instances_id``; the same as ``causal`` if some frames are tracked. None: results are those of the frame,
+            unless some frames are tracked (causal); ``none``: the same, also where a folder recommends a filter.
         light_every: Distance between the non-key frames on which the method detects; the boxes of the others are
             tracked, at a millisecond a frame. 1: on all; 0: on none, as with ``track``.
         constants: Constants of the filter.
@@ -93,9 +94,9 @@ class VideoEngine:
         self.light_every = 0 if chosen.key_only else light_every
         if method == 'frame' and schedule is None:
             self.light_every = 1  # every frame is a key frame
-        self.filter = filter or (None if self.light_every == 1 else 'causal')
-        if filter == 'none' and self.light_every == 1:
-            self.filter = None
+        self.filter = None if filter == 'none' and self.light_every == 1 else filter
+        if self.light_every != 1 and filter in (None, 'identities'):
+            self.filter = 'causal'
         self.constants = constants
         if self.filter not in (None, *FILTERS) or light_every < 0:
             raise MethodError(f'{filter=}, {light_every=}: give one of {FILTERS}, and 0, 1, 2, ...')
@@ -355,10 +356,10 @@ class VideoEngine:
         """Pass results on to the filter, in frame order; return those that are final."""
         interval, finished = frames[0].interval, []
         if self.filter:
+            stream.stage = stream.stage or self.new_stage()
             for frame, result in zip(frames, results, strict=True):
                 if frame.begins_scene:
-                    finished += self._end(stream)
-                    stream.stage = self.new_stage()
+                    finished += stream.stage.new_scene()
                 finished += stream.stage.push(frame, result)
         else:
             finished = list(results)
@@ -369,7 +370,7 @@ class VideoEngine:
         return finished
 
     def new_stage(self) -> FilterStage:
-        """Return a filter of the results of one scene."""
+        """Return a filter of the results of a stream."""
         ahead = max(AHEAD, min(self.schedule.longest, _LARGEST_AHEAD))
         return FilterStage(self.num_classes, self.filter, ahead, self.constants)
 

@@ -196,8 +196,11 @@ def add_method_arguments(parser: ToolParser, help: str, interval: str | int) -> 
     parser.add_input('--adaptive', metavar='FILE', help=help)
     help = 'add a key frame at each scene cut'
     parser.add_argument('--scene-cuts', action='store_const', const=True, help=help)
-    help = 'follow objects through the video: with earlier frames alone, or with later ones, too, which is better'
-    parser.add_argument('--filter', choices=('none', 'causal', 'both'), help=help)
+    help = (
+        'follow objects through the video: with earlier frames alone, or with later ones, too, which is better; '
+        'identities: keep the boxes of the method'
+    )
+    parser.add_argument('--filter', choices=('none', 'causal', 'both', 'identities'), help=help)
     help = 'detect on every Nth non-key frame alone and track the boxes on the others; 0: on none (default: 1)'
     parser.add_argument('--light-every', type=int, metavar='N', help=help)
 

@@ -31,7 +31,7 @@ FULL_SCALE = 0.05  # likewise for the deviation of the scale field from one
 
 
 def class_color(label: int) -> tuple[int, int, int]:
-    """Return the BGR color of a class; consecutive classes differ clearly in hue."""
+    """Return the BGR color of a class or an identity; consecutive ones differ clearly in hue."""
     hue = int(label * 180 * 0.618034) % 180
     pixel = cv2.cvtColor(np.array([[[hue, 200, 255]]], np.uint8), cv2.COLOR_HSV2BGR)[0, 0]
     return tuple(int(value) for value in pixel)
@@ -46,7 +46,8 @@ def render_frame(
 ) -> np.ndarray:
     """Draw a frame with its detections and their masks, or the colors of its labels; key frames are marked.
 
-    Pixels of a class that is called ``background`` keep their colors.
+    Boxes with an identity (``instances_id``) have its color and number, others the color of their class. Pixels of a
+    class that is called ``background`` keep their colors.
 
     Args:
         image: (H, W, 3) uint8, BGR; not modified.
@@ -75,7 +76,8 @@ def render_frame(
         if score < score_thr:
             continue
         label = int(instances.labels[index])
-        color = class_color(label)
+        identity = int(instances.instances_id[index]) if 'instances_id' in instances else -1
+        color = class_color(label if identity < 0 else identity)
         if 'masks' in instances:
             mask = instances.masks[index].numpy()
             canvas[mask] = (1 - MASK_WEIGHT) * canvas[mask] + MASK_WEIGHT * np.array(color)
@@ -83,7 +85,8 @@ def render_frame(
         x1, y1, x2, y2 = (round(value) for value in corners.tolist())
         cv2.rectangle(canvas, (x1, y1), (x2, y2), color, 2)
         name = classes[label] if label < len(classes) else f'class {label}'
-        _label(canvas, name, f' {score:.2f}', (x1, y1), color)
+        number = f' #{identity}' if identity >= 0 else ''
+        _label(canvas, name, f'{number} {score:.2f}', (x1, y1), color)
     if sample.get('is_key_frame', False):
         thickness = max(3, min(height, width) // 80)
         cv2.rectangle(canvas, (0, 0), (width - 1, height - 1), KEY_COLOR, thickness)

@@ -352,6 +352,7 @@ def test_damaged_video(project, tmp_path, depth):
             ValueError,
             r"no classes \['dog'\]; it has disc, square",
         ),
+        ('v0', dict(out_mot='o.txt'), ValueError, "add filter='identities'"),
         ('v0', dict(pred_score_thr=30), ValueError, 'is 30; it must be from 0 to 1'),
         ('a.mp4', dict(out_video='a.mp4'), ValueError, 'would overwrite the input'),
     ],

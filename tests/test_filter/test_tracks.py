@@ -217,7 +217,7 @@ def test_two_classes_at_the_same_time_are_both_reported():
     for one in results([found((BOX, 0.7, 1), (alike, 0.4, 0))] * 20):
         assert one.scores == pytest.approx([0.7, 0.4]) and one.labels.tolist() == [1, 0]
         assert one.boxes == pytest.approx(np.array([BOX, BOX]), abs=1e-6)
-        assert one.ids.tolist() == [0, 0]
+        assert one.ids.tolist() == [0, -1]
 
 
 def test_overlapping_objects_of_different_classes_are_two():
@@ -283,8 +283,17 @@ def test_objects_end_when_they_are_no_longer_detected():
     sparse = results([found((BOX, 0.8)), *[None] * 9, NOTHING])
     assert [len(one.ids) for one in sparse] == [1] * 11
     assert sparse[9].scores[0] == pytest.approx(0.8) and sparse[10].scores[0] < 0.2
-    again = results([found((BOX, 0.8)), *[NOTHING] * 40, found((BOX, 0.8))])[-1]
-    assert again.ids.tolist() == [1]  # another object
+
+
+@pytest.mark.parametrize(
+    ('missed', 'shift', 'label', 'identity'),
+    [(40, 0, 0, 0), (61, 0, 0, 1), (40, 60, 0, 0), (40, 90, 0, 1), (40, 0, 1, 1), (3, 60, 0, 0)],
+)
+def test_an_object_that_returns_to_its_place_has_its_identity(missed, shift, label, identity):
+    place = [BOX[0] + shift, BOX[1], BOX[2] + shift, BOX[3]]
+    frames = [found((BOX, 0.8)), *[NOTHING] * missed, found((place, 0.8, label))]
+    last = results(frames)[-1]
+    assert last.ids[0] == identity and len({*last.ids.tolist()}) == len(last.ids)
 
 
 def test_single_false_detections_fade():

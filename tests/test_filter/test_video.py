@@ -135,6 +135,16 @@ def test_identities_of_a_frame_are_different():
     assert len({*np.concatenate([one.ids for one in both]).tolist()}) == 2
 
 
+@pytest.mark.parametrize('both_ways', [False, True])
+def test_a_new_scene_has_other_identities(both_ways):
+    tracks, (one, *_) = VideoFilter(1, both_ways), frames_of(1)
+    first = [*tracks.push(one, SIZE, detections(0)), *tracks.new_scene()]
+    assert tracks.flush() == []
+    second = [*tracks.push(one, SIZE), *tracks.push(one, SIZE, detections(0)), *tracks.flush()]
+    assert [found.ids.tolist() for found in first] == [[0]]
+    assert [found.ids.tolist() for found in second[1 - both_ways :]] == [[1]] * (1 + both_ways)
+
+
 @pytest.mark.parametrize('first', [0, 4])
 def test_scores_ahead_of_the_first_detections_and_behind_the_last_ones(first):
     tracks, box = VideoFilter(1, both_ways=True), path(0)

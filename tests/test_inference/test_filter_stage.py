@@ -128,6 +128,23 @@ def test_results_are_as_those_of_the_detector(kind):
         assert found.scores.tolist() == sorted(found.scores.tolist(), reverse=True)
 
 
+def test_identities_alone():
+    stage, interval = FilterStage(2, 'identities', 6), Interval()
+    for number in range(6):
+        boxes = np.concatenate([BOXES + np.tile(STEP, 2) * number, BOXES[:1]])
+        given = sample_of(boxes[::-1], [0.03, 0.6, 0.9])
+        before = given.pred_instances.clone()
+        (one,) = stage.push(frame(number, boxes, number, interval), given)
+        after = one.pred_instances
+        assert one is given and after.instances_id.tolist() == [-1, 1, 0]
+        assert after.instances_id.dtype == torch.long
+        assert all(
+            torch.equal(after[name], before[name])
+            for name in ('bboxes', 'scores', 'labels', 'masks')
+        )
+    assert stage.flush() == []
+
+
 def test_nothing_is_detected():
     stage, interval = FilterStage(1, 'both', 2), Interval()
     results = []

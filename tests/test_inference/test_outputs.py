@@ -11,12 +11,14 @@ from mmengine.structures import InstanceData, PixelData
 from PIL import Image
 from pycocotools.coco import COCO
 
+from semidff.datasets import CocoVIDDataset
 from semidff.datasets.vid_json import load_vid_json
 from semidff.evaluation import evaluate_detections_file
 from semidff.inference.outputs import (
     DetectionsOutput,
     JsonLines,
     LabelMaps,
+    MOTOutput,
     VideoOutput,
     requested_outputs,
 )
@@ -69,6 +71,27 @@ def test_json_and_text_number_frames_alike(tmp_path):
     done = evaluate_detections_file(*files, mean='present')
     assert done.result.mean() == 1 and not done.num_outside
     assert [line.split()[0] for line in files[1].read_text().splitlines()] == ['1', '2', '4', '5']
+
+
+def test_identities_in_json_and_mot_text(tmp_path):
+    boxes = [5.0, 10, 30, 20.5], [7.0, 3, 8, 4], [1.0, 1, 2, 2]
+    numbers = torch.tensor([3, -1, 0])
+    results = [detections(n, *boxes, instances_id=numbers + n * (numbers >= 0)) for n in (0, 2)]
+    write(DetectionsOutput(('a', 'b', 'c'), tmp_path / 'o.json'), *results)
+    data = CocoVIDDataset(ann_file=str(tmp_path / 'o.json'), test_mode=True)
+    assert [[o['instance_id'] for o in one['instances']] for one in data] == [
+        [3, -1, 0],
+        [5, -1, 2],
+    ]
+    for path in (tmp_path / 'mot', tmp_path / 'o.txt'):
+        write(MOTOutput(path), *results)
+    assert (tmp_path / 'mot' / 'v.txt').read_text() == (tmp_path / 'o.txt').read_text()
+    assert (tmp_path / 'o.txt').read_text().splitlines() == [
+        '1,3,5.00,10.00,25.00,10.50,0.9000,1,-1',
+        '1,0,1.00,1.00,1.00,1.00,0.7000,3,-1',
+        '3,5,5.00,10.00,25.00,10.50,0.9000,1,-1',
+        '3,2,1.00,1.00,1.00,1.00,0.7000,3,-1',
+    ]
 
 
 def test_boxes_without_area_can_be_read_again_and_infinite_ones_are_left_out(tmp_path, log):

@@ -23,16 +23,21 @@ def scores(file) -> list[float]:
 
 
 def test_from_video_to_video(project, run):
-    files = ('--out', 'out.mp4', '--json', 'out.json', '--txt', 'out.txt')
-    printed = run(*DEMO, *files, '--key-interval', '5', '--panels', 'scale')
+    files = ('--out', 'out.mp4', '--json', 'out.json', '--txt', 'out.txt', '--mot', 'mot.txt')
+    options = ('--key-interval', '5', '--panels', 'scale', '--filter', 'identities')
+    printed = run(*DEMO, *files, *options)
     last = printed.splitlines()[-1]
     assert last.startswith('25 frames, 5 key frames, ')
-    assert last.endswith('fps from reading to writing: out.mp4, out.json, out.txt')
+    assert last.endswith('fps from reading to writing: out.mp4, out.json, out.txt, mot.txt')
     drawn = open_any(project / 'out.mp4')
     assert drawn.fps == pytest.approx(12.5)
     assert [frame.image.shape for frame in drawn] == [(64, 192, 3)] * 25
-    assert len(json.loads((project / 'out.json').read_text())['images']) == 25
+    content = json.loads((project / 'out.json').read_text())
+    assert len(content['images']) == 25
     assert (project / 'out.txt').read_text().startswith('1 ')
+    named = [box['instance_id'] for box in content['annotations'] if 'instance_id' in box]
+    rows = [line.split(',') for line in (project / 'mot.txt').read_text().splitlines()]
+    assert [int(row[1]) for row in rows] == named and named
 
 
 def test_options(project, run):

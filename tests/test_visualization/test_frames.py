@@ -43,6 +43,14 @@ def test_boxes_above_the_threshold_are_drawn():
     assert np.abs(colors[1:] - colors[:-1]).max(axis=1).min() > 60, 'neighboring classes differ'
 
 
+def test_an_identity_has_its_own_color_in_any_class():
+    for label, identity, color in ((1, 4, 4), (0, 4, 4), (1, -1, 1)):
+        result = sample()
+        result.pred_instances.labels = torch.tensor([label])
+        result.pred_instances.instances_id = torch.tensor([identity])
+        assert tuple(draw(result)[60, 50]) == class_color(color)
+
+
 def test_key_frames_have_a_border():
     assert tuple(draw(sample(0.0, is_key_frame=True))[40, 0]) == KEY_COLOR
     assert tuple(draw(sample(0.0))[40, 0]) == (90, 90, 90)
