@@ -44,8 +44,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_output('--json', metavar='FILE', help=help)
     help = 'all detections in the ILSVRC format (frame class score x1 y1 x2 y2)'
     parser.add_output('--txt', metavar='FILE', help=help)
-    help = 'boxes with identities as text of MOTChallenge; needs --filter'
-    parser.add_output('--mot', metavar='FILE', help=help)
+    parser.add_output('--mot', metavar='FILE', help='identities, in the MOTChallenge format')
     help = 'label maps of a segmentation network, a png per frame'
     parser.add_output('--labels', metavar='FOLDER', help=help)
     parser.add_value('--score-thr', 0.3, 'detections with lower scores are not drawn')
