@@ -3,7 +3,7 @@
 # Adam's steps do not depend on the scale of the gradients, so that one rate suits all detectors.
 optim_wrapper = dict(
     type='BFloat16OptimWrapper',
-    optimizer=dict(type='AdamW', lr=2e-4, weight_decay=1e-4),
+    optimizer=dict(type='AdamW', lr=5e-5, weight_decay=1e-4),
     clip_grad=dict(max_norm=20),
 )
 param_scheduler = [
