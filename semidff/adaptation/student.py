@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import cv2
@@ -86,7 +85,9 @@ class Taught(NamedTuple):
         return self.teacher and load_detector(self.teacher, *options)
 
 
-def load_detector(folder: Path, device: str, runtime: str, cache: str) -> Executor:
+def load_detector(
+    folder: Path, device: str, runtime: str = 'torch', cache: str | None = None
+) -> Executor:
     """Load an image detector from ``config.py`` and ``detector.pth``."""
     config, weights = read_config(folder / 'config.py'), str(folder / 'detector.pth')
     return load_model(config, weights, device, 'frame', runtime=runtime, cache=cache)
@@ -100,7 +101,6 @@ def teach(
     given: Sequence[str],
     out: Path,
     device: str,
-    runtime: str,
     seed: int,
     minutes: float,
     progress: Callable[[str], None] = lambda text: None,
@@ -132,26 +132,25 @@ def teach(
         ):
             write_detector(config, weights, place)
             write_config(untrained_config(config), place / 'config.py')
-        with TemporaryDirectory() as cache:
-            options = device, runtime, cache
-            teacher, before = (load_detector(place, *options) for place in places)
-            listed = write_list(out / 'videos' / 'found.txt', given)
-            trained, held_back, portion = hold_back(load_videos(listed))
-            paths = [video.path for video in held_back]
-            paths, clips, scales = check_clips(own, teacher, paths, portion, _JUDGED)
-            if not (folder / 'training.py').is_file():
-                seconds = seconds_of(own, teacher, paths)
-                parts = trained, portion, also, min(scales), seconds, start, 60 * _TIME * minutes
-                _plan_training(pupil, teacher, folder, device, seed, *parts, progress)
-            if not (folder / 'training' / 'last.pth').is_file():
-                train(folder / 'training.py', folder / 'training')
-            write_config(untrained_config(pupil), folder / 'config.py')
-            files = places[1] / 'detector.pth', folder / 'training' / 'last.pth'
-            state = mean_weights(*(read_checkpoint(file)[0] for file in files))
-            meta = dict(dataset_meta=teacher.model.dataset_meta)
-            save_weights(folder / 'detector.pth', state, meta)
-            after = load_detector(folder, *options)
-            better, text = judge(teacher, before, after, clips, progress)
+        # Exporting graphs of all sizes takes longer than they save.
+        teacher, before = (load_detector(place, device) for place in places)
+        listed = write_list(out / 'videos' / 'found.txt', given)
+        trained, held_back, portion = hold_back(load_videos(listed))
+        paths = [video.path for video in held_back]
+        paths, clips, scales = check_clips(own, teacher, paths, portion, _JUDGED)
+        if not (folder / 'training.py').is_file():
+            seconds = seconds_of(own, teacher, paths)
+            parts = trained, portion, also, min(scales), seconds, start, 60 * _TIME * minutes
+            _plan_training(pupil, teacher, folder, device, seed, *parts, progress)
+        if not (folder / 'training' / 'last.pth').is_file():
+            train(folder / 'training.py', folder / 'training')
+        write_config(untrained_config(pupil), folder / 'config.py')
+        files = places[1] / 'detector.pth', folder / 'training' / 'last.pth'
+        state = mean_weights(*(read_checkpoint(file)[0] for file in files))
+        meta = dict(dataset_meta=teacher.model.dataset_meta)
+        save_weights(folder / 'detector.pth', state, meta)
+        after = load_detector(folder, device)
+        better, text = judge(teacher, before, after, clips, progress)
         write_json(dict(better=better, text=text), result)
         progress(text.partition('\n')[0])
     known = read_json(result)

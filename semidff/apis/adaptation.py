@@ -122,7 +122,7 @@ def adapt(
         if adapt_detector or student:
             say.minutes = minutes or _MINUTES
             pupil = _checked(*student, out) if student else (detector, checkpoint)
-            given = also, found, out, device, runtime or 'auto', seed or 0, say.minutes
+            given = also, found, out, device, seed or 0, say.minutes
             taught = teach(detector, checkpoint, pupil, *given, say)
             detector, checkpoint = taught[:2]
         asked = minutes, key_interval, fps, seed, device, runtime
