@@ -182,8 +182,9 @@ def _plan_training(
         budget: Seconds.
     """
     frames = int(min(max(budget / 4 / (seconds + _FILTERING), _LABELED[0]), _LABELED[1]))
-    progress(f'labeling {frames} frames by the detector, filtered both ways')
     clips = training_clips(videos, portion, frames)
+    count = sum(clip.stop - clip.start for clip in clips)
+    progress(f'labeling {count} frames by the detector, filtered both ways')
     labels = [label_clips(teacher, clips, folder / 'labels', progress), *([also] if also else [])]
     files, weights = [os.path.abspath(file) for file in labels], folder / 'before' / 'detector.pth'
     classes = teacher.model.dataset_meta['classes']
