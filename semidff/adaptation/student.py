@@ -39,6 +39,7 @@ from semidff.utils.checkpoint import detector_digest, read_checkpoint, save_weig
 from semidff.utils.configs import read_config
 from semidff.utils.files import file_state
 from semidff.utils.image_detectors import imports_of, transform_name
+from semidff.utils.model_building import num_classes_of
 from semidff.utils.tables import markdown_table
 
 from .config import (
@@ -134,6 +135,8 @@ def teach(
             write_config(untrained_config(config), place / 'config.py')
         # Exporting graphs of all sizes takes longer than they save.
         teacher, before = (load_detector(place, device) for place in places)
+        if class_names_of(teacher) != class_names_of(before):
+            raise PlanError(f'{student[0]}: has other classes than {detector}, or another order')
         listed = write_list(out / 'videos' / 'found.txt', given)
         trained, held_back, portion = hold_back(load_videos(listed))
         paths = [video.path for video in held_back]
@@ -147,7 +150,7 @@ def teach(
         write_config(untrained_config(pupil), folder / 'config.py')
         files = places[1] / 'detector.pth', folder / 'training' / 'last.pth'
         state = mean_weights(*(read_checkpoint(file)[0] for file in files))
-        meta = dict(dataset_meta=teacher.model.dataset_meta)
+        meta = dict(dataset_meta=before.model.dataset_meta)
         save_weights(folder / 'detector.pth', state, meta)
         after = load_detector(folder, device)
         better, text = judge(teacher, before, after, clips, progress)
@@ -187,7 +190,7 @@ def _plan_training(
     progress(f'labeling {count} frames by the detector, filtered both ways')
     labels = [label_clips(teacher, clips, folder / 'labels', progress), *([also] if also else [])]
     files, weights = [os.path.abspath(file) for file in labels], folder / 'before' / 'detector.pth'
-    classes = teacher.model.dataset_meta['classes']
+    classes = class_names_of(teacher)
     workers = 0 if device == 'cpu' else min(4, (os.cpu_count() or 1) - 1)
     config = partial(
         student_config, pupil, str(weights), files, classes, least_scale, seed, workers
@@ -196,6 +199,12 @@ def _plan_training(
     count = max(int((budget - (time.monotonic() - start)) / each), _LEAST)
     progress(f'training the detector: {count} iterations, about {count * each / 60:.0f} minutes')
     write_config(config(count), folder / 'training.py')
+
+
+def class_names_of(detector: Executor) -> tuple[str, ...]:
+    """Return the names of a detector's classes, numbers where it has none."""
+    count = max(num_classes_of(detector.model).values(), default=0)
+    return tuple(detector.model.dataset_meta['classes'] or map(str, range(count)))
 
 
 def training_clips(
@@ -230,7 +239,7 @@ def label_clips(
     Returns:
         The path of ``labels.json``.
     """
-    classes = teacher.model.dataset_meta['classes']
+    classes = class_names_of(teacher)
     folders = [out / f'{number:04d}' for number in range(len(clips))]
     missing = [number for number, one in enumerate(folders) if not (one / FOUND).is_file()]
     for start in range(0, len(missing), _AT_ONCE):
@@ -432,7 +441,7 @@ def judge(
     detect_clips(teacher, clips, runs, progress)
     reference, rows = runs[REFERENCE][0].detections(), []
     count = sum(len(counts) for counts, *_ in runs[REFERENCE][0].found)
-    truth, classes = confident(reference, count), len(teacher.model.dataset_meta['classes'])
+    truth, names = confident(reference, count), class_names_of(teacher)
     found: list[dict[OperatingPoint, Any]] = []
     for name, student in (('before', before), ('after', after)):
         own = {point: runs_of(point, None, 1) for point in points}
@@ -444,9 +453,8 @@ def judge(
             rows.append((point.scale, name, figures))
     rows.sort(key=lambda row: -row[0])
     old, new = (figures for _, _, figures in rows[:2])
-    of_classes = [class_ap(truth, one[points[0]], count, classes) for one in found]
+    of_classes = [class_ap(truth, one[points[0]], count, len(names)) for one in found]
     boxes, (lost, kept) = of_classes[0][0], (figures['AP_50'] for _, figures in of_classes)
-    names = teacher.model.dataset_meta['classes']
     fallen = [
         f'{names[label]} ({100 * lost[label]:.1f} to {100 * kept[label]:.1f}, {boxes[label]} boxes)'
         for label in np.flatnonzero((boxes >= LEAST_BOXES) & (kept < lost - LARGEST_LOSS))

@@ -111,3 +111,18 @@ def test_weights_are_those_between():
     before = dict(a=torch.zeros(2), n=torch.tensor(3))
     mean = student.mean_weights(before, dict(a=torch.ones(2), n=torch.tensor(5)))
     assert mean['a'].tolist() == [0.5, 0.5] and mean['n'] == 5
+
+
+def test_a_student_has_the_classes_of_its_teacher(project, teacher, tmp_path):
+    detector, weights = str(project / 'detector.py'), str(project / 'one.pth')
+    state = torch.load(weights)['state_dict']
+    other = str(tmp_path / 'other.pth')
+    torch.save(dict(state_dict=state, meta=dict(dataset_meta=dict(classes=('a', 'b')))), other)
+    with pytest.raises(PlanError, match='has other classes than'):
+        student.teach(detector, weights, (detector, other), None, [], tmp_path, 'cpu', 0, 1.0)
+    executor = teacher.engine.method.executor
+    assert student.class_names_of(executor) == CLASSES
+    names = executor.model.dataset_meta
+    executor.model.dataset_meta = dict(classes=())
+    assert student.class_names_of(executor) == ('0', '1')
+    executor.model.dataset_meta = names
