@@ -150,8 +150,9 @@ def assert_equal(found: SampleList, expected: SampleList, tolerance: float, shar
     limit = share * count
     assert models.unmatched(some, others, tolerance) <= limit
     assert models.unmatched(others, some, tolerance) <= limit
-    if not tolerance:
-        assert all(torch.equal(a.bboxes, b.bboxes) for a, b in zip(some, others, strict=True))
+    if not tolerance:  # with rounding, an object more or less changes the numbers of all later ones
+        for name in {'bboxes', 'instances_id'} & {*others[0].keys()}:
+            assert all(torch.equal(a[name], b[name]) for a, b in zip(some, others, strict=True))
     for name in ('feature_flow', 'scale_field'):
         pairs = [(a.get(name), b.get(name)) for a, b in zip(found, expected, strict=True)]
         assert all((a is None) == (b is None) for a, b in pairs)
