@@ -28,7 +28,7 @@ from semidff.adaptation.planner import (
     folder_plan,
     make_plan,
 )
-from semidff.adaptation.student import Taught, teach
+from semidff.adaptation.student import Taught, load_detector, teach
 from semidff.adaptation.survey import FILE as SURVEY_FILE
 from semidff.adaptation.survey import Survey, survey
 from semidff.adaptation.validation import ADAPTIVE_FILE, check_labels, validate
@@ -212,8 +212,7 @@ def _survey(
     write_detector(own, checkpoint, out)
     write_config(untrained_config(own), out / 'config.py')
     with TemporaryDirectory() as cache:  # of graphs of all input sizes
-        loaded = _load(out, device, 'detector.pth', 'frame', runtime=runtime, cache=cache)
-        executor = loaded.engine.method.executor
+        executor = load_detector(out, device, runtime, cache)
         given = given, out, key, runtime, fps, labels, hold, runs
         surveyed = survey(own, executor, *given, *_compared(taught, device, runtime, cache), say)
     write_config(untrained_config(own, surveyed.recommended), out / 'config.py')
@@ -309,12 +308,8 @@ def _validate(
     config = read_config(out / 'config.py')
     # Of the graphs of many operating points, the folder keeps those of the recommended one.
     with TemporaryDirectory() as cache:
-        options = dict(runtime=plan.runtime, cache=cache)
-        loaded = (
-            _load(out, device, **options),
-            _load(out, device, 'detector.pth', 'frame', **options),
-        )
-        executors = (inferencer.engine.method.executor for inferencer in loaded)
+        loaded = _load(out, device, runtime=plan.runtime, cache=cache)
+        executors = loaded.engine.method.executor, load_detector(out, device, plan.runtime, cache)
         teacher = _compared(taught, device, plan.runtime, cache)
         config.recommended = validate(plan, *executors, out, labels, runs, *teacher, say)
     fitted, file = out / 'validation' / ADAPTIVE_FILE, out / ADAPTIVE_FILE
@@ -331,16 +326,10 @@ def _compared(taught: Taught | None, *options: str) -> tuple[Executor | None, st
     return (taught.load_teacher(*options), taught.details) if taught else (None, '')
 
 
-def _load(
-    out: Path,
-    device: str,
-    weights: str = 'last.pth',
-    method: str = 'propagate',
-    **options: Any,
-) -> VideoInferencer:
-    """Load the result, or the detector, at the config's input size."""
-    options |= dict(method=method, show_progress=False)
-    return VideoInferencer(str(out / 'config.py'), out / weights, device, **options)
+def _load(out: Path, device: str, **options: Any) -> VideoInferencer:
+    """Load the result, at the config's input size."""
+    options |= dict(method='propagate', show_progress=False)
+    return VideoInferencer(str(out / 'config.py'), out / 'last.pth', device, **options)
 
 
 def _render(clips: Sequence[EvaluationClip], out: Path, device: str, say: '_Progress') -> None:

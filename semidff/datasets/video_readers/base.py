@@ -42,7 +42,7 @@ class Frame(NamedTuple):
         timestamp: Seconds since the first frame.
         path: Image file of the frame, if it has one.
         after_gap: Whether the source has left out something ahead of it; None: as the time stamps tell.
-        dropped: Number of frames between the one before and this one that a live source had and that were too old.
+        dropped: Number of frames of a live source that were left out ahead of this one.
     """
 
     image: np.ndarray
