@@ -126,7 +126,7 @@ def teach(
         raise PlanError(f'{out}: its detector was trained with other arguments; give another --out')
     write_json(key, file)
     if not result.is_file():
-        for one in ((detector, own), (student[0], pupil)):
+        for one in {detector: own, student[0]: pupil}.items():
             build_image_detector(*one)
         check_loss(student[0], pupil)
         places = out / 'teacher', folder / 'before'

@@ -16,9 +16,7 @@ _LEAST_IOU_OTHER = 0.6  # the same, of different classes
 _DUPLICATE = 0.5  # IoU with a track, above which a detection of its class begins no other one
 _SAME_BOX = 0.95  # IoU of detections of different classes that are one object
 _ENDS = 0.02  # score at which a track ends
-_REMEMBERED = (
-    60  # frames after its last detection, after which an object that returns is another one
-)
+_REMEMBERED = 60  # frames without detections, after which an object that returns is another one
 _SMALLEST = 0.01  # score of a second class that is reported
 _JITTER = 0.5  # pixels by which a step is wrong, even if all points agree
 _RENEWAL = 0.5  # of the velocity, at each step
