@@ -3,12 +3,15 @@
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 from mmengine.config import Config
 
 from .error_messages import ConfigError
 from .files import installed_file
+
+_parsing = RLock()  # CPython 3.11 and 3.12 count the depth of a syntax tree for all threads together
 
 
 def read_config(path: str | Path, cfg_options: dict | None = None, **options: bool) -> Config:
@@ -22,7 +25,8 @@ def read_config(path: str | Path, cfg_options: dict | None = None, **options: bo
     if not Path(path).is_file():
         raise ConfigError(f'{path}: there is no such config')
     try:
-        config = Config.fromfile(path, **options)
+        with _parsing:
+            config = Config.fromfile(path, **options)
         if config._imported_names:  # a pure Python config: dotted names in place of its classes
             config = Config(config.to_dict(), filename=config.filename)
             for key, value in settings_of(config):
