@@ -144,7 +144,9 @@ def main(args: argparse.Namespace) -> None:
     ffmpeg = dict(setting.split('=', 1) for setting in args.ffmpeg or ())
     limits = args.live_timeout, args.max_outage
     live = LiveOptions(args.live, *limits, ffmpeg, args.decoder_threads)
-    inferencer = VideoInferencer(args.config, args.checkpoint, args.device, live=live, **arguments)
+    inferencer = VideoInferencer(
+        args.config, args.checkpoint, args.device, live=live, latency=args.latency, **arguments
+    )
     say(args, f'{args.config} runs {inferencer.description}')
     detect_in_video(inferencer, args)
 

@@ -21,6 +21,7 @@ from semidff.datasets.video_readers import Frame, FrameStream, LiveOptions, open
 from semidff.datasets.video_readers.sources import READ_AHEAD, prefetch, videos_of
 from semidff.filter import FilterConstants, picture_of
 from semidff.inference import KeyFrameSchedule, MethodError, VideoEngine, schedule_config
+from semidff.inference.bounded_delay import can_be_bounded, run_bounded
 from semidff.inference.filter_stage import former_filter
 from semidff.inference.loading import frame_pipeline, load_model
 from semidff.inference.methods import Propagate, method_class, methods_where
@@ -132,6 +133,9 @@ class VideoInferencer:
         keep_damaged: Whether frames of files that damage may have reached are used, too, as far as FFmpeg decodes them.
         live: How cameras, addresses and pipes are read: ``newest``, ``every-frame``, or
             :class:`~semidff.datasets.video_readers.LiveOptions`.
+        latency: Of live video. ``bounded``: key frames are detected in a second thread, and no frame waits for them,
+            see :func:`~semidff.inference.bounded_delay.run_bounded`; ``synchronous``. Default: ``bounded`` for sources
+            that drop frames, where method and device allow it.
 
     Attributes:
         model: The video detector.
@@ -172,6 +176,7 @@ class VideoInferencer:
         cache: str | Path | None = None,
         keep_damaged: bool = False,
         live: str | LiveOptions = 'newest',
+        latency: str | None = None,
     ) -> None:
         scale, constants, filter = 1.0, None, filter or former_filter(smooth_scores, smooth_boxes)
         if isinstance(model, str | Path) and Path(model).is_dir():
@@ -227,6 +232,13 @@ class VideoInferencer:
             + f', in {runtime_name(runtime)}'
         )
         self.workers = workers or default_workers(decoder_threads)
+        self._latency = latency
+        if latency not in (None, 'bounded', 'synchronous'):
+            raise ValueError(f'{latency=}: give bounded or synchronous')
+        if latency == 'bounded' and not can_be_bounded(self.engine):
+            raise MethodError(
+                'bounded delay needs a CPU, and a method with results between key frames and without later ones'
+            )
         _check_panels(self.panels, method, self.engine)
 
     def __call__(
@@ -353,10 +365,12 @@ class VideoInferencer:
                 with self.frames_of(stream, video_id, max_frames) as frames:
                     for output in outputs:
                         output.start(stream.name)
-                    results = self._results(frames, live=stream.live)
+                    results = self._results(frames, stream)
                     if self.show_progress:
                         results = track(results, stream.name, max_frames or stream.length)
                     for frame, sample in results:
+                        if frame.arrival is not None:
+                            sample.set_metainfo(dict(delay=stream.delay_of(frame)))
                         limit(sample)
                         for output in outputs:
                             output.add(sample, frame.image)
@@ -366,7 +380,7 @@ class VideoInferencer:
                         output.end()
 
     def _results(
-        self, frames: Iterator[tuple[Frame, dict]], live: bool
+        self, frames: Iterator[tuple[Frame, dict]], stream: FrameStream
     ) -> Iterator[tuple[Frame, DetDataSample]]:
         """Yield the frames of a video with their results; those of a live one without delay."""
         waiting: deque[Frame] = deque()
@@ -381,9 +395,13 @@ class VideoInferencer:
                 errors.append(error)
 
         workers, chunk = self.workers, None
-        if live:  # each frame by itself, unless all wait for the next key frame
+        default = 'bounded' if stream.drops and can_be_bounded(self.engine) else 'synchronous'
+        if stream.live:  # each frame by itself, unless all wait for the next key frame
             workers, chunk = 1, None if self.engine.method.needs_next else 1
-        with closing(self.engine.run(batches(), workers, chunk)) as results:
+        run = self.engine.run(batches(), workers, chunk)
+        if stream.live and (self._latency or default) == 'bounded':
+            run = run_bounded(self.engine, batches())
+        with closing(run) as results:
             for sample in results:
                 yield waiting.popleft(), sample
         if errors:

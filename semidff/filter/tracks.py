@@ -1,7 +1,9 @@
 """The recursive filter: tracks of objects that move with the video and are corrected by detections."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -284,6 +286,28 @@ class TrackFilter:
         """Return the next identity."""
         self._next_id += 1
         return self._next_id - 1
+
+    def fork(self) -> 'TrackFilter':
+        """Return a copy, which goes on by itself."""
+        other = copy.deepcopy(self)
+        other._fork = self._next_id
+        return other
+
+    def take_identities(self, other: 'TrackFilter') -> None:
+        """Name what this fork of a filter has found as the filter itself does, which has taken as many frames."""
+        mine, theirs, first = self._tracks, other._tracks, self._fork
+        new = np.flatnonzero(mine.ids >= first)
+        free = np.flatnonzero(~np.isin(theirs.ids, mine.ids[mine.ids < first]))
+        parts = ((of._now[0][at], of._now[1][at]) for of, at in ((self, new), (other, free)))
+        rows, columns = link(*chain.from_iterable(parts))
+        linked = mine.ids[new[rows]].tolist(), theirs.ids[free[columns]].tolist()
+        names = dict(zip(*linked, strict=True))
+        self._ended = self._ended[~np.isin(self._ended.ids, linked[1])]
+        self._next_id = max(self._next_id, other._next_id)
+        for tracks in (mine, self._ended):
+            for old in tracks.ids[tracks.ids >= first].tolist():
+                names[old] = names[old] if old in names else self.new_id()
+            tracks.ids = np.array([names.get(old, old) for old in tracks.ids.tolist()], int)
 
     def _estimate(self) -> tuple[np.ndarray, np.ndarray]:
         tracks, (geometry, existence) = self._tracks, self.reliability.weights

@@ -1,5 +1,6 @@
 """The filter over a video: causal, or both ways with a bounded number of frames ahead."""
 
+import copy
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -72,6 +73,16 @@ class VideoFilter:
         finished = self.flush()
         self._forward = TrackFilter(*self._options, first_id=self._forward.new_id())
         return finished
+
+    def fork(self) -> 'VideoFilter':
+        """Return a copy of a causal filter, which goes on by itself."""
+        other = copy.copy(self)
+        other._forward = self._forward.fork()
+        return other
+
+    def take_identities(self, other: 'VideoFilter') -> None:
+        """See :meth:`TrackFilter.take_identities`."""
+        self._forward.take_identities(other._forward)
 
     def _finish(self, count: int) -> list[Tracked]:
         """Return the results of the first waiting frames."""

@@ -1,6 +1,8 @@
 """The stage after the method: the filter of tracks, on the results of one stream."""
 
+import copy
 from collections import deque
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -13,7 +15,7 @@ from semidff.filter import FilterConstants, Tracked, VideoFilter
 from semidff.utils.logs import log_warning
 
 from .intervals import Frame
-from .methods.boxes import arrays_of, instances_like
+from .methods.boxes import Arrays, arrays_of, instances_like
 
 FILTERS = 'causal', 'both', 'identities'
 """``causal``: results depend on earlier frames alone. ``both``: on some later ones, too, for which they wait.
@@ -28,6 +30,24 @@ def former_filter(smooth_scores: int, smooth_boxes: int | None) -> str | None:
     chosen = 'both' if smooth_boxes else 'causal'
     log_warning(f'smooth_scores and smooth_boxes are filter={chosen!r} now, which is better')
     return chosen
+
+
+class Observation(NamedTuple):
+    """What the filter takes of a frame: its picture and size, and what was detected on it, if anything was."""
+
+    picture: np.ndarray
+    size: tuple[int, int]
+    found: Arrays | None
+    is_light: bool
+    instances: InstanceData | None
+
+    @classmethod
+    def of(cls, frame: Frame, result: DetDataSample | None) -> 'Observation':
+        """Take a frame with its result, None if it is tracked."""
+        instances = None if result is None else result.pred_instances
+        found = None if result is None else arrays_of(instances)
+        size = tuple(frame.sample.ori_shape[:2])
+        return cls(frame.picture, size, found, not frame.is_key, instances)
 
 
 class FilterStage:
@@ -53,17 +73,30 @@ class FilterStage:
 
     def push(self, frame: Frame, result: DetDataSample | None) -> SampleList:
         """Take the next frame, with its result unless it is tracked; return the results that are final."""
-        found = None
-        if result is not None:
-            self._template = result.pred_instances
-            found = arrays_of(self._template)
-            if 'masks' in self._template and not self._keeps_boxes:
-                self._masks[self._count] = self._template.masks
         self._samples.append(frame.sample if result is None else result)
-        self._count += 1
-        size = tuple(frame.sample.ori_shape[:2])
-        results = self._filter.push(frame.picture, size, found, not frame.is_key)
+        results = self.advance(Observation.of(frame, result))
         return self._named(*results) if self._keeps_boxes else self._finished(results)
+
+    def advance(self, observation: Observation) -> list[Tracked]:
+        """Take the next frame of which no result is needed; return the objects of frames that are final."""
+        picture, size, found, is_light, instances = observation
+        if instances is not None:
+            self._template = instances
+            if 'masks' in instances and not self._keeps_boxes:
+                self._masks[self._count] = instances.masks
+        self._count += 1
+        return self._filter.push(picture, size, found, is_light)
+
+    def fork(self) -> 'FilterStage':
+        """Return a copy of a causal stage, which goes on by itself."""
+        other = copy.copy(self)
+        other._filter, other._masks = self._filter.fork(), dict(self._masks)
+        other._samples = deque()
+        return other
+
+    def take_identities(self, other: 'FilterStage') -> None:
+        """Name new objects as another fork, which has taken the same frames, names them."""
+        self._filter.take_identities(other._filter)
 
     def flush(self) -> SampleList:
         """Return the results that wait for later frames."""

@@ -160,8 +160,8 @@ class IntervalStream:
         self._size: tuple | None = None
         self._times = FrameTimes()
 
-    def push(self, data: dict) -> Frame:
-        """Return the next frame, given its collated test batch.
+    def push(self, data: dict, may_be_key: bool = True) -> Frame:
+        """Return the next frame, given its collated test batch; without ``may_be_key``, key frames begin scenes only.
 
         A frame of another size than the one before, after a gap in time (its metainfo may have ``timestamp`` and
         ``after_gap``, see :class:`FrameTimes`), or after a scene cut that the schedule finds, begins a new scene.
@@ -183,7 +183,7 @@ class IntervalStream:
         if self.distance and (is_other or self.schedule.is_cut(self, data)):
             self.distance, self.notes = 0, {}
         self._size = size
-        is_key = self.distance == 0 or self.schedule.is_key(self, data)
+        is_key = self.distance == 0 or (may_be_key and self.schedule.is_key(self, data))
         if is_key:
             self.schedule.note_key(self, data)
             before = self.interval if self.distance else None

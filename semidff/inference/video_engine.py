@@ -177,13 +177,13 @@ class VideoEngine:
             raise ValueError('a stream occurs twice in a batch; push its frames one by one')
         with self.lock:
             before = [stream.interval for stream in streams]
-            new = [self._push(stream, data) for data, stream in zip(frames, streams, strict=True)]
+            new = [self.take(stream, data) for data, stream in zip(frames, streams, strict=True)]
             found = self._detect_live(new, streams)
             results = []
             for frame, closed, stream in zip(new, before, streams, strict=True):
                 finished = self._close(closed, stream) if frame.is_key and closed else []
                 if frame in found:
-                    finished += self._pass_on(stream, [frame], [found[frame]])
+                    finished += self.pass_on(stream, [frame], [found[frame]])
                 results.append(finished)
         return results
 
@@ -231,12 +231,12 @@ class VideoEngine:
             def finished(most: int) -> Iterator[DetDataSample]:
                 while sum(len(piece.frames) for piece in pieces) > most:
                     piece = pieces.popleft()
-                    yield from self._pass_on(stream, piece.frames, piece.results.result())
+                    yield from self.pass_on(stream, piece.frames, piece.results.result())
 
             try:
                 for data in batches:
                     closed = stream.interval
-                    frame = self._push(stream, data)
+                    frame = self.take(stream, data)
                     if self.schedule.observes:
                         observing(self._observe, frame, stream).result()
                     if not frame.is_key:
@@ -259,8 +259,9 @@ class VideoEngine:
             finally:
                 stopped.set()  # workers end after their current batch
 
-    def _push(self, stream: IntervalStream, data: dict) -> Frame:
-        frame = stream.push(data)
+    def take(self, stream: IntervalStream, data: dict, may_be_key: bool = True) -> Frame:
+        """Take the next frame of a stream, see :meth:`IntervalStream.push`, with what the filter needs of it."""
+        frame = stream.push(data, may_be_key)
         if self.filter:
             frame.take_picture()
         return frame
@@ -320,14 +321,14 @@ class VideoEngine:
         if not frames:
             return []
         results = self._in_chunks(self.method.non_key, frames, self._chunk_size(frames[0]))
-        return self._pass_on(stream, frames, results)
+        return self.pass_on(stream, frames, results)
 
     @torch.no_grad()
     def _process(
         self, frames: list[Frame], size: int, stopped: threading.Event
     ) -> list[DetDataSample | None]:
         """Detect on a key frame, or on non-key frames of an interval, in batches of a size."""
-        with self._free_method() as method:
+        with self.free_method() as method:
             detect = method.key if frames[0].is_key else method.non_key
             return self._in_chunks(detect, frames, size, stopped)
 
@@ -347,7 +348,7 @@ class VideoEngine:
             found |= zip(chunk, detect(chunk), strict=True)
         return [found.get(frame) for frame in frames]
 
-    def _pass_on(
+    def pass_on(
         self,
         stream: IntervalStream,
         frames: Sequence[Frame],
@@ -391,25 +392,28 @@ class VideoEngine:
         """Yield two functions that run another one, in a worker and in a thread for the schedule, and the number of
         frames that run ahead of results.
         """
-        with self.lock:
-            for _ in range(self._made, workers if workers > 1 else 0):
-                executor = self.method.executor.independent()
-                if executor is None:
-                    workers = 1
-                    break
-                method = copy.copy(self.method)
-                method.executor = executor
-                self._free.put(method)
-                self._made += 1
-        if workers == 1:
+        if workers == 1 or not self.make_methods(workers):
             yield _run_at_once, _run_at_once, 0
             return
         # The workers have the other cores.
         with worker_threads(workers) as pool, worker_threads(1, share=1) as schedule:
             yield pool.submit, schedule.submit, _FRAMES_AHEAD * workers
 
+    def make_methods(self, count: int) -> bool:
+        """Make methods for threads of their own; return whether there can be as many."""
+        with self.lock:
+            for _ in range(self._made, count):
+                executor = self.method.executor.independent()
+                if executor is None:
+                    return False
+                method = copy.copy(self.method)
+                method.executor = executor
+                self._free.put(method)
+                self._made += 1
+        return True
+
     @contextmanager
-    def _free_method(self) -> Iterator[VideoMethod]:
+    def free_method(self) -> Iterator[VideoMethod]:
         """Yield a method that no other thread uses."""
         if not self._made:
             with self.lock:

@@ -142,6 +142,8 @@ def add_live_arguments(parser: ToolParser) -> None:
     """Add the options for cameras, addresses and pipes."""
     help = 'of a camera, an address or a pipe: whether to drop frames that are too old'
     parser.add_argument('--live', choices=('newest', 'every-frame'), default='newest', help=help)
+    help = 'bounded: no frame waits for the detector (default, where possible)'
+    parser.add_argument('--latency', choices=('bounded', 'synchronous'), help=help)
     help = 'a live source that gives no frame for SECONDS is opened again'
     parser.add_value('--live-timeout', 10.0, help, 'SECONDS')
     help = (

@@ -21,9 +21,12 @@ def test_threads_read_at_the_same_time(request):
     def change_threads(phase, info):
         time.sleep(1e-4)
 
-    request.addfinalizer(lambda n=gc.get_threshold(): gc.set_threshold(*n))
+    threshold = gc.get_threshold()
+    request.addfinalizer(lambda: gc.set_threshold(*threshold))
     request.addfinalizer(lambda: gc.callbacks.remove(change_threads))
     gc.callbacks.append(change_threads)
     gc.set_threshold(50)
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(read_config, ['configs/semi_dff/semi-dff_r101-caffe_imagenet-det-vid.py'] * 12))
+        list(
+            pool.map(read_config, ['configs/semi_dff/semi-dff_r101-caffe_imagenet-det-vid.py'] * 12)
+        )

@@ -43,6 +43,7 @@ class Frame(NamedTuple):
         path: Image file of the frame, if it has one.
         after_gap: Whether the source has left out something ahead of it; None: as the time stamps tell.
         dropped: Number of frames of a live source that were left out ahead of this one.
+        arrival: When it came from a live source, by the clock of its stream.
     """
 
     image: np.ndarray
@@ -51,6 +52,7 @@ class Frame(NamedTuple):
     path: str | None = None
     after_gap: bool | None = None
     dropped: int = 0
+    arrival: float | None = None
 
 
 class FrameStream:
@@ -61,6 +63,7 @@ class FrameStream:
         fps: Frames per second, for the time stamps of streams that have none.
         path: The video file, the folder of frames, or the camera; None if it is neither.
         live: Whether the time of reading matters, as for cameras and iterators: nothing is read ahead.
+        drops: Whether frames are dropped that come while earlier ones are processed.
     """
 
     name: str
@@ -68,6 +71,7 @@ class FrameStream:
     fps: float
     path: str | None = None
     live: bool = False
+    drops: bool = False
 
     def __iter__(self) -> Iterator[Frame]:
         """Iterate over the frames; VideoError if none can be read, or with ``strict`` if any cannot."""

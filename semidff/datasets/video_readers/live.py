@@ -4,6 +4,7 @@ import math
 import re
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from functools import partial
@@ -23,6 +24,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0  # seconds before the next attempt to c
 _STABLE = 3  # pauses that a connection has to last, so that they do not grow
 _AHEAD = 10.0  # seconds: servers send some at once; stamps further ahead of the arrival are wrong
 _CLOSING = 2.0  # seconds in which the thread should end; a library may wait longer for the network
+_REMEMBERED = 10_000  # delays, of which quantiles are reported
 _NO_CLOCK = 0x80  # FFmpeg's AVFMT_NOTIMESTAMPS: it invents time stamps for MJPEG and raw streams
 
 Picture = tuple[float | None, Callable[[], np.ndarray]]
@@ -197,12 +199,14 @@ class LiveStream(FrameStream):
         with as_video_error(self.path, 'cannot be opened'):
             self._connection = self._connect()
         self._returns = self._connection.returns
-        self._keeps_all = options.frames == 'every-frame' or self._connection.is_recording
+        self.drops = options.frames == 'newest' and not self._connection.is_recording
         self._thread = threading.Thread(target=self._read, name='live', daemon=True)
         self._changed, self._closed = threading.Condition(), threading.Event()
         self._waiting: Frame | None = None  # the newest one; its image is a function
         self._count, self._has_ended, self._error = 0, False, None
         self._is_lost, self._pause, self._times = False, _FIRST_PAUSE, _Times()
+        self._delays: deque[float] = deque(maxlen=_REMEMBERED)
+        self._results = 0
 
     def ready(self, seconds: float | None = None) -> bool:
         if self._thread.ident is None:
@@ -225,7 +229,26 @@ class LiveStream(FrameStream):
             raise self._error
         report(self.path, f'no more frames after frame {self._count - 1}', self.strict)
 
+    def delay_of(self, frame: Frame) -> float:
+        """Return the time from the arrival of a frame to its result, which is now, in seconds."""
+        self._delays.append(self._clock.time() - frame.arrival)
+        self._results += 1
+        return self._delays[-1]
+
+    def delays(self) -> str:
+        """Return what the results so far were like, in words; there must be one."""
+        ordered = sorted(self._delays)
+        median, most, longest = (
+            f'{1000 * ordered[int(part * (len(ordered) - 1))]:.0f}' for part in (0.5, 0.95, 0.99)
+        )
+        return (
+            f'{self._results} results, {self._count - self._results} frames dropped; delay {median} ms '
+            f'(95 %: {most}, 99 %: {longest})'
+        )
+
     def close(self) -> None:
+        if self._results and not self._closed.is_set():
+            log_event(f'{self.path}: {self.delays()}')
         self._closed.set()
         with self._changed:
             self._changed.notify_all()
@@ -277,13 +300,13 @@ class LiveStream(FrameStream):
             self._times.forget()
             self._is_lost, after_gap = False, True
         with self._changed:
-            if self._keeps_all:
+            if not self.drops:
                 self._changed.wait_for(lambda: not self._waiting or self._closed.is_set())
             before, dropped = self._waiting, 0
             if before:
                 dropped, after_gap = before.dropped + 1, before.after_gap or after_gap
-            now = self._times(stamp, now)
-            self._waiting = Frame(picture, self._count, now, None, after_gap, dropped)
+            time = self._times(stamp, now)
+            self._waiting = Frame(picture, self._count, time, None, after_gap, dropped, now)
             self._count += 1
             self._changed.notify_all()
         self._last = self._clock.time()

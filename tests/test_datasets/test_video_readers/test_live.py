@@ -109,6 +109,21 @@ def test_the_newest_frame_and_the_number_of_those_dropped():
     frames.close()
 
 
+def test_the_delay_from_arrival_to_result(log):
+    clock = TestClock(runs=False)
+    stream = read(regular(1000), clock=clock, frames='newest')
+    assert stream.ready() and stream.drops
+    frames, delays = iter(stream), []
+    for time in (0.01, 0.21, 0.5):
+        clock.go_to(time)
+        frame = next(frames)
+        clock.go_to(time + 0.1)
+        delays.append(stream.delay_of(frame))
+    assert delays == pytest.approx([0.11, 0.1, 0.1])
+    frames.close()
+    assert 'tcp://camera/street: 3 results, 13 frames dropped; delay 100 ms' in log.text
+
+
 def test_every_frame_if_that_is_asked_for():
     frames, error = outcome(read(regular(30), strict=True))
     assert [frame.index for frame in frames] == list(range(30))
