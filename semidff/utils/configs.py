@@ -11,9 +11,8 @@ from mmengine.config import Config
 from .error_messages import ConfigError
 from .files import installed_file
 
-_parsing = (
-    RLock()
-)  # CPython 3.11 and 3.12 count the depth of a syntax tree for all threads together
+# CPython 3.11 and 3.12 count the depth of a syntax tree for all threads together.
+_parsing = RLock()
 
 
 def read_config(path: str | Path, cfg_options: dict | None = None, **options: bool) -> Config:
