@@ -31,6 +31,7 @@ from semidff.evaluation import Detections, VIDEvaluator
 from semidff.evaluation.metrics import MIN_SCORE, agreement, class_ap, confident
 from semidff.filter import FilterConstants, picture_of
 from semidff.inference import AdaptiveSchedule, ErrorPredictor, FixedSchedule, VideoEngine
+from semidff.inference.bounded_delay import can_be_bounded
 from semidff.inference.executors import (
     Executor,
     RememberedDetections,
@@ -49,6 +50,7 @@ from semidff.utils.worker_pool import pool_map
 from .evaluation_clips import EvaluationClip, labeled_clips, unlabeled_clips
 from .operating_report import MAX_LOSS, operating_report, point_name
 from .speed import ClipTimer, clips_of, pack_with, take_turns
+from .streaming import stream_clip
 
 ADAPTIVE = 'adaptive'
 """Method *propagate* with an adaptive schedule."""
@@ -58,6 +60,8 @@ UNTRAINED = ('frame', 'track', 'interpolate')
 """Methods that need no temporal module."""
 
 TIMED_FRAMES = 10
+
+_QUANTILES = 0.5, 0.95, 0.99  # of delays
 
 
 class OperatingPoint(NamedTuple):
@@ -106,6 +110,11 @@ TEACHER = OperatingPoint('teacher', filter='both')
 """The runs of another detector with which the agreement is measured."""
 
 
+def _point_of(one: Mapping[str, Any]) -> OperatingPoint:
+    """Return the point of a row of a report."""
+    return OperatingPoint(*(one[name] for name in OperatingPoint._fields))
+
+
 def measured_methods(has_temporal: bool, has_predictor: bool) -> list[str]:
     """Return the methods that are measured by default."""
     methods = METHODS if has_temporal else UNTRAINED
@@ -151,6 +160,7 @@ def measure_operating_points(
     min_score: float = MIN_SCORE,
     max_frames: int = 300,
     runs: 'dict[OperatingPoint, list[Run]] | None' = None,
+    live_rate: float | None = None,
     progress: Callable[[str], None] = lambda text: None,
     places: int | None = None,
 ) -> dict[str, Any]:
@@ -177,6 +187,8 @@ def measure_operating_points(
         min_score: Lowest score of a reference box of the agreement.
         max_frames: Number of first frames of each video that are used, without labels.
         runs: Those of earlier calls with the same clips, which are not repeated; new ones are added.
+        live_rate: Frames per second of a camera for which the streaming accuracy of the best causal points is measured,
+            in real time, see :func:`~semidff.analysis.streaming.stream_clip`.
         places: Former name of ``phases``.
 
     Returns:
@@ -249,8 +261,52 @@ def measure_operating_points(
         timed=timed.path or timed.files[0], runtime=getattr(detector, 'runtime', 'torch'),
     )  # fmt: skip
     report = operating_report(measured, max_loss, settings, fps)
-    names = model.dataset_meta['classes'] if evaluator is None else evaluator.classes
-    return report | dict(classes=_by_class(report, found, names, *compared))
+    if live_rate:
+        report['live'] = _measure_live(
+            executors, found, report['points'], clips, live_rate, compared, progress
+        )
+    return report | dict(classes=_by_class(report, found, model.dataset_meta['classes'], *compared))
+
+
+def _measure_live(
+    executors: Mapping[OperatingPoint, Executor],
+    found: Mapping[OperatingPoint, Sequence['Run']],
+    points: Sequence[dict[str, Any]],
+    clips: Sequence[EvaluationClip],
+    rate: float,
+    compared: tuple,
+    progress: Callable[[str], None],
+) -> list[dict[str, Any]]:
+    """Return streaming accuracy and delays of the best causal points, with each latency that they have."""
+    rows = []
+    best = [_point_of(one) for one in points if one['causal'] and one['pareto']]
+    for point in dict.fromkeys([_point_of(points[0]), *best]):
+        schedule, constants = found[point][0].schedule, found[point][0].constants
+        options = dict(filter=point.filter, light_every=point.light_every, constants=constants)
+        engine = VideoEngine(executors[point], point.run_as, schedule=schedule, **options)
+        pipeline = frame_pipeline(engine.model.cfg, scale=point.scale)
+        for latency in ('synchronous', 'bounded')[: 1 + can_be_bounded(engine)]:
+            run, delays, ages = Run(point, schedule), [], []
+            for clip in clips:
+                images = list(clip.images())
+                stream_clip(engine, pipeline, images[:5], rate, latency == 'bounded')  # warm
+                streamed = stream_clip(engine, pipeline, images, rate, latency == 'bounded')
+                run.found.append(_arrays(streamed.results))
+                delays += streamed.delays
+                ages += streamed.key_ages
+            count = sum(len(one[0]) for one in run.found)
+            row = dict(
+                point._asdict(),
+                latency=latency,
+                metrics=_accuracy(run.detections(), *compared),
+                delays=dict(zip(_QUANTILES, np.quantile(delays, _QUANTILES).tolist(), strict=True)),
+                key_age=float(np.mean(ages)),
+                dropped=1 - len(delays) / count,
+                rate=rate,
+            )
+            progress(f'live: {point_name(row)}, {latency}: AP {100 * row["metrics"]["AP"]:.1f}')
+            rows.append(row)
+    return rows
 
 
 def _by_class(
@@ -264,10 +320,10 @@ def _by_class(
 ) -> list[dict[str, Any]]:
     """Return class, number of boxes, and the accuracy of the dense detector and of the recommended points."""
     classes: dict[int, dict[str, Any]] = {}
+    names = names if evaluator is None else evaluator.classes
     shown = report['points'][0], report['recommended'], report['recommended_causal']
     for one in shown:
-        point = OperatingPoint(*(one[name] for name in OperatingPoint._fields))
-        detections = found[point][0].detections()
+        detections = found[_point_of(one)][0].detections()
         if evaluator:
             result = evaluator.evaluate(detections)
             measure, boxes, accuracy = 'mAP', result.num_boxes, result.ap

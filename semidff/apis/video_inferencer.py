@@ -13,13 +13,12 @@ from typing import Any, NamedTuple
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.config import Config, ConfigDict
-from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 
 from semidff.analysis.operating_report import point_name, runtime_name
 from semidff.datasets.video_readers import Frame, FrameStream, LiveOptions, open_any
 from semidff.datasets.video_readers.sources import READ_AHEAD, prefetch, videos_of
-from semidff.filter import FilterConstants, picture_of
+from semidff.filter import FilterConstants
 from semidff.inference import KeyFrameSchedule, MethodError, VideoEngine, schedule_config
 from semidff.inference.bounded_delay import can_be_bounded, run_bounded
 from semidff.inference.filter_stage import former_filter
@@ -430,23 +429,7 @@ class VideoInferencer:
 
     def preprocess(self, inputs: Frame, **metainfo: Any) -> dict:
         """Return the collated batch of one frame, with further metainfo of its sample."""
-        packed = self.pipeline(dict(img=inputs.image))
-        packed['data_samples'].set_metainfo(
-            dict(
-                metainfo,
-                frame_id=inputs.index,
-                timestamp=inputs.timestamp,
-                after_gap=inputs.after_gap,
-                dropped=inputs.dropped,
-                img_path=inputs.path,
-                ori_shape=inputs.image.shape[:2],
-            )
-        )
-        if self.engine.filter:
-            packed['picture'] = picture_of(inputs.image)
-        if next(self.model.parameters()).is_cuda:
-            packed['inputs'] = packed['inputs'].pin_memory()  # for a copy that does not block
-        return pseudo_collate([packed])
+        return self.engine.pack(inputs, self.pipeline, **metainfo)
 
 
 def _method_of(point: Mapping) -> str:

@@ -14,9 +14,10 @@ from weakref import WeakKeyDictionary
 
 import torch
 from mmdet.structures import DetDataSample, SampleList
+from mmengine.dataset import pseudo_collate
 from torch import nn
 
-from semidff.filter import FilterConstants
+from semidff.filter import FilterConstants, picture_of
 from semidff.filter.video import AHEAD
 from semidff.utils.model_building import num_classes_of
 from semidff.utils.threads import worker_threads
@@ -133,6 +134,26 @@ class VideoEngine:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._begin()
+
+    def pack(self, frame: Any, pipeline: Callable[[dict], dict], **metainfo: Any) -> dict:
+        """Return the collated batch of a frame of a reader, with further metainfo of its sample."""
+        packed = pipeline(dict(img=frame.image))
+        packed['data_samples'].set_metainfo(
+            dict(
+                metainfo,
+                frame_id=frame.index,
+                timestamp=frame.timestamp,
+                after_gap=frame.after_gap,
+                dropped=frame.dropped,
+                img_path=frame.path,
+                ori_shape=frame.image.shape[:2],
+            )
+        )
+        if self.filter:
+            packed['picture'] = picture_of(frame.image)
+        if next(self.model.parameters()).is_cuda:
+            packed['inputs'] = packed['inputs'].pin_memory()  # for a copy that does not block
+        return pseudo_collate([packed])
 
     @cached_property
     def num_classes(self) -> int:

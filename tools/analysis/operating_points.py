@@ -55,6 +55,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_value('--max-loss', 3.0, help, 'POINTS')
     parser.add_value('--min-score', 0.3, 'lowest score of a reference box, without labels', 'S')
     parser.add_value('--max-frames', 300, 'first frames of each of the --videos that are used', 'N')
+    help = 'measure the streaming accuracy of the best causal points with a camera of FPS, in real time'
+    parser.add_argument('--live-rate', type=float, metavar='FPS', help=help)
     add_runtime(parser, 'torch', default='torch')
     add_measuring_arguments(parser)
     return parser.parse_args()
@@ -98,6 +100,7 @@ def main(args: argparse.Namespace) -> None:
         max_loss=args.max_loss / 100,
         min_score=args.min_score,
         max_frames=args.max_frames,
+        live_rate=args.live_rate,
         progress=lambda text: print(text, file=sys.stderr, flush=True),
     )
     write_json(report, out / 'points.json', indent=2, nan_as_null=True)

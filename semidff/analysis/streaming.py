@@ -1,0 +1,107 @@
+"""Streaming accuracy (Li et al., ECCV 2020): each frame is judged with what had been output by the time it arrived."""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from mmdet.structures import DetDataSample, SampleList
+from mmengine.structures import InstanceData
+
+from semidff.datasets.video_readers import Frame, LiveStream
+from semidff.datasets.video_readers.live import Clock
+from semidff.inference import VideoEngine
+from semidff.inference.bounded_delay import run_bounded
+
+
+class _Camera:
+    """A connection that gives frames at a fixed rate, with the arguments of ``Address`` behind them."""
+
+    is_recording = returns = False
+
+    def __init__(
+        self, images: Sequence[np.ndarray], rate: float, source: str, options: Any, clock: Clock
+    ) -> None:
+        self._images, self._rate, self._clock = images, rate, clock
+
+    def __iter__(self) -> Iterator[tuple[float, Callable[[], np.ndarray]]]:
+        start, never = self._clock.time(), threading.Event()
+        for number, image in enumerate(self._images):
+            at = number / self._rate
+            self._clock.wait(never, max(start + at - self._clock.time(), 0))
+            yield at, partial(np.asarray, image)
+
+    def close(self) -> None:
+        pass
+
+
+class Streamed(NamedTuple):
+    """A clip that was processed as it came.
+
+    Attributes:
+        results: For each frame of the clip, the last result that was there when it arrived; an empty one before the
+            first.
+        delays: Seconds from the arrival of a frame to its result, for those that were not dropped.
+        key_ages: Frames since the last key frame that a result depends on.
+    """
+
+    results: SampleList
+    delays: list[float]
+    key_ages: list[int]
+
+
+def stream_clip(
+    engine: VideoEngine,
+    pipeline: Callable[[dict], dict],
+    images: Sequence[np.ndarray],
+    rate: float,
+    bounded: bool,
+) -> Streamed:
+    """Process the frames of a clip, (H, W, 3) uint8 BGR, at ``rate`` frames per second, in real time.
+
+    Args:
+        bounded: Whether key frames are detected in a second thread.
+    """
+    clock, waiting = Clock(), deque()
+    source = LiveStream('clip', clock=clock, connect=partial(_Camera, images, rate))
+
+    def batches() -> Iterator[dict]:
+        for frame in source:
+            waiting.append(frame)
+            yield engine.pack(frame, pipeline)
+            if frame.index == len(images) - 1:
+                return
+
+    run = run_bounded(engine, batches()) if bounded else engine.run(batches(), 1, 1)
+    outputs, key_ages, last_key = [], [], 0
+    with closing(source), closing(run):
+        for sample in run:
+            frame = waiting.popleft()
+            outputs.append((frame, clock.time(), sample))
+            last_key = frame.index if sample.is_key_frame else last_key
+            key_ages.append(sample.get('key_age', frame.index - last_key))
+    delays = [time - frame.arrival for frame, time, _ in outputs]
+    return Streamed(at_arrival(outputs, len(images), rate), delays, key_ages)
+
+
+def at_arrival(
+    outputs: Sequence[tuple[Frame, float, DetDataSample]], count: int, rate: float
+) -> SampleList:
+    """Return, for each of ``count`` frames, the last result that was there when it arrived.
+
+    Args:
+        outputs: Frames, the times of their results, by the clock of their arrival, and the results.
+    """
+    nothing = DetDataSample()
+    nothing.pred_instances = InstanceData(
+        bboxes=torch.zeros(0, 4), scores=torch.zeros(0), labels=torch.zeros(0, dtype=torch.long)
+    )
+    first = outputs[0][0]
+    start = first.arrival - first.index / rate
+    times = np.array([time - start for _, time, _ in outputs])
+    before = np.searchsorted(times, np.arange(count) / rate, side='right')
+    return [outputs[number - 1][2] if number else nothing for number in before]
