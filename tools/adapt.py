@@ -42,6 +42,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--student', nargs=2, metavar=('DETECTOR', 'CHECKPOINT'), help=help)
     help = 'COCO json of labeled images that the detector is trained on, too'
     parser.add_input('--also', metavar='FILE', help=help)
+    help = 'measure the streaming accuracy with a camera of FPS, in real time'
+    parser.add_argument('--live-rate', type=float, metavar='FPS', help=help)
     parser.add_flag('--plan-only', 'stop after the plan')
     parser.add_flag('--anyway', 'train even if it cannot pay')
     add_device(parser)

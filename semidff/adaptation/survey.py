@@ -75,6 +75,7 @@ def survey(
     runtime: str,
     fps: float | None = None,
     labels: str | Path | None = None,
+    live_rate: float | None = None,
     hold: bool = True,
     runs: dict[OperatingPoint, list[Run]] | None = None,
     teacher: Executor | None = None,
@@ -89,7 +90,7 @@ def survey(
         own: Result of :func:`~semidff.adaptation.config.detector_config`.
         given: The videos.
         key: What the results depend on.
-        labels: See :func:`~semidff.apis.adapt`.
+        labels, live_rate: See :func:`~semidff.apis.adapt`.
         hold: Whether videos are held back for a training, and measured alone.
         runs: Receives the runs of all points.
         teacher: See :func:`~semidff.analysis.operating_points.measure_operating_points`.
@@ -125,6 +126,7 @@ def survey(
         untrained_points(scales),
         teacher=teacher,
         labels=labels,
+        live_rate=live_rate,
         rounds=3,
         fps=fps,
         constants=constants,

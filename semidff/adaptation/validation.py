@@ -55,6 +55,7 @@ def validate(
     detector: Executor,
     out: Path,
     labels: str | Path | None = None,
+    live_rate: float | None = None,
     runs: dict[OperatingPoint, list[Run]] | None = None,
     teacher: Executor | None = None,
     details: str = '',
@@ -66,6 +67,7 @@ def validate(
         model: The result of the training, as :func:`~semidff.inference.loading.load_model` returns it.
         detector: The same with the weights of the image detector, to which all points are compared.
         labels: COCO-VID json of videos that are evaluated in place of the held-back frames, by mAP, too.
+        live_rate: See :func:`~semidff.apis.adapt`.
         runs: Those of the survey.
         teacher, details: As of :func:`~semidff.adaptation.survey.survey`.
 
@@ -95,6 +97,7 @@ def validate(
         detector=detector,
         teacher=teacher,
         labels=labels,
+        live_rate=live_rate,
         adaptive=adaptive if adaptive.is_file() else None,
         rounds=5 if plan.minutes >= SHORT else 3,
         fps=plan.fps,

@@ -76,6 +76,7 @@ def adapt(
     adapt_detector: bool = False,
     student: Sequence[str | Path] | None = None,
     also: str | Path | None = None,
+    live_rate: float | None = None,
 ) -> Path:
     """Turn an image detector into a faster video detector, with unlabeled videos.
 
@@ -103,6 +104,8 @@ def adapt(
             ways, see :mod:`semidff.adaptation.student`. All that follows is of the trained one, if it is better.
         student: Config (or name) and checkpoint of another detector of the same classes, which is trained in its place.
         also: COCO json of labeled images that the detector is trained on, too.
+        live_rate: Frames per second of a camera for which the streaming accuracy of the best causal points is measured,
+            too, in real time.
 
     Returns:
         The folder, which :class:`VideoInferencer` takes.
@@ -135,7 +138,7 @@ def adapt(
                     fps, key_interval = plan.fps, None if plan.fps else plan.networks.key_interval
             minutes, seed, runtime = minutes or _MINUTES, seed or 0, runtime or 'auto'
             say.minutes = None if no_training else minutes
-            given = found, out, device, runtime, fps, labels, not no_training, runs
+            given = found, out, device, runtime, fps, labels, live_rate, not no_training, runs
             surveyed = _survey(detector, checkpoint, *given, say, taught)
             if not no_training:
                 asked = minutes, key_interval, fps, seed, device, runtime
@@ -150,7 +153,7 @@ def adapt(
             if pays or anyway:
                 say('training')
                 _train(plan, out, device)
-                _run_stages(plan, out, device, labels, runs, say, taught)
+                _run_stages(plan, out, device, labels, live_rate, runs, say, taught)
             else:
                 say(f'{why}. Nothing is trained; --anyway trains')
         if not (out / 'video.mp4').exists():
@@ -193,6 +196,7 @@ def _survey(
     runtime: str,
     fps: float | None,
     labels: str | Path | None,
+    live_rate: float | None,
     hold: bool,
     runs: dict[OperatingPoint, list[Run]],
     say: '_Progress',
@@ -201,7 +205,17 @@ def _survey(
     """Measure what needs no training, unless the folder has it; the folder can be used with it."""
     own = detector_config(detector)
     kept = [os.path.abspath(labels), *file_state(labels)] if labels else None
-    key = detector_digest(checkpoint), config_digest(own), device, runtime, fps, kept, hold, given
+    key = (
+        detector_digest(checkpoint),
+        config_digest(own),
+        device,
+        runtime,
+        fps,
+        kept,
+        live_rate,
+        hold,
+        given,
+    )
     key = (*key, *([taught.details] if taught else []))
     if surveyed := Survey.load(out, key):
         return surveyed
@@ -213,7 +227,7 @@ def _survey(
     write_config(untrained_config(own), out / 'config.py')
     with TemporaryDirectory() as cache:  # of graphs of all input sizes
         executor = load_detector(out, device, runtime, cache)
-        given = given, out, key, runtime, fps, labels, hold, runs
+        given = given, out, key, runtime, fps, labels, live_rate, hold, runs
         surveyed = survey(own, executor, *given, *_compared(taught, device, runtime, cache), say)
     write_config(untrained_config(own, surveyed.recommended), out / 'config.py')
     return surveyed
@@ -249,6 +263,7 @@ def _run_stages(
     out: Path,
     device: str,
     labels: str | Path | None,
+    live_rate: float | None,
     runs: dict[OperatingPoint, list[Run]],
     say: '_Progress',
     taught: Taught | None,
@@ -258,10 +273,11 @@ def _run_stages(
     ``stages.json`` has the size of each file when it was finished, and the labels that were used.
     """
     given = [] if labels is None else [os.path.abspath(labels), *file_state(labels)]
+    given += [] if live_rate is None else [live_rate]
     report = 'config.py', 'adaptive.json', 'report.md', 'report.json', 'report.png'
     stages = (
         (lambda: _fit(plan, out, device, say), [], [f'validation/{ADAPTIVE_FILE}']),
-        (lambda: _validate(plan, out, device, labels, runs, say, taught), given, report),
+        (lambda: _validate(plan, out, device, labels, live_rate, runs, say, taught), given, report),
         (lambda: _render(plan.videos.clips, out, device, say), given, ['video.mp4']),
     )
     finished: list[list] = []
@@ -299,6 +315,7 @@ def _validate(
     out: Path,
     device: str,
     labels: str | Path | None,
+    live_rate: float | None,
     runs: dict[OperatingPoint, list[Run]],
     say: '_Progress',
     taught: Taught | None,
@@ -311,7 +328,7 @@ def _validate(
         loaded = _load(out, device, runtime=plan.runtime, cache=cache)
         executors = loaded.engine.method.executor, load_detector(out, device, plan.runtime, cache)
         teacher = _compared(taught, device, plan.runtime, cache)
-        config.recommended = validate(plan, *executors, out, labels, runs, *teacher, say)
+        config.recommended = validate(plan, *executors, out, labels, live_rate, runs, *teacher, say)
     fitted, file = out / 'validation' / ADAPTIVE_FILE, out / ADAPTIVE_FILE
     if fitted.exists():
         with atomic_path(file) as unfinished:
