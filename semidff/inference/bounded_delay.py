@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from mmdet.structures import DetDataSample
 
-from semidff.utils.threads import worker_threads
+from semidff.utils.threads import opencv_threads, torch_threads, worker_threads
 
 from .filter_stage import FilterStage, Observation
 from .intervals import Frame, Interval, observe
@@ -25,7 +25,8 @@ def can_be_bounded(engine: VideoEngine) -> bool:
 def run_bounded(engine: VideoEngine, batches: Iterable[dict]) -> Iterator[DetDataSample]:
     """Yield the results of a live video, given as collated batches of its frames, none of which waits for the detector.
 
-    Key frames are detected in a second thread, which has three quarters of PyTorch's threads. Results have the metainfo
+    Key frames are detected in a second thread, which has three quarters of PyTorch's threads; other frames, and OpenCV,
+    have the rest. Results have the metainfo
     ``key_age``: frames since the last key frame that they depend on.
 
     A light frame depends on the features of the last key frame that is *finished*. When a detection is done, a copy of
@@ -35,13 +36,15 @@ def run_bounded(engine: VideoEngine, batches: Iterable[dict]) -> Iterator[DetDat
     """
     cores = torch.get_num_threads()
     share = max(cores // 4, 1)
-    with (
-        worker_threads(1, share) as thread,
-        worker_threads(1, max(cores - share, 1)) as detector,
-    ):
-        video = BoundedVideo(engine, detector)
-        for data in batches:
-            yield thread.submit(video.push, data).result()
+    with worker_threads(1, max(cores - share, 1)) as detector, opencv_threads(share):
+        video, frames = BoundedVideo(engine, detector), iter(batches)
+        while True:
+            # Frames are prepared in here, too: threads that wait for those of the detector take 5 times as long.
+            with torch_threads(share):
+                if (data := next(frames, None)) is None:
+                    return
+                sample = video.push(data)
+            yield sample
 
 
 @dataclass

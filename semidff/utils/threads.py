@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Barrier, Lock
 
+import cv2
 import psutil
 import torch
 
@@ -57,6 +58,17 @@ def torch_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def opencv_threads(count: int) -> Iterator[None]:
+    """Context with this number of OpenCV's threads, in the whole process, after which it is what it was before."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(count)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 def default_workers(decoder_threads: int = 1) -> int:
