@@ -439,13 +439,16 @@ def test_a_report_is_that_of_the_labels(project, adapted, tmp_path):
     (tmp_path / 'labeled').mkdir()
     out = shutil.copytree(adapted, tmp_path / 'out')
     labels = write_videos(tmp_path / 'labeled', (8,))
-    run(project, out, labels=labels)
+    run(project, out, labels=labels, live_rate=100)
     before = times(out)
-    assert 'mAP' in (out / 'report.md').read_text()
-    run(project, out, labels=labels)
+    text = (out / 'report.md').read_text()
+    assert 'mAP' in text and '## Live, at 100 frames per second' in text
+    assert '| the dense detector | synchronous |' in text
+    run(project, out, labels=labels, live_rate=100)
     assert times(out) == before
     run(project, out)
-    assert 'mAP' not in (out / 'report.md').read_text()
+    text = (out / 'report.md').read_text()
+    assert 'mAP' not in text and '## Live' not in text
 
 
 def test_looking_at_plans_changes_nothing_that_is_trained(project, adapted, tmp_path):
