@@ -10,6 +10,7 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count, islice
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -266,6 +267,32 @@ def test_results_of_some_classes_and_scores(inferencer, tmp_path):
     boxes = json.loads(out.read_text())['annotations']
     assert {box['category_id'] for box in boxes} == {1}
     assert 0 < len(boxes) < sum(len(sample.pred_instances) for sample in every)
+
+
+def test_results_outside_of_regions(inferencer, tmp_path):
+    mask, out = np.zeros((64, 96), np.uint8), tmp_path / 'o.json'
+    mask[:, 48:] = 255
+    cv2.imwrite(str(tmp_path / 'm.png'), mask)
+    every, options = list(inferencer(arrays())), dict(ignore_regions=tmp_path / 'm.png')
+    for sample, one in zip(every, inferencer(arrays(), out_json=out, **options), strict=True):
+        x1, _, x2, _ = sample.pred_instances.bboxes.unbind(1)
+        kept = sample.pred_instances[(x1 + x2) / 2 < 48]
+        assert torch.equal(one.pred_instances.bboxes, kept.bboxes)
+    boxes = json.loads(out.read_text())['annotations']
+    assert 0 < len(boxes) < sum(len(sample.pred_instances) for sample in every)
+
+
+def test_frames_in_browsers_and_in_the_mp4(inferencer, tmp_path, log):
+    results = inferencer(arrays(), out_video=tmp_path / 'o.mp4', serve=0)
+    next(results)
+    url = log.text.split('http://')[1].split('/')[0]
+    stream = open_any(f'http://{url}/stream')
+    images = iter(stream)
+    first = next(images).image
+    assert len(list(results)) == 8
+    assert len(list(open_any(tmp_path / 'o.mp4'))) == 9
+    assert np.abs(first - 1.0 * next(iter(open_any(tmp_path / 'o.mp4'))).image).mean() < 20
+    stream.close()
 
 
 @pytest.mark.parametrize('copied', [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
