@@ -12,16 +12,11 @@ import pytest
 from semidff.inference.page import Page
 from tests.test_inference.test_outputs import sample
 
-
-def add(page: Page, index: int, **metainfo) -> None:
-    """Add a frame of brightness ``index``."""
-    found = sample(index)
-    found.set_metainfo(metainfo)
-    page.add(found, np.full((40, 60, 3), index, np.uint8))
+NOISE = np.random.default_rng(0).integers(0, 255, (720, 1280, 3), dtype=np.uint8)
 
 
-def request(url: str, path: str, method: str = 'GET') -> HTTPResponse:
-    connection = HTTPConnection(url.split('/')[2], timeout=20)
+def request(page: Page, path: str, method: str = 'GET') -> HTTPResponse:
+    connection = HTTPConnection(page.url.split('/')[2], timeout=20)
     connection.request(method, path)
     return connection.getresponse()
 
@@ -30,9 +25,8 @@ def picture(stream: HTTPResponse) -> np.ndarray:
     """Read a part behind its boundary, and the next boundary."""
     assert stream.readline() == b'Content-Type: image/jpeg\r\n'
     length = int(stream.readline().removeprefix(b'Content-Length: '))
-    assert stream.readline() == b'\r\n'
-    jpeg = stream.read(length)
-    assert stream.readline() == b'\r\n' and stream.readline() == b'--frame\r\n'
+    jpeg = stream.read(length + 2)[2:]
+    assert stream.readline() + stream.readline() == b'\r\n--frame\r\n'
     return cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
 
 
@@ -41,20 +35,19 @@ def test_viewers_get_the_newest_pictures_drawn_once():
 
     def draw(image, sample):
         drawn.append((sample.frame_id, threading.current_thread()))
-        return image
+        return np.full((40, 60, 3), sample.frame_id, np.uint8)
 
     with Page(0, draw) as page:
-        for index in range(0, 60, 20):
-            add(page, index)
+        for index in (0, 20, 40):
+            page.add(sample(index), NOISE)
         assert not drawn
-        streams = [request(page.url, '/stream') for _ in range(10)]
+        streams = [request(page, '/stream') for _ in range(10)]
         assert streams[0].headers['Content-Type'] == 'multipart/x-mixed-replace; boundary=frame'
         for stream in streams:
             assert stream.readline() == b'--frame\r\n' and picture(stream).shape == (40, 60, 3)
         streams.pop().close()
-        add(page, 100)
-        means = [picture(stream).mean() for stream in streams]
-        assert means == pytest.approx([100] * 9, abs=1)
+        page.add(sample(100), NOISE)
+        assert [picture(stream).mean() for stream in streams] == pytest.approx([100] * 9, abs=1)
     assert [stream.read() for stream in streams] == [b''] * 9
     assert [index for index, _ in drawn] == [40, 100]
     assert threading.main_thread() not in {thread for _, thread in drawn}
@@ -64,15 +57,14 @@ def test_viewers_get_the_newest_pictures_drawn_once():
 
 
 def test_a_viewer_that_does_not_read_delays_nobody():
-    noise = np.random.default_rng(0).integers(0, 255, (720, 1280, 3), dtype=np.uint8)
     with Page(0, lambda image, _: image) as page:
         dead = socket.create_connection(page.url.split('/')[2].split(':'))
         dead.sendall(b'GET /stream HTTP/1.0\r\n\r\n')
-        stream = request(page.url, '/stream')
+        stream = request(page, '/stream')
         stream.readline()
         for index in range(3):
-            page.add(sample(index), noise)
-            assert picture(stream).shape == noise.shape
+            page.add(sample(index), NOISE)
+            assert picture(stream).shape == NOISE.shape
     dead.close()
 
 
@@ -80,19 +72,21 @@ def test_figures_and_nothing_else_is_served(log):
     with Page(0, None) as page:
         assert page.url in log.text and page.url.startswith('http://127.0.0.1:')
         page.start('gate')
-        assert json.loads(request(page.url, '/status').read()) == dict(
-            video='gate', dropped=0, fps=0
-        )
-        add(page, 0, dropped=0, delay=0.5)
-        for metainfo, age in (({}, 4), (dict(key_age=7), 7)):
-            add(page, 4, dropped=3, delay=0.0412, **metainfo)
-            known = json.loads(request(page.url, '/status').read())
-            assert known.pop('fps') > 0 and known.pop('dropped') in (3, 6)
-            assert known == dict(video='gate', frame=4, delay_ms=41, key_age=age)
-        assert b'<img src="stream"' in request(page.url, '/').read()
-        head = request(page.url, '/stream', 'HEAD')
+        known = json.loads(request(page, '/status').read())
+        assert known == dict(video='gate', dropped=0, fps=0)
+        for number, metainfo in enumerate(({}, dict(delay=0.0412), dict(delay=2, key_age=7))):
+            found = sample(4 * number)
+            found.set_metainfo(dict(metainfo, dropped=number))
+            page.add(found, NOISE)
+            known = json.loads(request(page, '/status').read())
+            assert known.pop('fps') >= 0
+            delay, dropped, age = ((None, 0, 0), (41, 1, 4), (2000, 3, 7))[number]
+            figures = dict(delay_ms=delay, dropped=dropped, key_age=age)
+            assert known == dict(figures, video='gate', frame=4 * number)
+        assert b'<img src="stream"' in request(page, '/').read()
+        head = request(page, '/stream', 'HEAD')
         assert (head.status, head.read()) == (200, b'')
         for path in ('/favicon.ico', '/../setup.cfg', '/stream/'):
-            assert request(page.url, path).status == 404
+            assert request(page, path).status == 404
         with pytest.raises(OSError, match=page.url[7:-1]), Page(page.url[7:-1], None):
             pass
