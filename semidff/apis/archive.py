@@ -228,9 +228,8 @@ class _Worker:
         del outputs['out_json' if segments else 'out_labels']
         if not self._draw:
             del outputs['out_video']
-        # An unknown class is no failure of a video.
-        limits = map(self._call.get, ('only_classes', 'min_score', 'ignore_regions'))
-        self._inferencer.limiter(*limits)
+        if 'only_classes' in self._call:  # an unknown class is no failure of a video
+            self._inferencer.limiter(self._call['only_classes'])
         before, start = file_state(path), time.perf_counter()  # a file that grows is not complete
         found = dict(frames=0, key_frames=0)
         with warnings.catch_warnings(record=True) as caught:

@@ -5,7 +5,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +27,7 @@ from semidff.inference.loading import frame_pipeline, load_model
 from semidff.inference.methods import Propagate, method_class, methods_where
 from semidff.inference.outputs import Output, check_limits, requested_outputs
 from semidff.inference.page import Page, once
-from semidff.inference.regions import IgnoredRegions
+from semidff.inference.regions import read_regions, stand_in
 from semidff.utils.configs import read_config
 from semidff.utils.error_messages import ConfigError
 from semidff.utils.image_detectors import read_model
@@ -284,8 +284,8 @@ class VideoInferencer:
             keep_parts: Number of complete parts that are kept; None: all.
             out_mot: Boxes with identities as text of MOTChallenge, which needs a filter. For several videos a folder.
             serve: Address of a page that shows the annotated frames, see :class:`~semidff.inference.page.Page`.
-            ignore_regions: Mask or polygons where detections are in no result and no output, see
-                :class:`~semidff.inference.regions.IgnoredRegions`.
+            ignore_regions: File of a mask or of polygons, see :func:`~semidff.inference.regions.read_regions`.
+                Detections are in no result and no output if the center of their lower edge is in them.
 
         Returns:
             The frames' results in order, with ``pred_instances`` or ``pred_sem_seg`` (pixels of the original frame)
@@ -343,15 +343,15 @@ class VideoInferencer:
         if self.engine.model.spatial.prediction != 'pred_instances':
             raise ValueError('only_classes, min_score and ignore_regions are for detectors')
         labels = None if classes is None else torch.tensor(list(map(names.index, classes)))
-        regions = None if ignore_regions is None else IgnoredRegions(ignore_regions)
+        regions_of = lru_cache(1)(partial(read_regions, ignore_regions))
 
         def limit(sample: DetDataSample) -> None:
             found = sample.pred_instances
             kept = found.scores >= min_score
             if labels is not None:
                 kept &= torch.isin(found.labels, labels)
-            if regions:
-                kept &= ~regions.contain(found.bboxes, sample.ori_shape)
+            if ignore_regions is not None:
+                kept &= ~stand_in(found.bboxes, regions_of(*sample.ori_shape))
             sample.pred_instances = found[kept]
 
         return limit

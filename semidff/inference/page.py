@@ -4,7 +4,7 @@ import json
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
@@ -21,8 +21,7 @@ from .outputs import Draw, Output
 
 _HTML = b"""<!doctype html><meta charset="utf-8"><title>semidff</title><link rel="icon" href="data:,">
 <body style="background: #111; color: #ddd; font: 16px sans-serif">
-<img src="stream" alt="" style="max-width: 100%"><p></p>
-<script>
+<img src="stream" alt="" style="max-width: 100%"><p></p><script>
 let lost
 setInterval(async () => {
   const now = await fetch('status').then(got => got.json()).catch(() => null)
@@ -32,8 +31,7 @@ setInterval(async () => {
     `${now.video}, frame ${now.frame}: ${now.fps} frames per second, delay ${now.delay_ms ?? '-'} ms, ` +
     `${now.dropped} frames dropped, key frame ${now.key_age} frames old` : ''
 }, 500)
-</script>
-"""
+</script>"""
 
 
 def once(function: Callable[[np.ndarray, DetDataSample], Any]) -> Callable:
@@ -57,8 +55,8 @@ class Page(Output):
     that is slow gets the newest frame next.
 
     Args:
-        address: ``PORT``, for this computer alone, or ``HOST:PORT``; port 0 is any that is free. An OSError comes at
-            the begin of the ``with`` block if it cannot be used, which then sets the attribute ``url``.
+        address: ``PORT``, for this computer alone, or ``HOST:PORT``; port 0 is any that is free. The ``with`` block
+            begins with an OSError if it cannot be used, and sets ``url``.
     """
 
     def __init__(self, address: int | str, draw: Draw) -> None:
@@ -95,14 +93,13 @@ class Page(Output):
         self._known['video'] = name
 
     def add(self, sample: DetDataSample, image: np.ndarray) -> None:
-        self._key = sample.frame_id if sample.is_key_frame else self._key
-        delay = sample.get('delay')
         with self._changed:
+            self._key = sample.frame_id if sample.is_key_frame else self._key
             self._newest = image, sample
             self._times.append(time.monotonic())
             self._known.update(
                 frame=sample.frame_id,
-                delay_ms=None if delay is None else round(1000 * delay),
+                delay_ms=round(1000 * sample.delay) if 'delay' in sample else None,
                 dropped=self._known['dropped'] + sample.get('dropped', 0),
                 key_age=sample.get('key_age', sample.frame_id - self._key),
             )
@@ -135,16 +132,16 @@ class _Server(ThreadingTCPServer):
     """Has a thread for each request, and ends them all. (HTTPServer waits for the name of the host.)"""
 
     allow_reuse_address = True
-    viewers: Sequence[tuple[Thread, socket.socket]] = ()
+    viewers: list[tuple[Thread, socket.socket]] = []
 
     def process_request(self, request: socket.socket, client_address: Any) -> None:
         # A large buffer would hold old pictures of a slow viewer.
         request.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**16)
-        arguments = request, client_address
-        thread = Thread(target=self.process_request_thread, args=arguments, daemon=True)
+        thread = Thread(
+            target=self.process_request_thread, args=(request, client_address), daemon=True
+        )
         thread.start()
-        alive = [viewer for viewer in self.viewers if viewer[0].is_alive()]
-        self.viewers = [*alive, (thread, request)]
+        self.viewers = [v for v in self.viewers if v[0].is_alive()] + [(thread, request)]
 
     def server_close(self) -> None:
         super().server_close()
