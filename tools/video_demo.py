@@ -21,7 +21,6 @@ from semidff.utils.arguments import (
     add_live_arguments,
     add_method_arguments,
     add_runtime,
-    duration,
     positive,
     run_tool,
 )
@@ -52,6 +51,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_value('--output-score', 0.0, help, 'SCORE')
     help = 'names of the classes that the outputs have (default: all)'
     parser.add_argument('--classes', nargs='+', metavar='NAME', help=help)
+    help = 'mask image (nonzero), or json of polygons [[[x, y], ...], ...], where detections are in no output'
+    parser.add_input('--ignore-regions', metavar='FILE', help=help)
     parser.add_argument(
         '--panels',
         nargs='+',
@@ -82,10 +83,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_value('--decoder-threads', 1, help, 'N')
     parser.add_flag('--keep-damaged', 'use frames that damage may have reached, too')
     add_live_arguments(parser)
-    help = 'cut outputs into parts of this length, such as 1h or 90 (seconds): boxes-0001.mp4'
-    parser.add_argument('--part-length', type=duration, metavar='TIME', help=help)
-    help = 'keep N complete parts and delete older ones (default: all)'
-    parser.add_argument('--keep-parts', type=positive, metavar='N', help=help)
     add_device(parser)
     help = 'for a folder of videos: N processes, started by Ray (default with --address: one per GPU or 4 cores)'
     parser.add_argument('--workers', type=positive, metavar='N', help=help)
@@ -156,11 +153,11 @@ def detect_in_archive(args: argparse.Namespace, arguments: dict) -> None:
     from semidff.apis import detect_archive
     from semidff.datasets.video_readers import VideoError
 
-    others = args.json, args.txt, args.labels, args.mot, args.part_length
+    others = args.json, args.txt, args.labels, args.mot, args.part_length, args.serve
     if not args.out or Path(args.out).suffix == '.mp4' or any(others):
         raise FileError(
             f'{args.input}: is a folder of videos; give --out DIR, a folder for the results of each, and no --json, '
-            '--txt, --labels, --mot or --part-length'
+            '--txt, --labels, --mot, --part-length or --serve'
         )
     summary = detect_archive(
         args.input,
@@ -185,7 +182,9 @@ def detect_in_archive(args: argparse.Namespace, arguments: dict) -> None:
 
 def call_arguments(args: argparse.Namespace) -> dict:
     """Return the arguments of the inferencer's call, but for its outputs."""
-    limits = dict(only_classes=args.classes, min_score=args.output_score)
+    limits = dict(
+        only_classes=args.classes, min_score=args.output_score, ignore_regions=args.ignore_regions
+    )
     return dict(
         pred_score_thr=args.score_thr,
         fps=args.fps,
@@ -208,6 +207,7 @@ def detect_in_video(inferencer, args: argparse.Namespace) -> None:
         part_length=args.part_length,
         keep_parts=args.keep_parts,
         out_mot=args.mot,
+        serve=args.serve,
         **call_arguments(args),
     )
     frames = keys = dropped = 0

@@ -5,7 +5,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +25,8 @@ from semidff.inference.filter_stage import former_filter
 from semidff.inference.loading import frame_pipeline, load_model
 from semidff.inference.methods import Propagate, method_class, methods_where
 from semidff.inference.outputs import Output, check_limits, requested_outputs
+from semidff.inference.page import Page, once
+from semidff.inference.regions import read_regions, stand_in
 from semidff.utils.configs import read_config
 from semidff.utils.error_messages import ConfigError
 from semidff.utils.image_detectors import read_model
@@ -256,6 +258,8 @@ class VideoInferencer:
         part_length: float | None = None,
         keep_parts: int | None = None,
         out_mot: str | Path | None = None,
+        serve: int | str | None = None,
+        ignore_regions: str | Path | None = None,
     ) -> Iterator[DetDataSample]:
         """Detect objects in videos, or segment them.
 
@@ -278,6 +282,9 @@ class VideoInferencer:
             part_length: Length in seconds of the parts into which files are cut, ``boxes-0001.mp4``; None: one file.
             keep_parts: Number of complete parts that are kept; None: all.
             out_mot: Boxes with identities as text of MOTChallenge, which needs a filter. For several videos a folder.
+            serve: Address of a page that shows the annotated frames, see :class:`~semidff.inference.page.Page`.
+            ignore_regions: File of a mask or of polygons, see :func:`~semidff.inference.regions.read_regions`.
+                Detections are in no result and no output if the center of their lower edge is in them.
 
         Returns:
             The frames' results in order, with ``pred_instances`` or ``pred_sem_seg`` (pixels of the original frame)
@@ -288,19 +295,21 @@ class VideoInferencer:
             the json has ``complete: false``, and a warning says so.
         """
         check_limits(fps, max_frames, pred_score_thr)
-        limit = self.limiter(only_classes, min_score)
+        limit = self.limiter(only_classes, min_score, ignore_regions)
         if out_mot and not self.engine.filter:
             raise ValueError(
                 f"{out_mot}: needs identities; add filter='identities', or another filter"
             )
         videos = videos_of(inputs)
         classes = self.model.dataset_meta['classes']
+        draw = partial(render_frame, classes=classes, score_thr=pred_score_thr, panels=self.panels)
+        pages = [] if serve is None else [Page(serve, draw := once(draw))]
         outputs = requested_outputs(
             self.engine.model.spatial.prediction,
             [v if isinstance(v, str | Path) else getattr(v, 'path', None) for v in videos],
-            self._read,
+            [*self._read, ignore_regions],
             classes,
-            partial(render_frame, classes=classes, score_thr=pred_score_thr, panels=self.panels),
+            draw,
             out_video,
             out_json,
             out_txt,
@@ -316,26 +325,32 @@ class VideoInferencer:
         )
         first = next(streams)  # an input that cannot be read is refused at once
         files = [str(path) for path in (out_video, out_json, out_txt, out_labels, out_mot) if path]
-        return self._run(chain([first], streams), outputs, files, max_frames, limit)
+        return self._run(chain([first], streams), outputs + pages, files, max_frames, limit)
 
     def limiter(
-        self, classes: Sequence[str] | None, min_score: float = 0.0
+        self,
+        classes: Sequence[str] | None,
+        min_score: float = 0.0,
+        ignore_regions: str | Path | None = None,
     ) -> Callable[[DetDataSample], None]:
-        """Return a function that removes other classes and lower scores from a result; ValueError if it cannot."""
-        if classes is None and not min_score:
+        """Return a function that removes what is not wanted from a result; ValueError if it cannot."""
+        if classes is None and not min_score and ignore_regions is None:
             return lambda sample: None
         names = self.model.dataset_meta['classes']
         if unknown := [name for name in classes or () if name not in names]:
             raise ValueError(f'the detector has no classes {unknown}; it has {", ".join(names)}')
         if self.engine.model.spatial.prediction != 'pred_instances':
-            raise ValueError('only_classes and min_score are for detectors')
+            raise ValueError('only_classes, min_score and ignore_regions are for detectors')
         labels = None if classes is None else torch.tensor(list(map(names.index, classes)))
+        regions_of = lru_cache(1)(partial(read_regions, ignore_regions))
 
         def limit(sample: DetDataSample) -> None:
             found = sample.pred_instances
             kept = found.scores >= min_score
             if labels is not None:
                 kept &= torch.isin(found.labels, labels)
+            if ignore_regions is not None:
+                kept &= ~stand_in(found.bboxes, regions_of(*sample.ori_shape))
             sample.pred_instances = found[kept]
 
         return limit
@@ -351,7 +366,7 @@ class VideoInferencer:
         count = 0
 
         def report(kind: type | None, *error: object) -> None:
-            if kind is not None and count:
+            if kind is not None and count and files:
                 log_warning(f'{", ".join(files)}: complete: false, {count} frames')
 
         with ExitStack() as stack:

@@ -8,8 +8,10 @@ import pickle
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from itertools import count, islice
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -256,16 +258,29 @@ def test_the_json_is_a_data_set(project, tmp_path, inferencer, monkeypatch):
     assert next(boxes, None) is None
 
 
-def test_results_of_some_classes_and_scores(inferencer, tmp_path):
+def test_results_of_some_classes_scores_and_regions(inferencer, tmp_path):
     every, out = list(inferencer(arrays())), tmp_path / 'o.json'
-    options = dict(only_classes=CLASSES[:1], min_score=0.5)
+    cv2.imwrite(str(mask := tmp_path / 'm.png'), (np.mgrid[:64, :96][1] < 48).astype(np.uint8))
+    options = dict(only_classes=CLASSES[:1], min_score=0.5, ignore_regions=mask)
     for sample, one in zip(every, inferencer(arrays(), out_json=out, **options), strict=True):
         found = sample.pred_instances
         kept = (found.labels == 0) & (found.scores >= 0.5)
+        kept &= (found.bboxes[:, 0] + found.bboxes[:, 2]) / 2 >= 48
         assert torch.equal(one.pred_instances.bboxes, found.bboxes[kept])
     boxes = json.loads(out.read_text())['annotations']
     assert {box['category_id'] for box in boxes} == {1}
     assert 0 < len(boxes) < sum(len(sample.pred_instances) for sample in every)
+
+
+def test_the_page_shows_what_the_mp4_has(inferencer, tmp_path, log):
+    results = inferencer(arrays(), out_video=tmp_path / 'o.mp4', serve=0)
+    next(results)
+    url = log.text.split('http://')[1].split('/')[0]
+    with closing(iter(open_any(f'http://{url}/stream'))) as frames:
+        image = next(frames).image
+        assert len(list(results)) == 8
+    expected = next(iter(open_any(tmp_path / 'o.mp4'))).image
+    assert np.abs(image.astype(float) - expected).mean() < 20
 
 
 @pytest.mark.parametrize('copied', [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])

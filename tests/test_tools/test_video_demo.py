@@ -42,6 +42,7 @@ def test_from_video_to_video(project, run):
 
 def test_options(project, run):
     options = ('--method', 'frame', '--max-frames', '4', '--fps', '5', '--score-thr', '1')
+    options = *options, '--serve', '0'
     assert '4 frames, 4 key frames' in run(*DEMO, '--out', 'few.mp4', *options)
     drawn = open_any(project / 'few.mp4')
     assert drawn.fps == 5 and len(list(drawn)) == 4
