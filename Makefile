@@ -19,10 +19,10 @@ INSTALL := $(UV) pip install --python $(BIN)/python
 
 help:
 	@echo 'make demo    train a detector and adapt it to unlabeled videos, on synthetic data'
-	@echo '             (25 minutes on 2 cores with bfloat16)'
+	@echo '             (26 minutes on 2 idle cores)'
 	@echo 'make demo-dff  the rows of semi-DFF'\''s Table 1 and supervised variants of Deep Feature Flow (45 minutes)'
 	@echo 'make demo-segmentation  semantic segmentation in place of detection'
-	@echo 'make test    run the tests (a few minutes on 2 cores)'
+	@echo 'make test    run the tests (20 minutes on 2 cores)'
 	@echo 'make env     create the environment in $(VENV), as demo and test do'
 	@echo '             (a few minutes the first time: 3 GB of downloads)'
 	@echo 'make lint    check the style with ruff;  make format  apply it'

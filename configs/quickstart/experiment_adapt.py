@@ -1,6 +1,6 @@
 """``make demo``: train an image detector on labeled stills, then make it faster with unlabeled videos (tools/adapt.py).
 
-Takes less than 25 minutes on two cores with bfloat16 instructions.
+Takes 26 minutes on two idle cores, 21 with bfloat16 instructions.
 
 The videos have larger frames than the stills. Their objects are about as fast as those of ImageNet VID, 35 % of the
 boxes are slow, 39 % medium and 26 % fast (ImageNet VID: 38, 36 and 26 %), and the camera is hand-held.

@@ -187,8 +187,8 @@ def measure_operating_points(
         min_score: Lowest score of a reference box of the agreement.
         max_frames: Number of first frames of each video that are used, without labels.
         runs: Those of earlier calls with the same clips, which are not repeated; new ones are added.
-        live_rate: Frames per second of a camera for which the streaming accuracy of the best causal points is measured,
-            in real time, see :func:`~semidff.analysis.streaming.stream_clip`.
+        live_rate: Frames per second of a camera for which the streaming accuracy of the best causal points, and of each
+            method's best one, is measured, in real time, see :func:`~semidff.analysis.streaming.stream_clip`.
         places: Former name of ``phases``.
 
     Returns:
@@ -279,8 +279,10 @@ def _measure_live(
 ) -> list[dict[str, Any]]:
     """Return streaming accuracy and delays of the best causal points, with each latency that they have."""
     rows = []
-    best = [_point_of(one) for one in points if one['causal'] and one['pareto']]
-    for point in dict.fromkeys([_point_of(points[0]), *best]):
+    causal = sorted((p for p in points if p['causal']), key=lambda p: -p['metrics']['AP'])
+    best = {one['method']: one for one in reversed(causal)}.values()  # of each method
+    best = [points[0], *(one for one in causal if one['pareto'] or one in best)]
+    for point in dict.fromkeys(map(_point_of, best)):
         schedule, constants = found[point][0].schedule, found[point][0].constants
         options = dict(filter=point.filter, light_every=point.light_every, constants=constants)
         engine = VideoEngine(executors[point], point.run_as, schedule=schedule, **options)

@@ -9,6 +9,7 @@ import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from itertools import count, islice
 
 import cv2
@@ -21,8 +22,14 @@ from mmengine.config import Config
 from semidff import apis
 from semidff.apis import VideoInferencer
 from semidff.datasets import CocoVIDDataset
-from semidff.datasets.video_readers import Frame, VideoError, VideoWarning, open_any
-from semidff.inference import METHODS, AdaptiveSchedule, ErrorPredictor
+from semidff.datasets.video_readers import (
+    Frame,
+    LiveStream,
+    VideoError,
+    VideoWarning,
+    open_any,
+)
+from semidff.inference import METHODS, AdaptiveSchedule, ErrorPredictor, MethodError
 from semidff.inference.executors import ExportedGraphs, FastestRuntime
 from semidff.utils.checkpoint import CheckpointError
 from semidff.utils.error_messages import ConfigError
@@ -293,12 +300,14 @@ def test_copies_for_other_processes(project, copied, options):
     assert all_same(copies(arrays()), expected)
 
 
-@pytest.mark.parametrize('adaptive', [False, True])
-def test_the_number_of_threads_stays(project, adaptive):
+ADAPTIVE = AdaptiveSchedule(ErrorPredictor([0] * 4, 0.0), tolerance=1.0)
+
+
+@pytest.mark.parametrize('options', [{}, dict(schedule=ADAPTIVE), dict(latency='bounded')])
+def test_the_number_of_threads_stays(project, options):
     """Also while the program has an iterator, for new threads, and with a schedule that observes the flow."""
-    schedule = AdaptiveSchedule(ErrorPredictor([0] * 4, 0.0), tolerance=1.0) if adaptive else None
     with torch_threads(2):
-        results = make(project, schedule=schedule)(arrays())
+        results = make(project, **options)(iter(arrays()))
         for _ in results:
             with ThreadPoolExecutor(1) as thread:
                 assert thread.submit(torch.get_num_threads).result() == 2
@@ -306,6 +315,34 @@ def test_the_number_of_threads_stays(project, adaptive):
         with ThreadPoolExecutor(3) as pool:
             list(pool.map(lambda n: list(make(project)(arrays(n))), range(2)))
             assert set(pool.map(lambda _: torch.get_num_threads(), range(3))) == {2}
+
+
+class Camera:
+    """A connection of a live stream, whose frames come at once."""
+
+    is_recording = returns = False
+
+    def __iter__(self):
+        return ((index / 25, partial(frame, 0, index)) for index in range(30))
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize('latency', [None, 'bounded', 'synchronous'])
+def test_live_sources_have_bounded_delay(project, latency, log):
+    stream = LiveStream('tcp://camera', connect=lambda *arguments: Camera())
+    with pytest.warns(VideoWarning, match='no more frames after frame 29'):
+        found = list(make(project, latency=latency)(stream))
+    assert found[-1].frame_id == 29 and min(one.delay for one in found) > 0
+    assert len(found) + sum(one.dropped for one in found) == 30
+    assert all(('key_age' in one) == (latency != 'synchronous') for one in found)
+    assert f'tcp://camera: {len(found)} results, {30 - len(found)} frames dropped' in log.text
+
+
+def test_bounded_delay_that_is_impossible(project):
+    with pytest.raises(MethodError, match='results between key frames'):
+        make(project, method='frame', latency='bounded')
 
 
 def test_an_error_comes_at_its_frame_and_leaves_the_results_ahead_of_it(project, tmp_path, log):
