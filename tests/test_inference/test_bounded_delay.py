@@ -8,6 +8,7 @@ import torch
 
 from semidff.inference import KeyFrameSchedule, VideoEngine
 from semidff.inference.bounded_delay import BoundedVideo, can_be_bounded, run_bounded
+from tests.tiny import models
 from tests.tiny.videos import batch
 
 FRAMES = 18
@@ -69,6 +70,16 @@ def same(first, second, names=('bboxes', 'scores', 'labels')):
     ],
 )
 def test_results_are_those_with_the_finished_key_frames(model, method, options, busy):
+    check(model, method, options, busy)
+
+
+@pytest.mark.parametrize('kind', models.EXPORTED)
+@pytest.mark.parametrize(('method', 'options'), [('track', {}), ('propagate', {})])
+def test_every_kind_of_detector(kind, method, options):
+    check(models.build(models.video_config(kind, 'VideoDetector')), method, options, busy=3)
+
+
+def check(model, method, options, busy):
     """A detection that takes ``busy`` frames is known on the next one."""
     detector, finished, started = Detector(), [0], {}
     video = BoundedVideo(VideoEngine(model, method, 4, **options), detector)
@@ -86,7 +97,7 @@ def test_results_are_those_with_the_finished_key_frames(model, method, options, 
         # Light frames depend on what was finished then. Those that are key frames themselves are tracked.
         if not (index and 'light_every' in options and (busy or found.is_key_frame)):
             assert same(found, expected), index
-    assert len(finished) > 1
+    assert len(finished) > 1 and len(found.pred_instances)
 
 
 def test_while_the_detector_is_busy_no_key_frame_begins(model):
