@@ -265,8 +265,8 @@ def _live(report: dict[str, Any]) -> str:
         rows.append((
             point_name(one),
             one['latency'],
-            *(f'{one:.1f}' for one in figures),
-            *(f'{one:.0f}' for one in delays),
+            *(f'{value:.1f}' for value in figures),
+            *(f'{value:.0f}' for value in delays),
             f'{100 * one["dropped"]:.0f} %',
         ))  # fmt: skip
     return (

@@ -412,9 +412,10 @@ class VideoInferencer:
         default = 'bounded' if stream.drops and can_be_bounded(self.engine) else 'synchronous'
         if stream.live:  # each frame by itself, unless all wait for the next key frame
             workers, chunk = 1, None if self.engine.method.needs_next else 1
-        run = self.engine.run(batches(), workers, chunk)
         if stream.live and (self._latency or default) == 'bounded':
             run = run_bounded(self.engine, batches())
+        else:
+            run = self.engine.run(batches(), workers, chunk)
         with closing(run) as results:
             for sample in results:
                 yield waiting.popleft(), sample

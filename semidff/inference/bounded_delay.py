@@ -26,8 +26,7 @@ def run_bounded(engine: VideoEngine, batches: Iterable[dict]) -> Iterator[DetDat
     """Yield the results of a live video, given as collated batches of its frames, none of which waits for the detector.
 
     Key frames are detected in a second thread, which has three quarters of PyTorch's threads; other frames, and OpenCV,
-    have the rest. Results have the metainfo
-    ``key_age``: frames since the last key frame that they depend on.
+    have the rest. Results have the metainfo ``key_age``: frames since the last key frame that they depend on.
 
     A light frame depends on the features of the last key frame that is *finished*. When a detection is done, a copy of
     the filter takes it at its own frame, and then what has been observed since. So tracks are those of an engine that

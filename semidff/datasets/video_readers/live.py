@@ -305,8 +305,8 @@ class LiveStream(FrameStream):
             before, dropped = self._waiting, 0
             if before:
                 dropped, after_gap = before.dropped + 1, before.after_gap or after_gap
-            time = self._times(stamp, now)
-            self._waiting = Frame(picture, self._count, time, None, after_gap, dropped, now)
+            stamp = self._times(stamp, now)
+            self._waiting = Frame(picture, self._count, stamp, None, after_gap, dropped, now)
             self._count += 1
             self._changed.notify_all()
         self._last = self._clock.time()
