@@ -205,18 +205,8 @@ def _survey(
     """Measure what needs no training, unless the folder has it; the folder can be used with it."""
     own = detector_config(detector)
     kept = [os.path.abspath(labels), *file_state(labels)] if labels else None
-    key = (
-        detector_digest(checkpoint),
-        config_digest(own),
-        device,
-        runtime,
-        fps,
-        kept,
-        live_rate,
-        hold,
-        given,
-    )
-    key = (*key, *([taught.details] if taught else []))
+    key = detector_digest(checkpoint), config_digest(own), device, runtime, fps, kept, hold, given
+    key = (*key, *([taught.details] if taught else []), *([] if live_rate is None else [live_rate]))
     if surveyed := Survey.load(out, key):
         return surveyed
     for name in ('plan.json', 'video.mp4'):  # of another one

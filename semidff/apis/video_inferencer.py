@@ -408,11 +408,12 @@ class VideoInferencer:
             except Exception as error:  # raised behind the results of the frames ahead of it
                 errors.append(error)
 
-        workers, chunk = self.workers, None
-        default = 'bounded' if stream.drops and can_be_bounded(self.engine) else 'synchronous'
+        latency, workers, chunk = self._latency, self.workers, None
+        if latency is None and stream.drops and can_be_bounded(self.engine):
+            latency = 'bounded'
         if stream.live:  # each frame by itself, unless all wait for the next key frame
             workers, chunk = 1, None if self.engine.method.needs_next else 1
-        if stream.live and (self._latency or default) == 'bounded':
+        if stream.live and latency == 'bounded':
             run = run_bounded(self.engine, batches())
         else:
             run = self.engine.run(batches(), workers, chunk)
