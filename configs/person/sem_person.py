@@ -4,6 +4,6 @@ _base_ = ['./two_step_person.py']
 
 iters = 1500
 _semantic = _base_.train_cfg.steps[1]
-_semantic.iters = _semantic.param_scheduler[0].total_steps = iters
+_semantic.iters = iters
 _semantic.param_scheduler[0].eta_max = 8e-4
 train_cfg = dict(steps=[_semantic])

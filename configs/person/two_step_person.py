@@ -56,6 +56,6 @@ train_dataloader = dict(
 regression_iters = 1200
 semantic_iters = 3000
 _regression, _semantic = _base_.train_cfg.steps
-_regression.iters = _regression.param_scheduler[0].total_steps = regression_iters
-_semantic.iters = _semantic.param_scheduler[0].total_steps = semantic_iters
+_regression.iters = regression_iters
+_semantic.iters = semantic_iters
 train_cfg = dict(steps=[_regression, _semantic])

@@ -16,15 +16,12 @@ _longer = dict(
     stage_one={'train_cfg.max_iters': 900, 'param_scheduler.0.total_steps': 900},
     two_step={
         'train_cfg.steps.0.iters': 3000,
-        'train_cfg.steps.0.param_scheduler.0.total_steps': 3000,
         'train_cfg.steps.1.iters': 6000,
-        'train_cfg.steps.1.param_scheduler.0.total_steps': 6000,
         'train_cfg.steps.1.param_scheduler.0.eta_max': 8e-4,
         **_cache,
     },
     sem={
         'train_cfg.steps.0.iters': 6000,
-        'train_cfg.steps.0.param_scheduler.0.total_steps': 6000,
         **_cache,
     },
 )

@@ -21,7 +21,7 @@ from semidff.utils.image_detectors import (
     transform_name,
 )
 
-from .plan import Candidate, Data, Networks, Plan, PlanError
+from .plan import LEAST, Candidate, Data, Networks, Plan, PlanError
 
 _SCHEDULE = 'semidff::_base_/schedules/adam_two_step.py'
 _FLOW = 'semidff::pretrained/flownet-s-eighth_synthetic.pth'  # trained for optical flow
@@ -51,6 +51,8 @@ def untrained_config(own: Config, recommended: dict | None = None) -> Config:
     """Return the whole config of the detector itself, with what is recommended."""
     config = copy.deepcopy(own)
     config.custom_imports = dict(imports=_imports(own))
+    hooks = config.get('default_hooks') or {}
+    config.default_hooks = dict(hooks, channels_last=dict(type='ChannelsLastHook'))
     if recommended:
         config.recommended = recommended
     return config
@@ -158,10 +160,11 @@ def make_config(own: Config, plan: Plan, videos: str, device: str) -> Config:
     data, training = plan.data, plan.training
     config, schedule = map(read_config, ('semidff::_base_/default_runtime.py', _SCHEDULE))
     steps = [step for step in schedule.train_cfg.steps if step.name in training.steps]
+    seconds = plan.seconds_of(training.steps) if training.seconds else {}
     for step in steps:
-        step.iters = training.steps[step.name]
-        rate = schedule.optim_wrapper.optimizer.lr
-        step.param_scheduler[0].update(eta_max=rate, total_steps=step.iters)
+        step.update(iters=training.steps[step.name], least=LEAST[step.name])
+        step.seconds = seconds.get(step.name)
+        step.param_scheduler[0].eta_max = schedule.optim_wrapper.optimizer.lr
     workers = 0 if device == 'cpu' else min(4, (os.cpu_count() or 1) - 1)
     model = model_config(own, plan.checkpoint, plan.networks, 'SemiDFF')
     model |= dict(both_directions=True, feature_cache=data.feature_cache)

@@ -1,6 +1,7 @@
 """The plan of an adaptation: everything that is chosen before the training, kept as ``plan.json``."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from semidff.utils.atomic_write import read_json, write_json
 from semidff.utils.tables import text_table
 
 LEAST_SPEEDUP = 1.3
+LEAST = dict(regression=200, semantic=300)
+"""Iterations, below which no training is worth its name."""
 SCALES = 1.0, 0.75, 0.5
 DENSE_SCALES = (0.35,)  # of the dense detector in addition
 LIGHT_EVERY = 1, 2, 5
@@ -96,6 +99,7 @@ class Data:
     cache_bytes: int  # of decoded frames that a data worker keeps
     feature_cache: float  # gigabytes of memory for kept features
     kept_frames: int  # whose features it holds, in all sizes
+    sizes: int = 1  # of a frame whose features are kept
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,8 @@ class Plan:
             content['candidates'] = [Candidate(**one) for one in content['candidates']]
             content['clips'] = [EvaluationClip(*clip) for clip in content['clips']]
             for name, part in _PARTS.items():
-                content[name] = part(**{key.name: content.pop(key.name) for key in fields(part)})
+                own = [key.name for key in fields(part) if key.name in content]
+                content[name] = part(**{key: content.pop(key) for key in own})
             return cls(**content)
         except (ValueError, KeyError, TypeError) as error:
             raise PlanError(f'{path}: is no plan of this version ({error})') from error
@@ -181,7 +186,8 @@ class Plan:
             notes.append(
                 f'Decoding or resizing, {networks.reading:.1f} ms a frame, limits the speed'
             )
-        if sum(self.time_of(*step) for step in training.steps.items()) > 60 * self.minutes:
+        seconds = self.seconds_of(training.steps)
+        if sum(seconds.values()) > 60 * self.minutes:
             notes.append(
                 f'The shortest possible training takes longer than {self.minutes:g} minutes'
             )
@@ -205,7 +211,7 @@ class Plan:
             f'{training.interval[1]}; threads: {training.threads}; kept features: {memory}; disk: '
             f'{training.disk:.2f} GB',
             *(
-                f'  {name}: {iters} iterations, about {_duration(self.time_of(name, iters))}'
+                f'  {name}: {iters} iterations, about {_duration(seconds[name])}'
                 for name, iters in training.steps.items()
             ),
             f'Videos: {len(videos.videos)} for training, {len(videos.held_back)} for validation ({part}), '
@@ -251,16 +257,22 @@ class Plan:
             return True, f'Training can pay: {ceiling}'
         return False, f'Training cannot pay: {ceiling}, less than {LEAST_SPEEDUP}'
 
-    @property
-    def first(self) -> float:
-        """Seconds per iteration for features that are not kept yet."""
-        return 2 * self.data.batch_size * self.training.seconds['first']
+    def seconds_of(self, steps: Mapping[str, int]) -> dict[str, float]:
+        """Return the expected seconds of steps of a training with these iterations.
 
-    def time_of(self, name: str, iters: float) -> float:
-        """Return the expected seconds of a step, without the first computation of features that are kept."""
-        seconds = self.training.seconds
-        again = (1 - self.data.kept_frames / self.data.frames) * self.first
-        return iters * (seconds[name] + seconds['read'] + again)
+        Frames are drawn at random. Features that are kept are computed when they are drawn for the first time.
+        """
+        data, seconds, drawn, total = self.data, self.training.seconds, 0, {}
+        share = data.kept_frames / data.frames
+        different = max(data.sizes * data.kept_frames, 1)
+        remaining = lambda: different * math.exp(-share * drawn / different)  # noqa: E731
+        for name, iters in steps.items():
+            frames, before = 2 * data.batch_size * iters, remaining()
+            drawn += frames
+            computed = (1 - share) * frames + (before - remaining()) * (share > 0)
+            each = seconds[name] + seconds['read']
+            total[name] = iters * each + computed * seconds['first']
+        return total
 
 
 def _duration(seconds: float) -> str:

@@ -6,11 +6,12 @@ import os
 import re
 import shutil
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
-from itertools import islice, product
+from itertools import chain, islice, product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -26,7 +27,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from semidff.analysis.evaluation_clips import EvaluationClip
-from semidff.analysis.speed import ClipTimer, clips_of, pack_with, take_turns, timed
+from semidff.analysis.speed import ClipTimer, ClipTimes, clips_of, pack_with, take_turns, timed
 from semidff.datasets.video_list import VideoInfo, load_videos
 from semidff.datasets.video_readers import VideoError, open_video
 from semidff.engine.optimizers import bfloat16_pays
@@ -50,7 +51,18 @@ from .config import (
     make_config,
     model_config,
 )
-from .plan import LEAST_SPEEDUP, SCALES, SHORT, Candidate, Data, Networks, Plan, PlanError, Training
+from .plan import (
+    LEAST,
+    LEAST_SPEEDUP,
+    SCALES,
+    SHORT,
+    Candidate,
+    Data,
+    Networks,
+    Plan,
+    PlanError,
+    Training,
+)
 from .survey import Survey
 from .validation import possible_scales
 from .videos import write_list
@@ -59,13 +71,14 @@ WIDTH = 1 / 8  # of FlowNetS
 DOWNSAMPLING = 2, 4  # of the frames
 _FLOW_STRIDE = 16  # unless levels are finer
 _CLIP, _ROUNDS = 10, 3  # of the measurement of times
+_SECONDS = 3.0  # of a clip of the detector, which is shorter if frames take longer
 _INTERVALS = 5, 10, 15, 20, 30, 40
 _CROP = 480, 640
 _CACHE_BYTES = 512 * 2**20  # of decoded frames, at least
 _VALIDATION = 1.0, 2.0  # of the time of the survey, whose frames it has: short ones and others
 _REGRESSION = 0.4  # share of the iterations
 _BATCHES = 5  # whose iterations are timed
-_LEAST = dict(regression=200, semantic=300)  # iterations, below which no training is worth its name
+_MOST = 100_000  # tens of them
 
 
 def folder_plan(
@@ -167,9 +180,9 @@ def make_plan(
     plan = replace(plan, training=timed)
     spent += time.monotonic() - start
     validation = _VALIDATION[minutes >= SHORT] * found.seconds
-    steps = _iterations(plan, own, 60 * minutes - spent - validation)
+    steps = _iterations(plan, 60 * minutes - spent - validation)
     plan = replace(plan, training=replace(timed, steps=steps))
-    left = sum(plan.time_of(*step) for step in steps.items()) + validation
+    left = sum(plan.seconds_of(steps).values()) + validation
     end = time.strftime('%H:%M', time.localtime(time.time() + left))
     late = f', which is the least, after more than {minutes:g} minutes'
     progress(f'with a training, all is done at about {end}' + late * (spent + left > 66 * minutes))
@@ -286,13 +299,19 @@ def _time_clips(
     rounds: int = _ROUNDS,
 ) -> tuple[tuple[float, float], float, int]:
     """Return milliseconds of a key frame and of a non-key frame, those of reading, and the workers."""
-    # A single key frame is too short a measurement.
-    timers = {name: ClipTimer(model, name, _CLIP, pack) for name in ('frame', 'propagate')}
-    tasks = {name: lambda one=one: one.run(next(clips)) for name, one in timers.items()}
-    measured = take_turns(tasks, rounds)  # in turn, so that noise of the machine affects all alike
-    key, mean = (np.median([one.work.mean() for one in laps]) for laps in measured.values())
-    laps = [one for several in measured.values() for one in several]
-    times = 1000 * key, 1000 * max(_CLIP * mean - key, 0.0) / (_CLIP - 1)
+
+    def measure(length: int, rounds: int) -> tuple[list[ClipTimes], float, float]:
+        timers = {name: ClipTimer(model, name, length, pack) for name in ('frame', 'propagate')}
+        tasks = {name: lambda one=one: one.run(next(clips)) for name, one in timers.items()}
+        # In turn, so that noise of the machine affects all alike.
+        laps = take_turns(tasks, rounds, seconds=20 * _SECONDS)
+        key, mean = (np.median([one.work.mean() for one in own]) for own in laps.values())
+        return [*chain(*laps.values())], key, max(length * mean - key, 0.0) / (length - 1)
+
+    # A single key frame is too short a measurement, unless it takes seconds.
+    _, key, _ = measure(2, 1)
+    laps, *times = measure(min(max(round(_SECONDS / key), 2), _CLIP), rounds)
+    times = tuple(1000 * time for time in times)
     return times, 1000 * float(np.median([one.reading for one in laps])), laps[0].workers
 
 
@@ -338,20 +357,16 @@ def _build(
     return model.to(device).eval()
 
 
-def _iterations(plan: Plan, own: Config, seconds: float) -> dict[str, int]:
+def _iterations(plan: Plan, seconds: float) -> dict[str, int]:
     """Return the iterations of the steps that fit into the seconds, but no fewer than a minimum."""
-    data, shares = plan.data, dict.fromkeys(plan.training.steps, 1.0)
+    shares = dict.fromkeys(plan.training.steps, 1.0)
     if len(shares) == 2:
         shares = dict(regression=_REGRESSION, semantic=1 - _REGRESSION)
-    kept = data.kept_frames / data.frames
-    each = sum(plan.time_of(*share) for share in shares.items())
-    count = seconds / (each + kept * plan.first)  # while frames are new
-    sizes = 2 if data.crop and not _pads(own) else 1  # of each frame whose features are kept
-    if count * 2 * data.batch_size > sizes * data.frames:
-        count = (seconds - sizes * data.kept_frames * plan.training.seconds['first']) / each
-    return {
-        kind: max(_LEAST[kind], 10 * round(share * count / 10)) for kind, share in shares.items()
+    steps = lambda tens: {  # noqa: E731
+        kind: max(LEAST[kind], 10 * round(share * tens)) for kind, share in shares.items()
     }
+    needed = lambda tens: sum(plan.seconds_of(steps(tens)).values())  # noqa: E731
+    return steps(bisect_right(range(1, _MOST), seconds, key=needed))
 
 
 def check_space(plan: Plan, out: Path) -> None:
@@ -416,7 +431,7 @@ def _choose_data(
                     max(32, int(min(side, RATIOS[0] * low)) // 32 * 32)
                     for side, low in zip(crop, least, strict=True)
                 ]
-    return Data(frames, crop, batch_size, cache_bytes, *kept)
+    return Data(frames, crop, batch_size, cache_bytes, *kept, 2 if crop and not pads else 1)
 
 
 def _pads(own: Config) -> bool:

@@ -61,6 +61,8 @@ UNTRAINED = ('frame', 'track', 'interpolate')
 
 TIMED_FRAMES = 10
 
+_LONG_ENOUGH = 60.0  # seconds of all times; those of slow detectors need fewer rounds
+
 _QUANTILES = 0.5, 0.95, 0.99  # of delays
 
 
@@ -609,7 +611,8 @@ def _measure_times(
         run_as = OperatingPoint(method).run_as
         timer = ClipTimer(executor, run_as, TIMED_FRAMES, pack_with(pipeline), schedule)
         tasks[method, scale] = partial(run, timer, clips_of(clip, TIMED_FRAMES + 1))
-    return take_turns(tasks, rounds, lambda text: progress(f'times, {text}')), sizes
+    told = lambda text: progress(f'times, {text}')  # noqa: E731
+    return take_turns(tasks, rounds, told, _LONG_ENOUGH), sizes
 
 
 def _seconds(

@@ -82,10 +82,17 @@ def take_turns(
     tasks: Mapping[Key, Callable[[], Result]],
     rounds: int,
     progress: Callable[[str], None] = lambda text: None,
+    seconds: float = math.inf,
 ) -> dict[Key, list[Result]]:
-    """Run each task once per round, one after the other; return its results in the rounds after the warm-up."""
+    """Run each task once per round, one after the other; return its results in the rounds after the warm-up.
+
+    After ``seconds``, no further round begins but the first one.
+    """
     results: dict[Key, list[Result]] = {key: [] for key in tasks}
+    start = time.monotonic()
     for number in range(rounds + 1):
+        if number > 1 and time.monotonic() - start > seconds:
+            break
         for key, task in tasks.items():
             result = task()
             if number:

@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -119,15 +120,19 @@ def adapt(
     found = named_videos([str(video) for video in videos], out)
     if labels is not None:
         check_labels(labels, detector_config(detector), checkpoint, found)
-    say, runs = _Progress(), {}
-    with _training_device(device) as device, occupy(out, 'adaptation', '--out'):
-        taught = None
+    say = _Progress()
+    with (
+        _training_device(device) as device,
+        occupy(out, 'adaptation', '--out'),
+        TemporaryDirectory() as cache,
+    ):
+        work = _Adaptation(out, device, labels, live_rate, cache, say)
         if adapt_detector or student:
             say.minutes = minutes or _MINUTES
             pupil = _checked(*student, out) if student else (detector, checkpoint)
             given = also, found, out, device, seed or 0, say.minutes
-            taught = teach(detector, checkpoint, pupil, *given, say)
-            detector, checkpoint = taught[:2]
+            work.taught = teach(detector, checkpoint, pupil, *given, say)
+            detector, checkpoint = work.taught[:2]
         asked = minutes, key_interval, fps, seed, device, runtime
         plan, stands = folder_plan(detector, checkpoint, found, out, *asked)
         if not stands:
@@ -138,8 +143,8 @@ def adapt(
                     fps, key_interval = plan.fps, None if plan.fps else plan.networks.key_interval
             minutes, seed, runtime = minutes or _MINUTES, seed or 0, runtime or 'auto'
             say.minutes = None if no_training else minutes
-            given = found, out, device, runtime, fps, labels, live_rate, not no_training, runs
-            surveyed = _survey(detector, checkpoint, *given, say, taught)
+            given = found, runtime, fps, not no_training
+            surveyed = work.survey(detector, checkpoint, *given)
             if not no_training:
                 asked = minutes, key_interval, fps, seed, device, runtime
                 plan = make_plan(detector, checkpoint, surveyed, out, *asked, say.seconds(), say)
@@ -152,12 +157,11 @@ def adapt(
                 return out
             if pays or anyway:
                 say('training')
-                _train(plan, out, device)
-                _run_stages(plan, out, device, labels, live_rate, runs, say, taught)
+                work.finish(work.train(plan))
             else:
                 say(f'{why}. Nothing is trained; --anyway trains')
         if not (out / 'video.mp4').exists():
-            _render((plan if stands else surveyed).videos.clips, out, device, say)
+            work.render((plan if stands else surveyed).videos.clips)
         inferencer = VideoInferencer(out, device=device, show_progress=False)
     print(
         f'{out / "report.md"}, {out / "report.png"}, {out / "video.mp4"}. The folder runs {inferencer.description}:\n'
@@ -187,167 +191,175 @@ def _checked(detector: str, checkpoint: str | Path, out: Path) -> tuple[str, str
     return detector, checkpoint
 
 
-def _survey(
-    detector: str,
-    checkpoint: str,
-    given: Sequence[str],
-    out: Path,
-    device: str,
-    runtime: str,
-    fps: float | None,
-    labels: str | Path | None,
-    live_rate: float | None,
-    hold: bool,
-    runs: dict[OperatingPoint, list[Run]],
-    say: '_Progress',
-    taught: Taught | None,
-) -> Survey:
-    """Measure what needs no training, unless the folder has it; the folder can be used with it."""
-    own = detector_config(detector)
-    kept = [os.path.abspath(labels), *file_state(labels)] if labels else None
-    key = detector_digest(checkpoint), config_digest(own), device, runtime, fps, kept, hold, given
-    key = (*key, *([taught.details] if taught else []), *([] if live_rate is None else [live_rate]))
-    if surveyed := Survey.load(out, key):
-        return surveyed
-    for name in ('plan.json', 'video.mp4'):  # of another one
-        (out / name).unlink(missing_ok=True)
-    build_image_detector(detector, own)
-    write_json(dict(key=None), out / SURVEY_FILE)  # the folder is that of an adaptation
-    write_detector(own, checkpoint, out)
-    write_config(untrained_config(own), out / 'config.py')
-    with TemporaryDirectory() as cache:  # of graphs of all input sizes
-        executor = load_detector(out, device, runtime, cache)
-        given = given, out, key, runtime, fps, labels, live_rate, hold, runs
-        surveyed = survey(own, executor, *given, *_compared(taught, device, runtime, cache), say)
-    write_config(untrained_config(own, surveyed.recommended), out / 'config.py')
-    return surveyed
+@dataclass
+class _Adaptation:
+    """The parts of an adaptation, and what they share.
 
-
-def _train(plan: Plan, out: Path, device: str) -> None:
-    """Write ``config.py`` and the checkpoints that are missing; train if that of the result is."""
-    own, trained = detector_config(plan.detector), (out / 'last.pth').is_file()
-    if not (out / 'detector.pth').is_file():
-        write_detector(own, plan.checkpoint, out)
-    file = out / 'config.py'
-    if trained and file.is_file():
-        return
-    videos = write_list(out / 'videos' / 'train.txt', plan.videos.videos)
-    config = make_config(own, plan, videos, device)
-    # Until the result is validated, the folder runs what needs no training.
-    names = *OperatingPoint._fields, 'constants', 'runtime'
-    config.recommended = {name: plan.untrained[name] for name in names}
-    write_config(config, file)
-    if trained:
-        return
-    check_space(plan, out)
-    with torch_threads(plan.training.threads):
-        train(file, out / 'training')
-    state, meta = read_checkpoint(out / 'training' / 'last.pth')
-    classes = class_names(config, meta)
-    meta = dict(iter=meta['iter'], dataset_meta=dict(classes=classes), cfg=meta['cfg'])
-    save_weights(out / 'last.pth', state, meta)
-
-
-def _run_stages(
-    plan: Plan,
-    out: Path,
-    device: str,
-    labels: str | Path | None,
-    live_rate: float | None,
-    runs: dict[OperatingPoint, list[Run]],
-    say: '_Progress',
-    taught: Taught | None,
-) -> None:
-    """Write schedule, report and video: the first one that is missing or damaged, and what follows from it.
-
-    ``stages.json`` has the size of each file when it was finished, and the labels that were used.
+    Attributes:
+        cache: Folder of the graphs of all operating points; the result keeps those of the recommended one.
+        detector: The detector, if it was loaded, with the graphs that it has.
+        runs: Those of the points without training.
     """
-    given = [] if labels is None else [os.path.abspath(labels), *file_state(labels)]
-    given += [] if live_rate is None else [live_rate]
-    report = 'config.py', 'adaptive.json', 'report.md', 'report.json', 'report.png'
-    stages = (
-        (lambda: _fit(plan, out, device, say), [], [f'validation/{ADAPTIVE_FILE}']),
-        (lambda: _validate(plan, out, device, labels, live_rate, runs, say, taught), given, report),
-        (lambda: _render(plan.videos.clips, out, device, say), given, ['video.mp4']),
-    )
-    finished: list[list] = []
-    with suppress(FileNotFoundError, ValueError):
-        finished = read_json(out / 'stages.json')
-    for number, (run, read, written) in enumerate(stages):
-        if finished[number : number + 1] != [[*read, *_sizes(out, written)]]:
-            run()
-            finished[number:] = [[*read, *_sizes(out, written)]]
-            write_json(finished, out / 'stages.json')
 
+    out: Path
+    device: str
+    labels: str | Path | None
+    live_rate: float | None
+    cache: str
+    say: '_Progress'
+    taught: Taught | None = None
+    detector: Executor | None = None
+    runs: dict[OperatingPoint, list[Run]] = field(default_factory=dict)
 
-def _sizes(out: Path, files: Sequence[str]) -> list[list[int]]:
-    return [file_state(out / file)[:1] for file in files]
+    def survey(
+        self,
+        detector: str,
+        checkpoint: str,
+        given: Sequence[str],
+        runtime: str,
+        fps: float | None,
+        hold: bool,
+    ) -> Survey:
+        """Measure what needs no training, unless the folder has it; the folder can be used with it."""
+        out, own = self.out, detector_config(detector)
+        key = detector_digest(checkpoint), config_digest(own), self.device, runtime, fps
+        key = (*key, self._labels, hold, given, *([self.taught.details] if self.taught else []))
+        key = (*key, *([] if self.live_rate is None else [self.live_rate]))
+        if surveyed := Survey.load(out, key):
+            return surveyed
+        for name in ('plan.json', 'video.mp4'):  # of another one
+            (out / name).unlink(missing_ok=True)
+        build_image_detector(detector, own)
+        write_json(dict(key=None), out / SURVEY_FILE)  # the folder is that of an adaptation
+        write_detector(own, checkpoint, out)
+        write_config(untrained_config(own), out / 'config.py')
+        self.detector = self._load_detector(runtime)
+        given = given, out, key, runtime, fps, self.labels, self.live_rate, hold, self.runs
+        surveyed = survey(own, self.detector, *given, *self._compared(runtime), self.say)
+        write_config(untrained_config(own, surveyed.recommended), out / 'config.py')
+        return surveyed
 
+    def train(self, plan: Plan) -> Plan:
+        """Write ``config.py`` and the checkpoints that are missing; train if that of the result is.
 
-def _fit(plan: Plan, out: Path, device: str, say: '_Progress') -> None:
-    """Fit the adaptive schedule, which replaces the recommended one when the validation is finished."""
-    say('fitting the adaptive schedule')
-    inferencer, file = _load(out, device), out / 'validation' / ADAPTIVE_FILE
-    pack = lambda image: inferencer.preprocess(Frame(image, 0, 0.0))  # noqa: E731
-    clips = min(max(round(plan.minutes / 3), _CLIPS[0]), _CLIPS[1])
-    try:
-        videos = load_videos(write_list(out / 'videos' / 'all.txt', plan.videos.videos))
-        portion = plan.videos.portion
-        videos = [video._replace(length=int(video.length * portion)) for video in videos]
-        fit_adaptive(inferencer.model, pack, videos, clips).predictor.save(file)
-    except (FitError, VideoListError) as error:
-        say(f'no adaptive key frames: {error}')
-        file.unlink(missing_ok=True)
+        Returns:
+            The plan with the iterations that were made.
+        """
+        out = self.out
+        own, trained = detector_config(plan.detector), (out / 'last.pth').is_file()
+        if not (out / 'detector.pth').is_file():
+            write_detector(own, plan.checkpoint, out)
+        file = out / 'config.py'
+        if trained and file.is_file():
+            return plan
+        videos = write_list(out / 'videos' / 'train.txt', plan.videos.videos)
+        config = make_config(own, plan, videos, self.device)
+        # Until the result is validated, the folder runs what needs no training.
+        names = *OperatingPoint._fields, 'constants', 'runtime'
+        config.recommended = {name: plan.untrained[name] for name in names}
+        write_config(config, file)
+        if trained:
+            return plan
+        check_space(plan, out)
+        with torch_threads(plan.training.threads):
+            train(file, out / 'training')
+        state, meta = read_checkpoint(out / 'training' / 'last.pth')
+        steps = dict(meta['distillation_steps'])
+        plan = replace(plan, training=replace(plan.training, steps=steps))
+        plan.save(out / 'plan.json')
+        classes = class_names(config, meta)
+        meta = dict(iter=meta['iter'], dataset_meta=dict(classes=classes), cfg=meta['cfg'])
+        save_weights(out / 'last.pth', state, meta)
+        return plan
 
+    def finish(self, plan: Plan) -> None:
+        """Write schedule, report and video: the first one that is missing or damaged, and what follows from it.
 
-def _validate(
-    plan: Plan,
-    out: Path,
-    device: str,
-    labels: str | Path | None,
-    live_rate: float | None,
-    runs: dict[OperatingPoint, list[Run]],
-    say: '_Progress',
-    taught: Taught | None,
-) -> None:
-    """Measure operating points, and put the recommended one into the config."""
-    say('validation on held-back frames')
-    config = read_config(out / 'config.py')
-    # Of the graphs of many operating points, the folder keeps those of the recommended one.
-    with TemporaryDirectory() as cache:
-        loaded = _load(out, device, runtime=plan.runtime, cache=cache)
-        executors = loaded.engine.method.executor, load_detector(out, device, plan.runtime, cache)
-        teacher = _compared(taught, device, plan.runtime, cache)
-        config.recommended = validate(plan, *executors, out, labels, live_rate, runs, *teacher, say)
-    fitted, file = out / 'validation' / ADAPTIVE_FILE, out / ADAPTIVE_FILE
-    if fitted.exists():
-        with atomic_path(file) as unfinished:
-            shutil.copyfile(fitted, unfinished)
-    else:
-        file.unlink(missing_ok=True)
-    write_config(config, out / 'config.py')
+        ``stages.json`` has the size of each file when it was finished, and the labels that were used.
+        """
+        given = [*(self._labels or []), *([] if self.live_rate is None else [self.live_rate])]
+        report = 'config.py', 'adaptive.json', 'report.md', 'report.json', 'report.png'
+        stages = (
+            (lambda: self._fit(plan), [], [f'validation/{ADAPTIVE_FILE}']),
+            (lambda: self._validate(plan), given, report),
+            (lambda: self.render(plan.videos.clips), given, ['video.mp4']),
+        )
+        finished: list[list] = []
+        with suppress(FileNotFoundError, ValueError):
+            finished = read_json(self.out / 'stages.json')
+        for number, (run, read, written) in enumerate(stages):
+            if finished[number : number + 1] != [[*read, *self._sizes(written)]]:
+                run()
+                finished[number:] = [[*read, *self._sizes(written)]]
+                write_json(finished, self.out / 'stages.json')
 
+    def render(self, clips: Sequence[EvaluationClip]) -> None:
+        """Draw what the recommended operating point detects in held-back frames."""
+        self.say('rendering a clip')
+        clip = clips[0]
+        with closing(open_video(clip.path)) as stream:
+            rate = stream.fps
+        inferencer = VideoInferencer(self.out, device=self.device, show_progress=False)
+        frames = islice(clip.images(), _RENDERED)
+        for _ in inferencer(frames, out_video=self.out / 'video.mp4', fps=rate):
+            pass
 
-def _compared(taught: Taught | None, *options: str) -> tuple[Executor | None, str]:
-    """Return the teacher, if the agreement is with it, and the section of the report."""
-    return (taught.load_teacher(*options), taught.details) if taught else (None, '')
+    def _fit(self, plan: Plan) -> None:
+        """Fit the adaptive schedule, which replaces the recommended one when the validation is finished."""
+        self.say('fitting the adaptive schedule')
+        inferencer, file = self._load_result(), self.out / 'validation' / ADAPTIVE_FILE
+        pack = lambda image: inferencer.preprocess(Frame(image, 0, 0.0))  # noqa: E731
+        clips = min(max(round(plan.minutes / 3), _CLIPS[0]), _CLIPS[1])
+        try:
+            listed = write_list(self.out / 'videos' / 'all.txt', plan.videos.videos)
+            portion = plan.videos.portion
+            videos = [
+                video._replace(length=int(video.length * portion)) for video in load_videos(listed)
+            ]
+            fit_adaptive(inferencer.model, pack, videos, clips).predictor.save(file)
+        except (FitError, VideoListError) as error:
+            self.say(f'no adaptive key frames: {error}')
+            file.unlink(missing_ok=True)
 
+    def _validate(self, plan: Plan) -> None:
+        """Measure operating points, and put the recommended one into the config."""
+        self.say('validation on held-back frames')
+        out, config = self.out, read_config(self.out / 'config.py')
+        loaded = self._load_result(runtime=plan.runtime, cache=self.cache)
+        detector = self.detector or self._load_detector(plan.runtime)
+        given = loaded.engine.method.executor, detector, out, self.labels, self.live_rate, self.runs
+        config.recommended = validate(plan, *given, *self._compared(plan.runtime), self.say)
+        fitted, file = out / 'validation' / ADAPTIVE_FILE, out / ADAPTIVE_FILE
+        if fitted.exists():
+            with atomic_path(file) as unfinished:
+                shutil.copyfile(fitted, unfinished)
+        else:
+            file.unlink(missing_ok=True)
+        write_config(config, out / 'config.py')
 
-def _load(out: Path, device: str, **options: Any) -> VideoInferencer:
-    """Load the result, at the config's input size."""
-    options |= dict(method='propagate', show_progress=False)
-    return VideoInferencer(str(out / 'config.py'), out / 'last.pth', device, **options)
+    @property
+    def _labels(self) -> list | None:
+        """What tells whether the labels have changed."""
+        return self.labels and [os.path.abspath(self.labels), *file_state(self.labels)]
 
+    def _sizes(self, files: Sequence[str]) -> list[list[int]]:
+        return [file_state(self.out / file)[:1] for file in files]
 
-def _render(clips: Sequence[EvaluationClip], out: Path, device: str, say: '_Progress') -> None:
-    """Draw what the recommended operating point detects in held-back frames."""
-    say('rendering a clip')
-    clip = clips[0]
-    with closing(open_video(clip.path)) as stream:
-        rate = stream.fps
-    inferencer = VideoInferencer(out, device=device, show_progress=False)
-    for _ in inferencer(islice(clip.images(), _RENDERED), out_video=out / 'video.mp4', fps=rate):
-        pass
+    def _load_detector(self, runtime: str) -> Executor:
+        return load_detector(self.out, self.device, runtime, self.cache)
+
+    def _load_result(self, **options: Any) -> VideoInferencer:
+        """Load the result, at the config's input size."""
+        options |= dict(method='propagate', show_progress=False)
+        return VideoInferencer(
+            str(self.out / 'config.py'), self.out / 'last.pth', self.device, **options
+        )
+
+    def _compared(self, runtime: str) -> tuple[Executor | None, str]:
+        """Return the teacher, if the agreement is with it, and the section of the report."""
+        if not self.taught:
+            return None, ''
+        return self.taught.load_teacher(self.device, runtime, self.cache), self.taught.details
 
 
 @contextmanager

@@ -48,7 +48,8 @@ def project(tmp_path_factory):
 @pytest.fixture(scope='module', autouse=True)
 def short():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(planner, '_LEAST', LEAST)
+        for name, least in LEAST.items():
+            patch.setitem(plan.LEAST, name, least)
         patch.setattr(planner, 'DOWNSAMPLING', (2,))
         patch.setattr(planner, '_CLIP', 2)
         patch.setattr(

@@ -88,6 +88,22 @@ def test_a_correction_as_adapt_makes_it(runtime):
     assert_same(others, [key, key], atol=1e-3)
 
 
+@pytest.mark.parametrize('runtime', RUNTIMES)
+def test_frames_that_are_padded(runtime, log):
+    """By more than the frames are downsampled for the flow network."""
+    frames = video(0)[:3]
+    for data in frames:
+        data['inputs'] = [data['inputs'][0][:, :44, :72]]
+        data['data_samples'][0].set_metainfo(dict(ori_shape=(44, 72), img_shape=(44, 72)))
+    model = copy.deepcopy(detector('retinanet'))
+    executor = accelerate(copy.deepcopy(model), Acceleration(runtime=runtime))
+    found, expected = (
+        list(VideoEngine(one, key_interval=3).run(frames)) for one in (executor, model)
+    )
+    assert_same(found, expected, atol=1e-3)
+    assert not [one for one in log.records if 'runs in PyTorch' in one.msg]
+
+
 def test_networks_are_not_run_in_pytorch(cache):
     executor = exported('openvino', 'retinanet', cache)
     own = ExportedGraphs(copy.deepcopy(executor.model), runtime='openvino', cache=cache)

@@ -17,9 +17,7 @@ train_cfg = dict(
             iters=regression_iters,
             objectives=[dict(type='FeatureRegression')],
             trainable=['temporal'],
-            param_scheduler=[
-                dict(type='OneCycleLR', eta_max=8e-4, total_steps=regression_iters, by_epoch=False)
-            ],
+            param_scheduler=[dict(type='OneCycleLR', eta_max=8e-4, by_epoch=False)],
         ),
         dict(
             name='semantic',
@@ -28,9 +26,7 @@ train_cfg = dict(
             trainable=['temporal', 'task_network'],
             # Still pairs keep the task network accurate on the key frames' own features.
             train_dataloader=dict(dataset=dict(dataset=dict(interval=dict(low=0)))),
-            param_scheduler=[
-                dict(type='OneCycleLR', eta_max=5e-4, total_steps=semantic_iters, by_epoch=False)
-            ],
+            param_scheduler=[dict(type='OneCycleLR', eta_max=5e-4, by_epoch=False)],
         ),
     ],
 )

@@ -27,7 +27,7 @@ load_parts = dict(
 regression_iters = 500
 semantic_iters = 1200
 _regression, _semantic = _base_.train_cfg.steps
-_regression.iters = _regression.param_scheduler[0].total_steps = regression_iters
-_semantic.iters = _semantic.param_scheduler[0].total_steps = semantic_iters
+_regression.iters = regression_iters
+_semantic.iters = semantic_iters
 _semantic.param_scheduler[0].eta_max = 8e-4
 train_cfg = dict(steps=[_regression, _semantic])

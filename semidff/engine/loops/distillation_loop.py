@@ -1,12 +1,14 @@
 """Training loop in steps, each with its own objectives, trainable parts, iterations and optimizer (semi-DFF 3.4)."""
 
 import copy
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
 from mmdet.registry import LOOPS
 from mmengine.config import Config
+from mmengine.dist import broadcast_object_list
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
@@ -28,6 +30,8 @@ class Step:
         trainable: Trainable parts of the video detector.
         optim_wrapper: By default that of the config, like ``param_scheduler``.
         train_dataloader: Settings that are merged into the config's.
+        seconds: Time for which ``iters`` was planned. If a step takes longer, those after it have fewer iterations, but
+            ``least``, so that all end in time. None: they do not.
     """
 
     name: str
@@ -37,6 +41,8 @@ class Step:
     optim_wrapper: dict
     param_scheduler: dict | list | None
     train_dataloader: dict | None = None
+    seconds: float | None = None
+    least: int = 1
 
 
 @LOOPS.register_module()
@@ -92,16 +98,24 @@ class DistillationStepHook(Hook):
 
     def __init__(self, steps: Sequence[Step]) -> None:
         self.steps = steps
-        self.ends = list(accumulate(step.iters for step in steps))
         self.current: int | None = None
+        self._begun: float | None = None  # when; None: in another process
+
+    @property
+    def ends(self) -> list[int]:
+        return list(accumulate(step.iters for step in self.steps))
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Enter the step of a resumed run, so that its optimizer exists before the optimizer state is loaded."""
         if not runner._resume:
             return
         iteration = checkpoint['meta']['iter']
-        own = [[step.name, step.iters] for step in self.steps]
-        before = checkpoint['meta'].get('distillation_steps', own)
+        before = checkpoint['meta'].get('distillation_steps', self._done())
+        for step, (name, iters) in zip(self.steps, before, strict=False):
+            if step.name == name and step.seconds is not None:
+                step.iters = iters
+        runner.train_loop._max_iters = self.ends[-1]
+        own = self._done()
         starts = accumulate((iters for _, iters in before[:-1]), initial=0)
         begun = sum(iteration > start for start in starts)
         if before[:begun] != own[:begun]:  # its schedules, whose state is loaded, end as before
@@ -120,7 +134,10 @@ class DistillationStepHook(Hook):
                 wrapper.keep_precision(state.get('bfloat16', wrapper.enabled))
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        checkpoint['meta']['distillation_steps'] = [[s.name, s.iters] for s in self.steps]
+        checkpoint['meta']['distillation_steps'] = self._done()
+
+    def _done(self) -> list[list]:
+        return [[step.name, step.iters] for step in self.steps]
 
     def before_train(self, runner: Runner) -> None:
         """Check all steps before the first one: that each trains weights, and that its optimizer can be built."""
@@ -143,6 +160,7 @@ class DistillationStepHook(Hook):
             weight.requires_grad = is_trained
         # A resumed run has loaded its logged scalars after it entered its step.
         self._forget_losses(runner)
+        self._begun = None if runner.iter else time.monotonic()
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
         if self.current != self._index(runner.iter):
@@ -153,10 +171,29 @@ class DistillationStepHook(Hook):
     ) -> None:
         if runner.iter + 1 in self.ends[:-1]:
             name = self.steps[self.current].name
+            self._keep_time(runner)
             runner.logger.info(f'Step "{name}" is finished; its result is {name}.pth')
             runner.save_checkpoint(runner.work_dir, f'{name}.pth', by_epoch=False)
             # Now, since the next batch is drawn before the next step is entered.
             runner.train_loop.use_data(self.current + 1, skipped=runner.iter + 1)
+
+    def _keep_time(self, runner: Runner) -> None:
+        """Leave out iterations of the steps that follow, if those before took longer than was planned."""
+        planned = [step.seconds for step in self.steps]
+        if self._begun is None or None in planned:
+            return
+        before, after = sum(planned[: self.current + 1]), sum(planned[self.current + 1 :])
+        taken = time.monotonic() - self._begun
+        shared = [(before + after - taken) / (after * taken / before)]  # of all processes
+        broadcast_object_list(shared)
+        for step in self.steps[self.current + 1 :]:
+            step.iters = min(step.iters, max(step.least, round(shared[0] * step.iters)))
+        planned_iters, runner.train_loop._max_iters = runner.max_iters, self.ends[-1]
+        if runner.max_iters < planned_iters:
+            runner.logger.info(
+                f'All took {taken / before:.2f} times as long as planned: {runner.max_iters} iterations in all instead '
+                f'of {planned_iters}'
+            )
 
     def _index(self, iteration: int) -> int:
         return sum(iteration >= end for end in self.ends[:-1])

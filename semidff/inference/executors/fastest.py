@@ -31,6 +31,7 @@ EVERYWHERE = 'all machines'
 """Key of the choices in a folder whose results must not depend on machine and load, such as an archive's."""
 ROUNDS = 1, 30  # fewest and most
 SECONDS = 1.0  # of measuring one kind of batch, unless a single round takes longer
+WARMED = 5.0  # of a first round that counts, as warm-up makes little of it
 
 
 _CHOSEN: dict[tuple[str, str], dict] = {}  # by this process, also beside others
@@ -168,9 +169,10 @@ class FastestRuntime:
                     start = time.perf_counter()
                     deque(pool.map(run, team, repeat(keys[name])), 0)
                     laps[name].append(time.perf_counter() - start)
-                if number >= least and time.perf_counter() - begun > SECONDS:
+                taken = time.perf_counter() - begun
+                if taken > (SECONDS if number >= least else WARMED):
                     break
-        return {name: float(np.median(own[1:])) for name, own in laps.items()}
+        return {name: float(np.median(own[1:] or own)) for name, own in laps.items()}
 
     def _key(self) -> str:
         """Return what the choices depend on: weights, machine, versions."""

@@ -217,6 +217,10 @@ def average_pool(maps: Tensor, size: int) -> Tensor:
     This is ``F.avg_pool2d(maps, size, ceil_mode=True)``, but for the last digit. torch's kernel for CPUs is vectorized
     only for channels-last maps with many channels; for others, sums of rows and columns take a tenth of the time.
     """
+    if torch.compiler.is_exporting() and not any(side % size for side in maps.shape[-2:]):
+        # onnxruntime moves padding into a pooling layer, and then refuses it; this takes half of the time, too.
+        cell = maps.new_full((maps.shape[1], 1, size, size), 1 / size**2)
+        return F.conv2d(maps, cell, stride=size, groups=maps.shape[1])
     slow = maps.device.type == 'cpu' and (maps.is_contiguous() or maps.shape[1] < _VECTOR)
     if not slow or torch.compiler.is_compiling() or maps.dtype != torch.float32:
         return F.avg_pool2d(maps, size, ceil_mode=True)
