@@ -26,7 +26,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from semidff.analysis.evaluation_clips import EvaluationClip
-from semidff.analysis.operating_points import REFERENCE, OperatingPoint, detect_clips, runs_of
+from semidff.analysis.runs import REFERENCE, OperatingPoint, detect_clips, runs_of
 from semidff.analysis.speed import timed
 from semidff.datasets.video_list import VideoInfo, load_videos
 from semidff.engine.launch import train

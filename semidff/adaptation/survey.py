@@ -13,14 +13,9 @@ from mmengine.dataset import pseudo_collate
 
 from semidff.analysis.evaluation_clips import EvaluationClip
 from semidff.analysis.filter_fit import fit_filter
-from semidff.analysis.operating_points import (
-    OperatingPoint,
-    Run,
-    detect_clips,
-    measure_operating_points,
-    runs_of,
-)
+from semidff.analysis.operating_points import measure_operating_points
 from semidff.analysis.operating_report import DECIDING, point_name
+from semidff.analysis.runs import OperatingPoint, Run, detect_clips, runs_of
 from semidff.datasets.video_list import load_videos
 from semidff.datasets.video_readers import VideoError
 from semidff.inference import VideoEngine

@@ -12,10 +12,7 @@ from mmengine.dataset import pseudo_collate
 
 from semidff.analysis.evaluation_clips import EvaluationClip, labeled_clips
 from semidff.analysis.operating_points import (
-    ADAPTIVE,
     UNTRAINED,
-    OperatingPoint,
-    Run,
     grid_of_points,
     measure_operating_points,
     measured_methods,
@@ -26,6 +23,7 @@ from semidff.analysis.operating_report import (
     points_table,
     runtime_name,
 )
+from semidff.analysis.runs import ADAPTIVE, OperatingPoint, Run
 from semidff.datasets.class_names import class_names
 from semidff.datasets.vid_json import check_frames_between
 from semidff.datasets.video_readers import VideoError, open_video

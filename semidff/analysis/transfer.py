@@ -13,7 +13,7 @@ from semidff.evaluation.metrics import MIN_SCORE, agreement
 from semidff.inference.executors import Executor
 
 from .evaluation_clips import EvaluationClip
-from .operating_points import REFERENCE, OperatingPoint, detect_clip, runs_of
+from .runs import REFERENCE, OperatingPoint, detect_clip, runs_of
 
 METHODS = 'copy', 'track', 'propagate'
 COUNTED = 20

@@ -35,7 +35,7 @@ from semidff.adaptation.survey import Survey, survey
 from semidff.adaptation.validation import ADAPTIVE_FILE, check_labels, validate
 from semidff.adaptation.videos import named_videos, write_list
 from semidff.analysis.evaluation_clips import EvaluationClip
-from semidff.analysis.operating_points import OperatingPoint, Run
+from semidff.analysis.runs import OperatingPoint, Run
 from semidff.datasets.class_names import class_names
 from semidff.datasets.video_list import VideoListError, load_videos
 from semidff.datasets.video_readers import Frame, open_video

@@ -10,7 +10,7 @@ from mmengine.registry import init_default_scope
 
 from semidff.adaptation import planner
 from semidff.adaptation.config import detector_config
-from semidff.adaptation.plan import Candidate
+from semidff.adaptation.plan import LEAST, Candidate, Data, Plan, Training
 from semidff.adaptation.planner import _memory
 from semidff.analysis.speed import ClipTimes
 from semidff.datasets.video_list import VideoInfo
@@ -85,6 +85,29 @@ def test_a_gpu_takes_no_less_than_reading(monkeypatch):
     found = planner._forecast(Candidate('', 1 / 8), times, reading, 10)
     assert found.fps == pytest.approx(1000 / 12)  # networks alone: 4.8 ms
     assert found.speedup == pytest.approx(21 / 12)
+
+
+@pytest.mark.parametrize(('kept', 'sizes'), [(0, 1), (500, 2), (2000, 1), (2000, 2)])
+@pytest.mark.parametrize('seconds', [100.0, 1000.0])
+def test_iterations_fit_into_the_time(kept, sizes, seconds):
+    """As counted with frames that are drawn at random."""
+    data = Data(2000, None, 2, 0, 1.0, kept, sizes)
+    costs = dict(read=0.02, first=0.05, regression=0.1, semantic=0.3)
+    training = Training([1, 9], dict(regression=1, semantic=1), costs, 1, 0.0)
+    plan = Plan('', '', '', '', 'cpu', 10, None, 0, None, None, data, training)
+    steps = planner._iterations(plan, seconds)
+    if seconds == 100.0:
+        assert steps == LEAST
+        return
+    assert steps['semantic'] == pytest.approx(1.5 * steps['regression'], abs=10)
+    generator, known, taken = np.random.default_rng(0), set(), {}
+    for name, count in steps.items():
+        taken[name] = count * (0.02 + costs[name])
+        for frame, size in generator.integers((2000, sizes), size=(4 * count, 2)).tolist():
+            taken[name] += 0.0 if (frame, size) in known else 0.05
+            known |= {(frame, size)} if frame < kept else set()
+    assert sum(taken.values()) == pytest.approx(seconds, rel=0.02)
+    assert plan.seconds_of(steps) == pytest.approx(taken, rel=0.02)
 
 
 def test_memory_within_the_limit_of_a_container(tmp_path):

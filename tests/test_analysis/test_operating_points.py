@@ -12,12 +12,9 @@ from mmengine.config import Config
 
 from semidff.analysis import operating_points as module
 from semidff.analysis.evaluation_clips import EvaluationClip
-from semidff.analysis.operating_points import (
-    OperatingPoint,
-    grid_of_points,
-    measure_operating_points,
-)
+from semidff.analysis.operating_points import grid_of_points, measure_operating_points
 from semidff.analysis.operating_report import point_name, points_table
+from semidff.analysis.runs import OperatingPoint, Run, detect_clip, runs_of
 from semidff.evaluation import Detections
 from semidff.evaluation.metrics import agreement
 from semidff.filter import picture_of
@@ -87,11 +84,12 @@ def test_filtered_points_have_the_results_of_the_engine(clip, model, tmp_path, m
     engine = VideoEngine(model, method, 3, filter=kind, light_every=every)
     pack = module.pack_with(module.frame_pipeline(model.cfg))
     batches = (dict(pack(image), picture=[picture_of(image)]) for image in clip.images())
-    expected = module._arrays(list(engine.run(batches, chunk=1)))
+    expected = Run(OperatingPoint(method), None)
+    expected.add(list(engine.run(batches, chunk=1)))
     points = OperatingPoint(method, 3), OperatingPoint(method, 3, 1.0, every, kind)
-    runs = {point: module.runs_of(point, None, 1) for point in points}
-    [[plain], [run]] = module.detect_clip(as_executor(model), clip, runs)
-    assert all(map(np.array_equal, run.found[0], expected))
+    runs = {point: runs_of(point, None, 1) for point in points}
+    [[plain], [run]] = detect_clip(as_executor(model), clip, runs)
+    assert all(map(np.array_equal, run.found[0], expected.found[0]))
     assert run.found[0][0].tolist() != plain.found[0][0].tolist() and run.filtering > 0
     assert (run.frames, run.keys) == (11, 5)
     assert run.lights == {'propagate': 3, 'interpolate': 6, 'track': 0}[method]

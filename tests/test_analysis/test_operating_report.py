@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from semidff.analysis.operating_points import OperatingPoint
 from semidff.analysis.operating_report import (
     DECIDING,
     _curves,
@@ -19,6 +18,7 @@ from semidff.analysis.operating_report import (
     point_name,
     points_table,
 )
+from semidff.analysis.runs import OperatingPoint
 
 
 def measured(method, interval, scale, accuracy, milliseconds, at_50=None, **point):

@@ -7,7 +7,7 @@ from mmengine.config import Config
 from torch import nn
 
 from semidff.analysis.evaluation_clips import EvaluationClip
-from semidff.analysis.operating_points import OperatingPoint, detect_clip, runs_of
+from semidff.analysis.runs import OperatingPoint, detect_clip, runs_of
 from semidff.analysis.transfer import METHODS, compare_videos
 from semidff.evaluation.metrics import agreement
 from semidff.inference.executors import as_executor
