@@ -308,10 +308,11 @@ def _time_clips(
         key, mean = (np.median([one.work.mean() for one in own]) for own in laps.values())
         return [*chain(*laps.values())], key, max(length * mean - key, 0.0) / (length - 1)
 
+    laps, key, non_key = measure(2, 2)
     # A single key frame is too short a measurement, unless it takes seconds.
-    _, key, _ = measure(2, 1)
-    laps, *times = measure(min(max(round(_SECONDS / key), 2), _CLIP), rounds)
-    times = tuple(1000 * time for time in times)
+    if (length := min(round(_SECONDS / key), _CLIP)) > 2:
+        laps, key, non_key = measure(length, rounds)
+    times = 1000 * key, 1000 * non_key
     return times, 1000 * float(np.median([one.reading for one in laps])), laps[0].workers
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from semidff.inference import Acceleration, VideoEngine, accelerate
-from semidff.inference.executors import ExportedGraphs, fastest
+from semidff.inference.executors import ExportedGraphs, as_executor, fastest
 from semidff.models.key_frame import KeyFrame
 from semidff.utils.atomic_write import write_json
 from semidff.utils.threads import torch_threads
@@ -90,17 +90,24 @@ def test_a_correction_as_adapt_makes_it(runtime):
 
 @pytest.mark.parametrize('runtime', RUNTIMES)
 def test_frames_that_are_padded(runtime, log):
-    """By more than the frames are downsampled for the flow network."""
+    """By more than the frames are downsampled for the flow network, which OpenVINO joins with their scale."""
     frames = video(0)[:3]
     for data in frames:
         data['inputs'] = [data['inputs'][0][:, :44, :72]]
         data['data_samples'][0].set_metainfo(dict(ori_shape=(44, 72), img_shape=(44, 72)))
     model = copy.deepcopy(detector('retinanet'))
+    model.temporal.flow_network.input_scale = 0.7
     executor = accelerate(copy.deepcopy(model), Acceleration(runtime=runtime))
     found, expected = (
         list(VideoEngine(one, key_interval=3).run(frames)) for one in (executor, model)
     )
     assert_same(found, expected, atol=1e-3)
+    inputs, samples = torch.stack(frames[0]['inputs']), frames[0]['data_samples']
+    fields = []
+    for one in (executor, as_executor(model)):
+        key = one.predict_key(inputs, samples)[1]
+        fields.append((key.image, *one.flow_field(inputs.roll(2, -1), key).fields))
+    torch.testing.assert_close(*fields, rtol=0.0, atol=1e-4)
     assert not [one for one in log.records if 'runs in PyTorch' in one.msg]
 
 

@@ -98,7 +98,8 @@ class OpenVino(Runtime):
         model = core.read_model(io.BytesIO(graph) if isinstance(graph, bytes) else graph)
         self._compiled = core.compile_model(model, device, settings)
         self._inputs = [port.get_any_name() for port in self._compiled.inputs]
-        self._outputs = [port.get_any_name() for port in self._compiled.outputs]
+        # Beside its own one, an output may have names of layers that were left out behind it.
+        self._outputs = [port.get_names() for port in self._compiled.outputs]
         self._request = None
 
     @classmethod
@@ -110,7 +111,8 @@ class OpenVino(Runtime):
             self._request = self._compiled.create_infer_request()
         inputs = {name: inputs[name] for name in self._inputs}
         found = self._request.infer(inputs, share_inputs=True, share_outputs=True)
-        return dict(zip(self._outputs, found.to_tuple(), strict=True))
+        outputs = zip(self._outputs, found.to_tuple(), strict=True)
+        return {name: array for names, array in outputs for name in names}
 
     def independent(self) -> 'OpenVino':
         other = copy.copy(self)
