@@ -106,7 +106,7 @@ def test_compared_steps_of_the_tables_are_equally_long(tables):
     for name, cfg in tables.items():
         steps = cfg.train_cfg.get('steps', [])
         for step in steps:
-            assert {s.total_steps for s in step.get('param_scheduler', [])} <= {step.iters}
+            assert not [s for s in step.get('param_scheduler', []) if 'total_steps' in s]
         if steps:
             lengths[name] = {step.iters for step in steps}
     longer = {'sem-long': 2, 'vid_plus': 3}

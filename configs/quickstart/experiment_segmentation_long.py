@@ -21,9 +21,7 @@ _longer = dict(
         'load_parts.flow.prefix': 'temporal.flow_network',
         'load_parts.flow.checkpoint': '{video_flow}/last.pth',
         'train_cfg.steps.0.iters': 300,
-        'train_cfg.steps.0.param_scheduler.0.total_steps': 300,
         'train_cfg.steps.1.iters': 9000,
-        'train_cfg.steps.1.param_scheduler.0.total_steps': 9000,
         # for more than three times as many videos
         'model.feature_cache': 4.0,
     },

@@ -16,12 +16,8 @@ _iters = 1000
 
 def _length(step, iters):
     """Return the settings of a step's length and peak learning rate."""
-    schedule = f'train_cfg.steps.{step}.param_scheduler.0'
-    return {
-        f'train_cfg.steps.{step}.iters': iters,
-        f'{schedule}.total_steps': iters,
-        f'{schedule}.eta_max': 8e-4,
-    }
+    own = f'train_cfg.steps.{step}'
+    return {f'{own}.iters': iters, f'{own}.param_scheduler.0.eta_max': 8e-4}
 
 
 def _stage_two(name, variant, options=None):

@@ -112,6 +112,7 @@ class Training:
     seconds: dict[str, float]
     threads: int  # of PyTorch, those of the plan: sums depend on them
     disk: float  # gigabytes
+    made: dict[str, int] = field(default_factory=dict)  # iterations, when all steps are finished
 
 
 _PARTS = dict(videos=Videos, networks=Networks, data=Data, training=Training)
@@ -212,7 +213,9 @@ class Plan:
             f'{training.disk:.2f} GB',
             *(
                 f'  {name}: {iters} iterations, about {_duration(seconds[name])}'
+                + f'; they took longer, so {made} were made' * (made < iters)
                 for name, iters in training.steps.items()
+                for made in [training.made.get(name, iters)]
             ),
             f'Videos: {len(videos.videos)} for training, {len(videos.held_back)} for validation ({part}), '
             f'{len(videos.skipped)} skipped',

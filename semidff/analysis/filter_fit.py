@@ -28,7 +28,7 @@ def fit_filter(
     compared with method *track* at one key-frame interval, whose results depend on the constants most.
 
     Args:
-        found: What the detector finds in each clip, see :class:`~semidff.analysis.operating_points.Run`.
+        found: What the detector finds in each clip, see :class:`~semidff.analysis.runs.Run`.
     """
     classes = 1 + max(int(labels.max(initial=0)) for _, labels, *_ in found)
     videos = []

@@ -124,6 +124,7 @@ def measure_operating_points(
         labels: COCO-VID json of labeled videos.
         images: Folder of its images; None: that of the json, or one beside it with its name.
         phases: Number of phases of the key frames over which accuracy is averaged; not for *adaptive*.
+        rounds: Rounds of the times, fewer if they take longer than a minute.
         max_loss: Largest loss of the recommended points in AP and in AP_50, 0..1.
         fps: Frames per second that the recommended point has to reach, in place of ``max_loss``.
         constants: Those of the filter.
@@ -200,8 +201,9 @@ def measure_operating_points(
         )
     settings = dict(
         labels=None if labels is None else str(labels), min_score=min_score, places=phases,
-        rounds=rounds, frames=sum(lengths), clips=len(clips), sizes=sizes, teacher=teacher is not None,
-        timed=timed.path or timed.files[0], runtime=getattr(detector, 'runtime', 'torch'),
+        rounds=len(next(iter(laps.values()))), frames=sum(lengths), clips=len(clips), sizes=sizes,
+        teacher=teacher is not None, timed=timed.path or timed.files[0],
+        runtime=getattr(detector, 'runtime', 'torch'),
     )  # fmt: skip
     report = operating_report(measured, max_loss, settings, fps)
     if live_rate:

@@ -1,6 +1,6 @@
 """Report on operating points: front, recommended points, table, picture.
 
-A point is a dict: the fields of :class:`~semidff.analysis.operating_points.OperatingPoint`; ``interval``, the average
+A point is a dict: the fields of :class:`~semidff.analysis.runs.OperatingPoint`; ``interval``, the average
 key-frame interval that occurred; ``milliseconds`` of a frame from decoding to boxes; ``speed_up`` over the dense
 detector at the config's input size; ``metrics`` in 0..1, of which ``AP`` and ``AP_50`` decide, and, among them,
 ``boxes`` per frame; ``causal``, whether results do not wait for later frames.

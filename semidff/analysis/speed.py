@@ -86,13 +86,15 @@ def take_turns(
 ) -> dict[Key, list[Result]]:
     """Run each task once per round, one after the other; return its results in the rounds after the warm-up.
 
-    After ``seconds``, no further round begins but the first one.
+    After ``seconds`` without the warm-up, no further round begins.
     """
     results: dict[Key, list[Result]] = {key: [] for key in tasks}
-    start = time.monotonic()
+    start = math.inf
     for number in range(rounds + 1):
-        if number > 1 and time.monotonic() - start > seconds:
+        if time.monotonic() - start > seconds:
             break
+        if number == 1:
+            start = time.monotonic()
         for key, task in tasks.items():
             result = task()
             if number:

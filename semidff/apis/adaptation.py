@@ -197,7 +197,7 @@ class _Adaptation:
 
     Attributes:
         cache: Folder of the graphs of all operating points; the result keeps those of the recommended one.
-        detector: The detector, if it was loaded, with the graphs that it has.
+        detector: The detector, if it was measured.
         runs: Those of the points without training.
     """
 
@@ -236,6 +236,7 @@ class _Adaptation:
         self.detector = self._load_detector(runtime)
         given = given, out, key, runtime, fps, self.labels, self.live_rate, hold, self.runs
         surveyed = survey(own, self.detector, *given, *self._compared(runtime), self.say)
+        self.detector = self.detector.with_temporal(None)  # without graphs in memory
         write_config(untrained_config(own, surveyed.recommended), out / 'config.py')
         return surveyed
 
@@ -243,7 +244,7 @@ class _Adaptation:
         """Write ``config.py`` and the checkpoints that are missing; train if that of the result is.
 
         Returns:
-            The plan with the iterations that were made.
+            The plan, with the iterations that were made.
         """
         out = self.out
         own, trained = detector_config(plan.detector), (out / 'last.pth').is_file()
@@ -264,8 +265,8 @@ class _Adaptation:
         with torch_threads(plan.training.threads):
             train(file, out / 'training')
         state, meta = read_checkpoint(out / 'training' / 'last.pth')
-        steps = dict(meta['distillation_steps'])
-        plan = replace(plan, training=replace(plan.training, steps=steps))
+        made = dict(meta['distillation_steps'])
+        plan = replace(plan, training=replace(plan.training, made=made))
         plan.save(out / 'plan.json')
         classes = class_names(config, meta)
         meta = dict(iter=meta['iter'], dataset_meta=dict(classes=classes), cfg=meta['cfg'])

@@ -11,6 +11,6 @@ load_parts = dict(
 )
 semantic_iters = 6000
 _regression, _semantic = _base_.train_cfg.steps
-_semantic.iters = _semantic.param_scheduler[0].total_steps = semantic_iters
+_semantic.iters = semantic_iters
 _semantic.param_scheduler[0].eta_max = 8e-4
 train_cfg = dict(steps=[_regression, _semantic])

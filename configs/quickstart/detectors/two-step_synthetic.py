@@ -43,7 +43,7 @@ regression_iters = 300
 # Stage two takes less than 20 minutes on 2 cores. With 4,000 iterations, RetinaNet recovers 84 to 86 % of the gap.
 semantic_iters = 5000
 _regression, _semantic = _base_.train_cfg.steps
-_regression.iters = _regression.param_scheduler[0].total_steps = regression_iters
-_semantic.iters = _semantic.param_scheduler[0].total_steps = semantic_iters
+_regression.iters = regression_iters
+_semantic.iters = semantic_iters
 _semantic.param_scheduler[0].eta_max = 8e-4
 train_cfg = dict(steps=[_regression, _semantic])

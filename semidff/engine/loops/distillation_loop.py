@@ -31,7 +31,7 @@ class Step:
         optim_wrapper: By default that of the config, like ``param_scheduler``.
         train_dataloader: Settings that are merged into the config's.
         seconds: Time for which ``iters`` was planned. If a step takes longer, those after it have fewer iterations, but
-            ``least``, so that all end in time. None: they do not.
+            ``least``, so that all end in time, unless the training is interrupted. None: they do not.
     """
 
     name: str
@@ -99,6 +99,7 @@ class DistillationStepHook(Hook):
     def __init__(self, steps: Sequence[Step]) -> None:
         self.steps = steps
         self.current: int | None = None
+        self._given, self._budget = self._lengths(), sum(step.seconds or 0 for step in steps)
         self._begun: float | None = None  # when; None: in another process
 
     @property
@@ -110,12 +111,12 @@ class DistillationStepHook(Hook):
         if not runner._resume:
             return
         iteration = checkpoint['meta']['iter']
-        before = checkpoint['meta'].get('distillation_steps', self._done())
-        for step, (name, iters) in zip(self.steps, before, strict=False):
-            if step.name == name and step.seconds is not None:
+        before = checkpoint['meta'].get('distillation_steps', self._given)
+        if checkpoint['meta'].get('distillation_given') == self._given:
+            for step, (_, iters) in zip(self.steps, before, strict=True):
                 step.iters = iters
         runner.train_loop._max_iters = self.ends[-1]
-        own = self._done()
+        own = self._lengths()
         starts = accumulate((iters for _, iters in before[:-1]), initial=0)
         begun = sum(iteration > start for start in starts)
         if before[:begun] != own[:begun]:  # its schedules, whose state is loaded, end as before
@@ -134,9 +135,10 @@ class DistillationStepHook(Hook):
                 wrapper.keep_precision(state.get('bfloat16', wrapper.enabled))
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        checkpoint['meta']['distillation_steps'] = self._done()
+        meta = dict(distillation_steps=self._lengths(), distillation_given=self._given)
+        checkpoint['meta'].update(meta)
 
-    def _done(self) -> list[list]:
+    def _lengths(self) -> list[list]:
         return [[step.name, step.iters] for step in self.steps]
 
     def before_train(self, runner: Runner) -> None:
@@ -180,14 +182,15 @@ class DistillationStepHook(Hook):
     def _keep_time(self, runner: Runner) -> None:
         """Leave out iterations of the steps that follow, if those before took longer than was planned."""
         planned = [step.seconds for step in self.steps]
-        if self._begun is None or None in planned:
+        if self._begun is None or not all(planned):
             return
         before, after = sum(planned[: self.current + 1]), sum(planned[self.current + 1 :])
         taken = time.monotonic() - self._begun
-        shared = [(before + after - taken) / (after * taken / before)]  # of all processes
+        shared = [(self._budget - taken) / (after * taken / before)]  # of all processes
         broadcast_object_list(shared)
         for step in self.steps[self.current + 1 :]:
-            step.iters = min(step.iters, max(step.least, round(shared[0] * step.iters)))
+            iters = min(step.iters, max(step.least, round(shared[0] * step.iters)))
+            step.iters, step.seconds = iters, step.seconds * iters / step.iters
         planned_iters, runner.train_loop._max_iters = runner.max_iters, self.ends[-1]
         if runner.max_iters < planned_iters:
             runner.logger.info(

@@ -29,9 +29,9 @@ from .onnx_export import TURNS
 FILE = 'runtime.json'
 EVERYWHERE = 'all machines'
 """Key of the choices in a folder whose results must not depend on machine and load, such as an archive's."""
-ROUNDS = 1, 30  # fewest and most
+ROUNDS = 1, 30  # fewest, beside the first one, and most
 SECONDS = 1.0  # of measuring one kind of batch, unless a single round takes longer
-WARMED = 5.0  # of a first round that counts, as warm-up makes little of it
+WARMED = 5.0  # of a first round that is the only one, since little of it is warm-up
 
 
 _CHOSEN: dict[tuple[str, str], dict] = {}  # by this process, also beside others
