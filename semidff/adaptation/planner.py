@@ -75,10 +75,8 @@ _SECONDS = 5.0  # of a clip of the detector, which has fewer frames if they take
 _INTERVALS = 5, 10, 15, 20, 30, 40
 _CROP = 480, 640
 _CACHE_BYTES = 512 * 2**20  # of decoded frames, at least
-_VALIDATION = (
-    1.3,
-    2.5,
-)  # and schedule, of the time of the survey, whose frames they have: short ones and others
+# Validation and schedule, in times of the survey, whose frames they have: of short adaptations and of others.
+_VALIDATION = 1.3, 2.5
 _REGRESSION = 0.4  # share of the iterations
 _BATCHES = 5  # whose iterations are timed
 _MOST = 100_000  # tens of them
