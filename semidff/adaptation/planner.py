@@ -71,7 +71,7 @@ WIDTH = 1 / 8  # of FlowNetS
 DOWNSAMPLING = 2, 4  # of the frames
 _FLOW_STRIDE = 16  # unless levels are finer
 _CLIP, _ROUNDS = 10, 3  # of the measurement of times
-_SECONDS = 5.0  # of a clip of the detector, which has fewer frames if they take longer
+_SECONDS = 5.0  # of a clip of the detector alone, which has fewer frames if they take longer
 _INTERVALS = 5, 10, 15, 20, 30, 40
 _CROP = 480, 640
 _CACHE_BYTES = 512 * 2**20  # of decoded frames, at least
@@ -301,18 +301,19 @@ def _time_clips(
 ) -> tuple[tuple[float, float], float, int]:
     """Return milliseconds of a key frame and of a non-key frame, those of reading, and the workers."""
 
-    def measure(length: int, rounds: int) -> tuple[list[ClipTimes], float, float]:
-        timers = {name: ClipTimer(model, name, length, pack) for name in ('frame', 'propagate')}
+    def measure(frames: int, rounds: int) -> tuple[list[ClipTimes], float, float]:
+        lengths = dict(frame=frames, propagate=_CLIP)
+        timers = {name: ClipTimer(model, name, own, pack) for name, own in lengths.items()}
         tasks = {name: lambda one=one: one.run(next(clips)) for name, one in timers.items()}
         # In turn, so that noise of the machine affects all alike.
         laps = take_turns(tasks, rounds, seconds=12 * _SECONDS)
         key, mean = (np.median([one.work.mean() for one in own]) for own in laps.values())
-        return [*chain(*laps.values())], key, max(length * mean - key, 0.0) / (length - 1)
+        return [*chain(*laps.values())], key, max(_CLIP * mean - key, 0.0) / (_CLIP - 1)
 
-    laps, key, non_key = measure(2, 2)
+    laps, key, non_key = measure(2, 1)
     # A single key frame is too short a measurement, unless it takes seconds.
-    if (length := min(round(_SECONDS / (key * laps[0].workers)), _CLIP)) > 2:
-        laps, key, non_key = measure(length, rounds)
+    if (frames := min(round(_SECONDS / (key * laps[0].workers)), _CLIP)) > 2:
+        laps, key, non_key = measure(frames, rounds)
     times = 1000 * key, 1000 * non_key
     return times, 1000 * float(np.median([one.reading for one in laps])), laps[0].workers
 
