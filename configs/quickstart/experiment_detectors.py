@@ -11,7 +11,7 @@ _backbones = ('r18', 'cspnext', 'cspdarknet')
 
 def _two_step(backbone, split, iters, model=None, **others):
     """Return the backbone and config of stage two, and its settings: those of the model, and the others."""
-    others |= {'train_cfg.steps.1.iters': iters}
+    others['train_cfg.steps.1.iters'] = iters
     return backbone, 'two-step', {'model.split.type': split, **(model or {})}, others
 
 

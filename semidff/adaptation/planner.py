@@ -297,7 +297,6 @@ def _time_clips(
     clips: Iterator[Iterator[np.ndarray]],
     pack: Callable[[np.ndarray], dict],
     model: Executor,
-    rounds: int = _ROUNDS,
 ) -> tuple[tuple[float, float], float, int]:
     """Return milliseconds of a key frame and of a non-key frame, those of reading, and the workers."""
 
@@ -313,7 +312,7 @@ def _time_clips(
     laps, key, non_key = measure(2, 1)
     # A single key frame is too short a measurement, unless it takes seconds.
     if (frames := min(round(_SECONDS / (key * laps[0].workers)), _CLIP)) > 2:
-        laps, key, non_key = measure(frames, rounds)
+        laps, key, non_key = measure(frames, _ROUNDS)
     times = 1000 * key, 1000 * non_key
     return times, 1000 * float(np.median([one.reading for one in laps])), laps[0].workers
 
@@ -396,7 +395,7 @@ def _choose_data(
     sizes = {(video.height, video.width) for video in videos}
     pipeline = frame_pipeline(own)
     inputs = sorted({_input_size(pipeline, size) for size in sizes})
-    unpadded, pads = copy.deepcopy(own), _pads(own)
+    unpadded, pads = copy.deepcopy(own), any(map(is_padding, own.detector_dataset['pipeline']))
     unpadded.detector_dataset['pipeline'] = [
         step for step in own.detector_dataset['pipeline'] if not is_padding(step)
     ]
@@ -435,10 +434,6 @@ def _choose_data(
                     for side, low in zip(crop, least, strict=True)
                 ]
     return Data(frames, crop, batch_size, cache_bytes, *kept, 2 if crop and not pads else 1)
-
-
-def _pads(own: Config) -> bool:
-    return any(map(is_padding, own.detector_dataset['pipeline']))
 
 
 def _input_size(pipeline: Callable[[dict], dict], size: tuple[int, int]) -> tuple[int, int]:

@@ -25,10 +25,7 @@ from semidff.evaluation.metrics import MIN_SCORE, agreement, class_ap, confident
 from semidff.filter import FilterConstants
 from semidff.inference import AdaptiveSchedule, ErrorPredictor, VideoEngine
 from semidff.inference.bounded_delay import can_be_bounded
-from semidff.inference.executors import (
-    Executor,
-    as_executor,
-)
+from semidff.inference.executors import Executor, as_executor
 from semidff.inference.loading import frame_pipeline
 from semidff.inference.methods import method_class
 from semidff.models.video_detector import VideoDetector

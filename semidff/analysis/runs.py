@@ -17,11 +17,7 @@ from mmengine.dataset import pseudo_collate
 from semidff.evaluation import Detections
 from semidff.filter import FilterConstants, picture_of
 from semidff.inference import AdaptiveSchedule, ErrorPredictor, FixedSchedule, VideoEngine
-from semidff.inference.executors import (
-    Executor,
-    RememberedDetections,
-    executors_at_once,
-)
+from semidff.inference.executors import Executor, RememberedDetections, executors_at_once
 from semidff.inference.intervals import Frame
 from semidff.inference.loading import frame_pipeline
 from semidff.inference.methods import method_class

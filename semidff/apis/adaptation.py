@@ -143,8 +143,7 @@ def adapt(
                     fps, key_interval = plan.fps, None if plan.fps else plan.networks.key_interval
             minutes, seed, runtime = minutes or _MINUTES, seed or 0, runtime or 'auto'
             say.minutes = None if no_training else minutes
-            given = found, runtime, fps, not no_training
-            surveyed = work.survey(detector, checkpoint, *given)
+            surveyed = work.survey(detector, checkpoint, found, runtime, fps, not no_training)
             if not no_training:
                 asked = minutes, key_interval, fps, seed, device, runtime
                 plan = make_plan(detector, checkpoint, surveyed, out, *asked, say.seconds(), say)

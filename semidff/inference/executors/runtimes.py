@@ -97,9 +97,11 @@ class OpenVino(Runtime):
         core = _core()
         model = core.read_model(io.BytesIO(graph) if isinstance(graph, bytes) else graph)
         self._compiled = core.compile_model(model, device, settings)
-        self._inputs = [port.get_any_name() for port in self._compiled.inputs]
-        # Beside its own one, an output may have names of layers that were left out behind it.
-        self._outputs = [port.get_names() for port in self._compiled.outputs]
+        # Beside its own one, a port may have names of layers that were left out.
+        self._inputs, self._outputs = (
+            [port.get_names() for port in ports]
+            for ports in (self._compiled.inputs, self._compiled.outputs)
+        )
         self._request = None
 
     @classmethod
@@ -109,7 +111,7 @@ class OpenVino(Runtime):
     def __call__(self, inputs: Arrays) -> Arrays:
         if self._request is None:
             self._request = self._compiled.create_infer_request()
-        inputs = {name: inputs[name] for name in self._inputs}
+        inputs = {name: inputs[name] for names in self._inputs for name in names & inputs.keys()}
         found = self._request.infer(inputs, share_inputs=True, share_outputs=True)
         outputs = zip(self._outputs, found.to_tuple(), strict=True)
         return {name: array for names, array in outputs for name in names}
