@@ -155,6 +155,30 @@ def test_signals_are_handled_after_openvino(tmp_path):
     assert done.stdout == 'handled\n', done.stderr
 
 
+REPORTS_NOTHING = """
+import sys
+sys.addaudithook(lambda event, _: event == 'socket.getaddrinfo' and print('looks up a host'))
+from semidff.inference.executors.runtimes import RUNTIMES
+for runtime in RUNTIMES.values():
+    runtime.check()
+    runtime(open(sys.argv[1], 'rb').read(), 1, 1)
+"""
+
+
+def test_runtimes_report_nothing_to_their_makers(tmp_path):
+    model = torch.nn.ReLU().eval()
+    torch.onnx.export(model, (torch.ones(1, 3),), tmp_path / 'graph.onnx', dynamo=True)
+    (home := tmp_path / 'home').mkdir()
+    left_out = 'CI', 'ORT_DISABLE_TELEMETRY', 'XDG_CACHE_HOME'
+    environment = {name: value for name, value in os.environ.items() if name not in left_out}
+    command = [sys.executable, '-c', REPORTS_NOTHING, str(tmp_path / 'graph.onnx')]
+    done = subprocess.run(
+        command, env=dict(environment, HOME=str(home)), capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, ''), done.stderr
+    assert list(home.rglob('*')) == []
+
+
 def raises(*arguments, **options):
     raise RuntimeError('no such operator')
 

@@ -3,6 +3,8 @@
 import copy
 import functools
 import io
+import os
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +13,10 @@ from typing import Any
 import numpy as np
 
 Arrays = dict[str, np.ndarray]
+
+# Both report their use to their makers from their import on, with an identification in the user's home folder.
+os.environ.setdefault('ORT_DISABLE_TELEMETRY', '1')
+sys.modules.setdefault('openvino_telemetry', None)  # OpenVINO does without the package
 
 
 class Runtime(ABC):
