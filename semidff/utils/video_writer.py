@@ -12,7 +12,9 @@ import numpy as np
 
 from .atomic_write import atomic_path
 
-_TICKS = 90_000  # a second; a frame may last 13 hours
+_TICKS = 90_000  # a second
+# FFmpeg writes a frame less than 2^31 ticks behind the time of its decoding, which may be five frames earlier.
+_LONGEST = 3600 * _TICKS
 _LARGEST = 16384  # pixels of a side, for the encoder
 _BT709 = 1  # number of the color matrix, the primaries and the transfer function
 _KEY_DISTANCE = 50  # frames from one key frame to the next, at most
@@ -48,7 +50,8 @@ class VideoWriter(AbstractContextManager):
         """Add a frame (H, W, 3) uint8 BGR; all frames of a video have one size.
 
         Args:
-            time: Time stamp in seconds, relative to any time; one that does not increase is moved.
+            time: Time stamp in seconds, relative to any time; one that does not increase is moved. A pause of more than
+                an hour becomes one of an hour.
 
         Raises:
             OSError: If the file cannot be written.
@@ -62,7 +65,9 @@ class VideoWriter(AbstractContextManager):
         image = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), 'bgr24')
         image = image.reformat(format='yuv420p', dst_colorspace='itu709')
         seconds = time - self._first if self.fps is None else self._count / self.fps
-        before, self._last = self._last, max(round(seconds * _TICKS), self._last + 1)
+        before, now = self._last, max(round(seconds * _TICKS), self._last + 1)
+        self._last = min(now, before + _LONGEST)
+        self._first += (now - self._last) / _TICKS  # later ones follow
         if self.fps is None and before >= 0:
             self._step = min(self._last - before, _TICKS)
         image.pts, image.time_base = self._last, Fraction(1, _TICKS)

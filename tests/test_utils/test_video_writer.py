@@ -68,6 +68,17 @@ def test_time_stamps_are_kept_and_increase(tmp_path):
     assert all(np.diff(found) > 0)
 
 
+@pytest.mark.parametrize('every', [1, 7])
+def test_longer_pauses_are_an_hour(tmp_path, every):
+    """Of 8 hours, after each frame or now and then: FFmpeg writes none that is longer than 2^31 ticks."""
+    steps = np.where(np.arange(1, 20) % every, 0.1, 8 * 3600)
+    with VideoWriter(tmp_path / 'out.mp4') as writer:
+        for time in (0, *np.cumsum(steps)):
+            writer.write(GRAY, time)
+    expected = np.cumsum(steps.clip(0, 3600))
+    assert packet_times(tmp_path / 'out.mp4')[1:] == pytest.approx(expected, abs=1e-3)
+
+
 @pytest.mark.parametrize('size', [(32, 16400), (16400, 32)])
 def test_frames_that_are_too_large_are_refused_with_size_and_limit(tmp_path, size):
     with (

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import chain
+from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,13 +36,11 @@ _NO_VIDEOS = {
     'webm_dash_manifest', 'webvtt', 'xbin',
 }  # fmt: skip
 _FORMATS = ','.join(sorted(av.formats_available - _NO_VIDEOS))
-_POSITIONED = {'mpegts', 'mpeg'}  # seeking by time may end inside a group of pictures
+_MPEG = {'mpegts', 'mpeg'}  # seeking by time may end inside a group of pictures, and clocks wrap
 _STEPS_BACK = 4  # key frames that are tried before the beginning of the file
 _KEY_DISTANCE = 12  # packets from one key frame that is kept to the next, at least
 _UNTIMED = -(2**63)
-_LONGEST_PAUSE = (
-    2**32 / 90_000
-)  # seconds, half of the range of MPEG's clocks: more is another clock
+_LONGEST_PAUSE = 2**32 / 90_000  # seconds, half of the range of MPEG's clocks: more is another one
 
 
 class Index(NamedTuple):
@@ -191,7 +190,7 @@ class VideoFile(VideoReader):
     def _place(self, packet: av.Packet) -> int:
         """Return where to seek for a packet."""
         name = self._container.format.name
-        if name in _POSITIONED:
+        if name in _MPEG:
             return packet.pos or 0
         # Matroska and Ogg seek by the time of presentation, others by that of decoding.
         by_pts = name.startswith(('matroska', 'ogg')) or packet.dts is None
@@ -243,7 +242,7 @@ class VideoFile(VideoReader):
             self._rewind()
             return True
         *fields, place = start.tolist()
-        start, is_position = Start(*fields), self._container.format.name in _POSITIONED
+        start, is_position = Start(*fields), self._container.format.name in _MPEG
         try:
             with as_video_error(self.path):
                 self._container.seek(place, stream=self._track, unsupported_byte_offset=is_position)
@@ -336,6 +335,7 @@ class VideoFile(VideoReader):
     def _timed(self) -> Iterator[tuple[int, av.VideoFrame, float, bool]]:
         """Yield the frames from the beginning on: number, frame, time, and whether a joined recording begins."""
         unit, time, part, first, begin = float(self._track.time_base), -1 / self.fps, None, 0, 0.0
+        longest = _LONGEST_PAUSE if self._container.format.name in _MPEG else inf
         for number, frame in self._frames:
             note, is_joined = frame.opaque, False
             if not self._decoding.is_timed or note is None or note.time is None:
@@ -344,7 +344,7 @@ class VideoFile(VideoReader):
                 if part is None:  # the first frames may be damaged
                     part, first = self._decoding.first or note.place
                 before, time = time, begin + (note.time - first) * unit
-                is_joined = note.part != part or time - before > _LONGEST_PAUSE
+                is_joined = note.part != part or time - before > longest
                 if is_joined:
                     part, first, begin = note.part, note.time, before + 1 / self.fps
                 if is_joined or time <= before:

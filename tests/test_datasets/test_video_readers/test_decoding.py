@@ -98,16 +98,25 @@ def test_a_joint_that_is_marked_costs_the_frames_at_it(tmp_path):
     check_random_access(tmp_path / 'joined.ts', frames, 2 * LENGTH)
 
 
-@pytest.mark.parametrize('seconds', [3600, 1_000_000])
-def test_a_pause_stays_and_an_absurd_one_is_a_joint(tmp_path, seconds):
+@pytest.mark.parametrize(
+    ('kind', 'seconds', 'is_pause'),
+    [
+        ('mkv', 3600, True),
+        ('mkv', 1_000_000, True),
+        ('mp4', 100_000, True),
+        ('ts', 3600, True),
+        ('ts', 50_000, False),
+    ],
+)
+def test_a_pause_stays_but_one_beyond_mpeg_clocks_is_a_joint(tmp_path, kind, seconds, is_pause):
     times = [*range(20), *range(20 + 25 * seconds, 40 + 25 * seconds)]
-    frames, said = read(encode(tmp_path / 'a.mkv', times=times))
+    path = encode(tmp_path / f'a.{kind}', 'h264 no b', times=times)
+    frames, said = read(path)
     assert not said and [number(one.image) for one in frames] == [*range(LENGTH)]
     steps = np.diff([one.timestamp for one in frames])
-    is_pause = seconds < 40_000
     assert steps[19] == pytest.approx(seconds + 0.04 if is_pause else 0.04, abs=2e-3)
     assert frames[20].after_gap is (None if is_pause else True)
-    check_random_access(tmp_path / 'a.mkv', frames, LENGTH)
+    check_random_access(path, frames, LENGTH)
 
 
 @pytest.mark.parametrize(
