@@ -33,6 +33,7 @@ from semidff.utils.logs import log_warning
 from semidff.utils.run_folder import occupy
 from semidff.utils.safe_loading import safe_loading, trusted
 
+from .failures import is_of_video
 from .video_inferencer import AdaptedFolder, VideoInferencer
 
 _TRIES = 3  # of a video that ends its worker
@@ -239,10 +240,8 @@ class _Worker:
                     found['frames'] += 1
                     found['key_frames'] += bool(sample.is_key_frame)
             except Exception as reason:
-                on_gpu = next(self._inferencer.engine.model.parameters()).is_cuda
-                of_gpu = isinstance(reason, RuntimeError) and on_gpu
-                if of_gpu or isinstance(reason, OSError | MemoryError):
-                    raise  # it is not the video's
+                if not is_of_video(reason, self._inferencer.engine.model):
+                    raise
                 error = _text(reason).replace(f'{path}: ', '') or type(reason).__name__
                 found = dict(error=error)
         messages = [_text(w.message) for w in caught if issubclass(w.category, VideoWarning)]

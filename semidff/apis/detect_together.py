@@ -1,6 +1,6 @@
 """Detection in several videos at once, batched."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ from semidff.datasets.video_readers.sources import videos_of
 from semidff.inference.intervals import IntervalStream
 from semidff.inference.outputs import check_limits
 
+from .failures import Failures
 from .video_inferencer import VideoInferencer
 
 _PATIENCE = 0.2  # seconds that a batch waits for the frame of a camera
@@ -26,8 +27,8 @@ def detect_together(
     """Detect objects in several videos or cameras, with one frame of each in a batch.
 
     Frames of one size are processed as a batch; the results are those of each video alone up to the rounding
-    of batched arithmetic. When a video ends, the others continue. A batch waits for each camera, but not
-    for those that gave no frame for the last one.
+    of batched arithmetic. When a video ends or fails, the others continue; an error behind their results names those
+    that failed. A batch waits for each camera, but not for those that gave no frame for the last one.
 
     Args:
         inferencer: Defines model, method, key frames and precision.
@@ -43,8 +44,7 @@ def detect_together(
     """
     check_limits(fps, max_frames)
     videos = [video for given in inputs for video in videos_of(given)]
-    streams = (inferencer.open(video, fps, strict) for video in videos)
-    return _results(inferencer, streams, max_frames)
+    return _results(inferencer, videos, max_frames, fps=fps, strict=strict)
 
 
 class _Video(NamedTuple):
@@ -54,19 +54,26 @@ class _Video(NamedTuple):
 
 
 def _results(
-    inferencer: VideoInferencer, streams: Iterable[FrameStream], max_frames: int | None
+    inferencer: VideoInferencer, inputs: Sequence[Any], max_frames: int | None, **options: Any
 ) -> Iterator[DetDataSample]:
-    engine = inferencer.engine
+    engine, failures = inferencer.engine, Failures(inferencer.model, len(inputs))
+
+    def next_frame(video: _Video) -> tuple | None:
+        with failures.skipped(video.source.path):
+            return next(video.frames, None)
+
     with ExitStack() as stack:
         videos: list[_Video] = []
-        for video_id, source in enumerate(streams):
-            frames = stack.enter_context(inferencer.frames_of(source, video_id, max_frames))
-            videos.append(_Video(source, frames, engine.open()))
+        for video_id, given in enumerate(inputs):
+            with failures.skipped(given):
+                source = inferencer.open(given, **options)
+                frames = stack.enter_context(inferencer.frames_of(source, video_id, max_frames))
+                videos.append(_Video(source, frames, engine.open()))
         ready = videos
         while videos:
             patient = ready or videos
             ready = [v for v in videos if v.source.ready(_PATIENCE if v in patient else 0)]
-            pairs = [next(video.frames, None) for video in ready]
+            pairs = [next_frame(video) for video in ready]
             ended = [video for video, pair in zip(ready, pairs, strict=True) if not pair]
             videos = [video for video in videos if video not in ended]
             ready = [video for video in ready if video not in ended]
@@ -75,3 +82,4 @@ def _results(
                 yield from finished
             for video in ended:
                 yield from engine.flush(video.stream)
+    failures.check()

@@ -3,10 +3,10 @@
 import copy
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from functools import lru_cache, partial
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,6 +36,8 @@ from semidff.utils.safe_loading import trusted
 from semidff.utils.stopping import exits_on_sigterm
 from semidff.utils.threads import default_workers
 from semidff.visualization.frames import PANELS, render_frame
+
+from .failures import Failures
 
 
 class AdaptedFolder(NamedTuple):
@@ -266,7 +268,8 @@ class VideoInferencer:
         Args:
             inputs: The path of a video file or of a folder of frames, a glob, a pattern of image files (``%06d.png``),
                 a camera index, an address (``rtsp://...``), a list or an iterator of arrays (H, W, 3) uint8 BGR; or a
-                list or tuple of such videos, which are processed one after the other, as those of a glob are.
+                list or tuple of such videos, which are processed one after the other, as those of a glob are. Those
+                that fail are skipped; a :class:`VideoError` behind the results of the others names them.
             out_video: Annotated mp4, without sound, with the frames and the time stamps of the input. For several
                 videos a folder.
             out_json: All detections as COCO-VID json; with the suffix ``.jsonl``, or to standard output (``-``), a line
@@ -319,13 +322,11 @@ class VideoInferencer:
             keep_parts,
             out_mot,
         )
-        streams = (
-            self.open(video, fps, strict, f'frames{number or ""}')
-            for number, video in enumerate(videos)
-        )
-        first = next(streams)  # an input that cannot be read is refused at once
+        opened = partial(self.open, fps=fps, strict=strict)
+        if len(videos) == 1:  # an input that cannot be read is refused at once
+            videos = [opened(videos[0])]
         files = [str(path) for path in (out_video, out_json, out_txt, out_labels, out_mot) if path]
-        return self._run(chain([first], streams), outputs + pages, files, max_frames, limit)
+        return self._run(videos, opened, outputs + pages, files, max_frames, limit)
 
     def limiter(
         self,
@@ -357,13 +358,14 @@ class VideoInferencer:
 
     def _run(
         self,
-        streams: Iterable[FrameStream],
+        videos: Sequence[Any],
+        opened: Callable[..., FrameStream],
         outputs: list[Output],
         files: list[str],
         max_frames: int | None,
         limit: Callable[[DetDataSample], None],
     ) -> Iterator[DetDataSample]:
-        count = 0
+        count, failures = 0, Failures(self.model, len(videos))
 
         def report(kind: type | None, *error: object) -> None:
             if kind is not None and count and files:
@@ -375,23 +377,39 @@ class VideoInferencer:
                 stack.push(report)
             for output in outputs:
                 stack.enter_context(output)
-            for video_id, stream in enumerate(streams):
-                with self.frames_of(stream, video_id, max_frames) as frames:
-                    for output in outputs:
-                        output.start(stream.name)
-                    results = self._results(frames, stream)
-                    if self.show_progress:
-                        results = track(results, stream.name, max_frames or stream.length)
-                    for frame, sample in results:
-                        if frame.arrival is not None:
-                            sample.set_metainfo(dict(delay=stream.delay_of(frame)))
-                        limit(sample)
-                        for output in outputs:
-                            output.add(sample, frame.image)
-                        count += 1
-                        yield sample
-                    for output in outputs:
-                        output.end()
+            for video_id, video in enumerate(videos):
+                with failures.skipped(video):
+                    stream = opened(video, name=f'frames{video_id or ""}')
+                    run = self._run_video(stream, video_id, outputs, max_frames, limit)
+                    with closing(run) as results:
+                        for sample in results:
+                            count += 1
+                            yield sample
+            failures.check()
+
+    def _run_video(
+        self,
+        stream: FrameStream,
+        video_id: int,
+        outputs: list[Output],
+        max_frames: int | None,
+        limit: Callable[[DetDataSample], None],
+    ) -> Iterator[DetDataSample]:
+        with self.frames_of(stream, video_id, max_frames) as frames:
+            for output in outputs:
+                output.start(stream.name)
+            results = self._results(frames, stream)
+            if self.show_progress:
+                results = track(results, stream.name, max_frames or stream.length)
+            for frame, sample in results:
+                if frame.arrival is not None:
+                    sample.set_metainfo(dict(delay=stream.delay_of(frame)))
+                limit(sample)
+                for output in outputs:
+                    output.add(sample, frame.image)
+                yield sample
+            for output in outputs:
+                output.end()
 
     def _results(
         self, frames: Iterator[tuple[Frame, dict]], stream: FrameStream

@@ -127,21 +127,22 @@ def _open_all(
     if not videos:
         raise VideoListError(
             f'{ann_file}: none of its {total} entries can be used as a video (relative paths start at '
-            f'{root.resolve()}):\n{_first(failures)}\nEach line must be a video file, a folder of images or of videos, '
-            'or a glob. Check the paths and whether a player opens the files.'
+            f'{root.resolve()}):\n{first_errors(failures)}\nEach line must be a video file, a folder of images or of '
+            'videos, or a glob. Check the paths and whether a player opens the files.'
         )
     if failures:
         log_warning(
-            f'{ann_file}: {len(failures)} of {total} entries are skipped:\n{_first(failures)}'
+            f'{ann_file}: {len(failures)} of {total} entries are skipped:\n{first_errors(failures)}'
         )
     if damaged:
-        log_warning(f'{ann_file}: {len(damaged)} videos are damaged:\n{_first(damaged)}')
+        log_warning(f'{ann_file}: {len(damaged)} videos are damaged:\n{first_errors(damaged)}')
     frames = sum(video.length for video in videos)
     print_log(f'{ann_file}: {len(videos)} videos, {frames} frames', logger='current')
     return videos
 
 
-def _first(errors: Sequence[VideoError]) -> str:
+def first_errors(errors: Sequence[VideoError]) -> str:
+    """Return a line for each of the first errors, and the number of the others."""
     lines = [f'  {error}' for error in errors[:_NAMED]]
     lines += [f'  ... and {len(errors) - _NAMED} more'] if len(errors) > _NAMED else []
     return '\n'.join(lines)

@@ -81,3 +81,16 @@ def test_a_camera_without_frames_does_not_stop_the_others(make):
 def test_a_missing_video_is_an_error_before_anything_runs(make, tmp_path):
     with pytest.raises(VideoError, match='nowhere'):
         detect_together(make(), [arrays(0, 3), str(tmp_path / 'nowhere.mp4')])
+
+
+def test_videos_that_fail_do_not_stop_the_others(make, tmp_path):
+    def broken():
+        yield from arrays(0, 2)
+        raise ValueError('the cable')
+
+    (damaged := tmp_path / 'b.mp4').write_bytes(b'a recording that is not complete')
+    found = []
+    with pytest.raises(VideoError, match=r'2 of 3 videos failed(.|\n)*b\.mp4(.|\n)*the cable'):
+        for sample in detect_together(make(), [str(damaged), broken(), arrays(1, 9)]):
+            found.append((sample.video_id, sample.frame_id))
+    assert sorted(found) == [(1, 0), (1, 1), *((2, number) for number in range(9))]

@@ -375,6 +375,38 @@ def test_stopping_early_leaves_complete_files(tmp_path, inferencer):
     assert json.loads((tmp_path / 'few.json').read_text())['complete']
 
 
+@pytest.mark.parametrize('strict', [False, True])
+def test_videos_of_a_list_that_fail_are_skipped_and_named(inferencer, tmp_path, log, strict):
+    """The first one cannot be opened; the second one fails behind its frames if strict."""
+    (tmp_path / 'a.mp4').write_bytes(b'a recording that is not complete')
+    write_video(tmp_path / 'd.mp4', 3)
+    wipe(tmp_path / 'c.mp4', write_video(tmp_path / 'whole.mp4'), 0.3, 0.5)
+    files, names = dict(out_video=tmp_path / 'out', out_json=tmp_path / 'o.json'), []
+    results = inferencer(str(tmp_path / '?.mp4'), **files, strict=strict)
+    with warnings.catch_warnings(), pytest.raises(VideoError) as error:
+        warnings.simplefilter('ignore', VideoWarning)
+        for sample in results:
+            names.append(sample.video_name)
+    assert list(dict.fromkeys(names)) == ['c', 'd'] and names.count('d') == 3
+    failed = ['a.mp4', 'c.mp4'] if strict else ['a.mp4']
+    text = str(error.value)
+    assert text.startswith(f'{len(failed)} of 3 videos failed') and all(n in text for n in failed)
+    assert log.text.count('the other videos follow') == len(failed)
+    assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == ['c.mp4', 'd.mp4']
+    content = json.loads((tmp_path / 'o.json').read_text())
+    assert [len(names), False] == [len(content['images']), content['complete']]
+
+
+def test_errors_that_are_not_of_a_video_end_a_list(inferencer):
+    def broken():
+        raise OSError(28, 'No space left')
+        yield
+
+    results = inferencer([broken(), arrays()])
+    with pytest.raises(OSError, match='No space left'):
+        next(results)
+
+
 @pytest.mark.parametrize('depth', [0, 5])
 def test_damaged_video(project, tmp_path, depth):
     path = wipe(tmp_path / 'damaged.mp4', write_video(tmp_path / 'whole.mp4'), 0.3, 0.5)
