@@ -1,6 +1,7 @@
 """A page that shows annotated frames in browsers as they are processed."""
 
 import json
+import re
 import socket
 import time
 from collections import deque
@@ -60,8 +61,12 @@ class Page(Output):
     """
 
     def __init__(self, address: int | str, draw: Draw) -> None:
-        host, _, port = str(address).rpartition(':')
-        self._address = host or '127.0.0.1', int(port)
+        known = re.fullmatch(r'(?:([\w.-]*):)?(\d+)', str(address))
+        if not known or int(known[2]) > 65535:
+            raise ValueError(
+                f'serve={address}: give PORT or HOST:PORT; a host is a name or an IPv4 address'
+            )
+        self._address = known[1] or '127.0.0.1', int(known[2])
         quality = cv2.IMWRITE_JPEG_QUALITY, 85
         self._jpeg = once(lambda *result: cv2.imencode('.jpg', draw(*result), quality)[1].tobytes())
         self._newest: tuple[np.ndarray, DetDataSample] | None = None
@@ -165,11 +170,14 @@ class _Viewer(BaseHTTPRequestHandler):
             '/': ('text/html', lambda: [_HTML]),
             '/status': ('application/json', page.status),
             '/stream': ('multipart/x-mixed-replace; boundary=frame', page.stream),
-        }.get(self.path, ('', None))
-        self.send_response(200 if kind else 404)
+        }.get(self.path.partition('?')[0], (None, None))  # dashboards add a query against caches
+        if kind is None:
+            self.send_error(404)
+            return
+        self.send_response(200)
         self.send_header('Content-Type', kind)
         self.end_headers()
-        for part in content() if kind and self.command == 'GET' else ():
+        for part in content() if self.command == 'GET' else ():
             self.wfile.write(part)
 
     do_HEAD = do_GET

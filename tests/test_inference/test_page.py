@@ -77,5 +77,15 @@ def test_figures_and_nothing_else_is_served(log):
         assert (head.status, head.read()) == (200, b'')
         for path in ('/favicon.ico', '/../setup.cfg', '/stream/'):
             assert request(page, path).status == 404
+        for path in ('/?', '/status?t=1764500000', '/stream?token=a/b?'):
+            assert request(page, path, 'HEAD').status == 200
         with pytest.raises(OSError, match=page.url[7:-1]), Page(page.url[7:-1], None):
             pass
+
+
+@pytest.mark.parametrize(
+    'address', ['', 'camera', '[::1]:8080', 'http://127.0.0.1:8080/', '127.0.0.1:', '0:99999', -1]
+)
+def test_addresses_that_are_none(address):
+    with pytest.raises(ValueError, match='give PORT or HOST:PORT'):
+        Page(address, None)
