@@ -99,7 +99,8 @@ def accelerate(
 
 def _fastest(model: VideoDetector, options: Acceleration, cache: str | Path | None) -> Executor:
     if cache is None:
-        cache = Path(os.environ.get('XDG_CACHE_HOME', '~/.cache')).expanduser() / 'semidff'
+        with suppress(RuntimeError):  # without a home folder, all is in memory alone
+            cache = Path(os.environ.get('XDG_CACHE_HOME', '~/.cache')).expanduser() / 'semidff'
     exported = model if options.precision == 'fp32' else copy.deepcopy(model)
     candidates = dict(torch=accelerate(model, options._replace(runtime='torch')))
     for name in RUNTIMES:

@@ -121,6 +121,26 @@ def test_networks_are_not_run_in_pytorch(cache):
     assert_same(found, expected)
 
 
+@pytest.mark.parametrize('runtime', RUNTIMES)
+def test_damaged_graphs_are_made_again(runtime, tmp_path, log):
+    def run() -> list:
+        executor = accelerate(
+            copy.deepcopy(detector('retinanet')), Acceleration(runtime=runtime), cache=tmp_path
+        )
+        return list(VideoEngine(executor, 'copy', key_interval=2).run(video(0)[:3]))
+
+    expected = run()
+    (graph,) = tmp_path.glob('*.onnx')
+    whole = graph.read_bytes()
+    for damaged, content in ((graph, whole[:1000]), (graph.with_suffix('.json'), b'{"cls')):
+        damaged.write_bytes(content)
+        log.clear()
+        assert_same(run(), expected)
+        (text,) = [one.getMessage() for one in log.records if one.levelname == 'WARNING']
+        assert text.startswith(f'{graph}: cannot be used, is made again')
+        assert graph.stat().st_size == len(whole)
+
+
 def test_what_cannot_be_exported_runs_in_pytorch(log, monkeypatch):
     model = copy.deepcopy(detector('retinanet'))
     monkeypatch.setattr(torch.onnx, 'export', raises)
@@ -247,6 +267,50 @@ def test_the_fastest_runtime_is_measured_once(busy, everywhere, tmp_path, monkey
     assert run(**changed) == (
         dict(torch=['key'] * 2, openvino=['non-key'] * 2) if again else expected
     )
+
+
+def chosen(folder, monkeypatch) -> str:
+    """Return what a process does that begins with the choices of a folder: ``measures``, or the runtime."""
+    clock = [0.0]
+    monkeypatch.setattr(fastest, 'time', SimpleNamespace(perf_counter=lambda: clock[0]))
+    monkeypatch.setattr(fastest, 'has_busy_cores', lambda: False)
+    monkeypatch.setattr(fastest, '_CHOSEN', {})
+    stubs = dict(torch=Stub(clock, 0.2, 0), openvino=Stub(clock, 0.1, 0))
+    executor = fastest.FastestRuntime(stubs, folder, torch.contiguous_format)
+    executor.predict_key(torch.zeros(1, 3, 64, 96), [None])
+    return 'measures' if stubs['torch'].calls else executor._chosen['key, 64 x 96, one', 1]
+
+
+def no_space(*arguments, **options):
+    raise OSError(28, 'No space left')
+
+
+@pytest.mark.parametrize(
+    'fails',
+    ['semidff.utils.atomic_write.open', 'fcntl.flock', 'semidff.inference.executors.fastest.open'],
+)
+def test_choices_are_used_where_nothing_can_be_written(fails, tmp_path, monkeypatch, log):
+    """In a folder of others, on a full disk, or where files cannot be locked."""
+    with torch_threads(1):
+        with monkeypatch.context() as patch:
+            patch.setattr(fails, no_space, raising=False)
+            assert chosen(tmp_path, monkeypatch) == 'measures'
+        assert ('cannot be written (No space left)' in log.text) == ('atomic' in fails)
+        if 'atomic' in fails:
+            assert chosen(tmp_path, monkeypatch) == 'measures'
+        monkeypatch.setattr(fails, no_space, raising=False)
+        assert chosen(tmp_path, monkeypatch) == 'openvino'
+
+
+def test_users_without_a_home_folder_keep_nothing(tmp_path, monkeypatch):
+    for name in ('HOME', 'XDG_CACHE_HOME'):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr('pwd.getpwuid', lambda uid: {}[uid])
+    monkeypatch.chdir(tmp_path)
+    executor = accelerate(copy.deepcopy(detector('retinanet')), Acceleration(runtime='auto'))
+    monkeypatch.setattr(executor, 'candidates', dict(torch=executor.candidates['torch']))
+    list(VideoEngine(executor, 'copy', key_interval=2).run(video(0)[:2]))
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_fastest_runtime_is_that_of_as_many_workers(tmp_path, monkeypatch):

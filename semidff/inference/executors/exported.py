@@ -1,9 +1,11 @@
 """Exported graphs in a runtime, with post-processing in PyTorch, and the description of graphs in a folder."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from hashlib import sha256
+from os.path import isfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -236,32 +238,35 @@ class ExportedGraphs:
             runtime = self._make(Path(self._arguments['folder'], file), threads, streams)
             return _Compiled(runtime, about.raw, 'geometry' in about.key_inputs)
         try:
-            graph, raw = self._kept(kind, inputs, sample)
+            kept = self._cached_file(kind, inputs, sample)
+            if kept and isfile(kept):
+                try:
+                    runtime = self._make(kept, threads, streams)
+                    return _Compiled(runtime, read_json(kept.with_suffix('.json')))
+                except Exception as error:  # whatever a runtime raises
+                    log_warning(f'{kept}: cannot be used, is made again ({error})')
+            graph, raw = self._export(kind, inputs, sample)
+            if kept:
+                with suppress(OSError):  # a folder of others, or a full disk
+                    write_json(raw, kept.with_suffix('.json'))
+                    with atomic_write(kept, binary=True) as unfinished:
+                        unfinished.write(graph)
             return _Compiled(self._make(graph, threads, streams), raw)
         except Exception as error:  # whatever the code of a detector, or a runtime, raises
             log_warning(f'{kind.__name__} runs in PyTorch, not in {self.runtime}: {error}')
             return None
 
-    def _kept(
+    def _cached_file(
         self, kind: type[Graph], inputs: dict[str, Tensor], sample: DetDataSample | None
-    ) -> tuple[bytes | Path, dict[str, str]]:
-        """Return the graph, from the cache if it is there, and its names of the raw outputs."""
+    ) -> Path | None:
+        """Return the graph's file in the cache."""
         if self._arguments['cache'] is None:
-            return self._export(kind, inputs, sample)
+            return None
         sizes = [[*maps.shape, maps.dtype] for maps in inputs.values()]
         gathers = kind in (NonKeyGraph, PropagationGraph) and RUNTIMES[self.runtime].gathers
         own = sizes, sample and sample.img_shape, gathers
         digest = digest_of(self.model, torch.__version__, *own)
-        file = Path(self._arguments['cache'], f'{kind.__name__}-{digest}.onnx')
-        if not file.is_file():
-            graph, raw = self._export(kind, inputs, sample)
-            try:
-                write_json(raw, file.with_suffix('.json'))
-                with atomic_write(file, binary=True) as unfinished:
-                    unfinished.write(graph)
-            except OSError:  # a folder of others, or a full disk
-                return graph, raw
-        return file, read_json(file.with_suffix('.json'))
+        return Path(self._arguments['cache'], f'{kind.__name__}-{digest}.onnx')
 
     @torch.inference_mode(False)
     @torch.no_grad()

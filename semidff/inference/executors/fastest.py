@@ -6,6 +6,7 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
 from importlib import import_module
 from itertools import repeat
 from pathlib import Path
@@ -46,13 +47,17 @@ class FastestRuntime:
     Args:
         candidates: Executors of one detector by the name of their runtime, ``torch`` among them.
         folder: Folder with the file of the choices, which are those of the weights, the machine and the versions. What
-            is measured beside another busy process is not kept, unless the choices are those of all machines.
+            is measured beside another busy process is not kept, unless the choices are those of all machines. None: no
+            choice is kept.
     """
 
     runtime = 'auto'
 
     def __init__(
-        self, candidates: Mapping[str, Executor], folder: str | Path, layout: torch.memory_format
+        self,
+        candidates: Mapping[str, Executor],
+        folder: str | Path | None,
+        layout: torch.memory_format,
     ) -> None:
         self.candidates, self._layout = candidates, layout
         self.model, self._folder = candidates['torch'].model, folder
@@ -117,19 +122,23 @@ class FastestRuntime:
         )
 
     def _choose(self, signature: str, run: Callable, key: KeyFrame) -> str:
-        """Return the choice of the file, or measure; other processes wait."""
-        file = Path(self._folder, FILE)
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            lock = open(file.with_suffix('.lock'), 'w')  # noqa: SIM115
-        except OSError:  # a folder of others
+        """Return the choice of the file, or measure; other processes wait, where there are locks."""
+        if self._folder is None:
             return self._measured(signature, run, key, None)
-        with lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        file = Path(self._folder, FILE)
+        with ExitStack() as stack:
+            # A folder of others, a full disk, or a file system without locks.
+            with suppress(OSError):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                lock = stack.enter_context(open(file.with_suffix('.lock'), 'w'))
+                fcntl.flock(lock, fcntl.LOCK_EX)
             return self._measured(signature, run, key, file)
 
     def _measured(self, signature: str, run: Callable, key: KeyFrame, file: Path | None) -> str:
-        known = read_json(file) if file and file.is_file() else {}
+        known = {}
+        if file:
+            with suppress(OSError):  # there is none, or it is that of another user
+                known = read_json(file)
         own = EVERYWHERE if EVERYWHERE in known else self._key()
         found = known.get(own, {}).get(signature, _CHOSEN.get((own, signature)))
         if found is not None and found['runtime'] in self.candidates:
@@ -144,7 +153,10 @@ class FastestRuntime:
         elif file:
             found = dict(runtime=best, milliseconds={n: 1000 * one for n, one in times.items()})
             known.setdefault(own, {}).setdefault(signature, found)
-            write_json(known, file, indent=1)
+            try:
+                write_json(known, file, indent=1)
+            except OSError as error:
+                log_warning(f'{file}: cannot be written ({error.strerror})')
         return best
 
     def _times(self, run: Callable, key: KeyFrame) -> dict[str, float]:
