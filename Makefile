@@ -48,7 +48,7 @@ demo-segmentation: $(STAMP)
 	$(BIN)/python tools/run_experiment.py configs/quickstart/experiment_segmentation.py $(ARGS)
 
 test: $(STAMP)
-	@echo 'Tests: a few minutes on 2 cores.'
+	@echo 'Tests: 20 minutes on 2 cores.'
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --maxprocesses 8 --dist worksteal --durations 10 $(ARGS)
 
 lint: $(STAMP)

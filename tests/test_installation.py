@@ -1,5 +1,6 @@
-"""What an installed package holds."""
+"""What an installed package holds, and whether it is found."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -15,14 +16,21 @@ COMMANDS = dict(demo='--panels', experiment='--jobs', adapt='--plan-only', speed
 
 
 @pytest.fixture(scope='module')
-def wheel(tmp_path_factory) -> zipfile.ZipFile:
-    """The wheel of a copy of the project."""
-    project, out = tmp_path_factory.mktemp('project'), tmp_path_factory.mktemp('wheel')
+def project(tmp_path_factory) -> Path:
+    """A copy of the project, in a folder with the name of a clone."""
+    project = tmp_path_factory.mktemp('project') / 'semidff'
+    project.mkdir()
     for name in ('setup.cfg', 'pyproject.toml', 'README.md', 'LICENSE'):
         shutil.copy(ROOT / name, project)
     for name in ('semidff', 'configs', 'tools'):
         ignored = shutil.ignore_patterns('__pycache__')
         shutil.copytree(ROOT / name, project / name, symlinks=True, ignore=ignored)
+    return project
+
+
+@pytest.fixture(scope='module')
+def wheel(project, tmp_path_factory) -> zipfile.ZipFile:
+    out = tmp_path_factory.mktemp('wheel')
     command = [sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps', '--no-build-isolation']
     subprocess.run([*command, '-w', str(out), str(project)], check=True)
     with zipfile.ZipFile(next(out.glob('semidff-*.whl'))) as file:
@@ -60,3 +68,21 @@ def test_command_runs_its_tool(monkeypatch, capsys, tmp_path, command, option):
         getattr(commands, command)()
     printed = capsys.readouterr().out
     assert 'usage: ' in printed and option in printed
+
+
+def test_an_editable_installation_is_found_from_the_folder_above_the_clone(project, tmp_path):
+    """There, ``semidff`` is a folder without ``__init__.py``, too: a namespace package if nothing else is found."""
+    build = f'from setuptools.build_meta import build_editable; build_editable({str(tmp_path)!r})'
+    subprocess.run([sys.executable, '-c', build], cwd=project, check=True, capture_output=True)
+    with zipfile.ZipFile(next(tmp_path.glob('*.whl'))) as file:
+        file.extractall(tmp_path)
+    code = (
+        f'import site; site.addsitedir({str(tmp_path)!r}); import semidff; print(semidff.__file__)'
+    )
+    environment = {name: value for name, value in os.environ.items() if name != 'PYTHONPATH'}
+    for folder in (project.parent, project, tmp_path):
+        command = [sys.executable, '-S', '-c', code]
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, check=True
+        )
+        assert Path(done.stdout.strip()) == project / 'semidff' / '__init__.py'
