@@ -135,6 +135,7 @@ def datasets() -> Iterator[Refusal]:
 
 def configs() -> Iterator[Refusal]:
     for name, words in (
+        ('yolox-nano', 'yolox-nano: is neither a file nor a model.*similar names: yolox_nano_8xb8'),
         ('rtmdet-tt', 'rtmdet-tt: is neither a file nor a model.*similar names: rtmdet-t'),
         ('gone.py', 'gone.py: there is no such config'),
         ('nodet::a.py', 'nodet:: the package is not installed'),

@@ -17,7 +17,7 @@ from mmengine.fileio import load
 from mmengine.logging import MMLogger
 
 from .configs import import_extras, read_config, settings_of
-from .error_messages import ConfigError
+from .error_messages import ConfigError, first_names
 from .files import installed_file
 
 
@@ -195,7 +195,9 @@ def _config_file(name: str) -> Path:
         return known[wanted]
     if package or inside.endswith('.py'):  # names of models may have dots
         raise ConfigError(f'{name}: there is no such config of an image detector')
-    similar = ', '.join(get_close_matches(wanted, known)) or 'none'
+    names = [one for one in sorted(known, key=len) if not one.endswith('_tta')]  # without model
+    longer = [one for one in names if one.replace('-', '_').startswith(wanted.replace('-', '_'))]
+    similar = first_names(longer or get_close_matches(wanted, names)) or 'none'
     raise ConfigError(
         f'{name}: is neither a file nor a model of mmdetection; similar names: {similar}'
     )
