@@ -12,10 +12,9 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
 from semidff.analysis.evaluation_clips import EvaluationClip
-from semidff.analysis.filter_fit import fit_filter
 from semidff.analysis.operating_points import measure_operating_points
 from semidff.analysis.operating_report import DECIDING, point_name
-from semidff.analysis.runs import OperatingPoint, Run, detect_clips, runs_of
+from semidff.analysis.runs import OperatingPoint, Run
 from semidff.datasets.video_list import load_videos
 from semidff.datasets.video_readers import VideoError
 from semidff.inference import VideoEngine
@@ -109,12 +108,6 @@ def survey(
     progress(f'measuring what needs no training: {frames} frames, about {minutes:.0f} minutes')
     if has_busy_cores():
         progress('another process is busy: all times will be longer than those of an idle machine')
-    dense = OperatingPoint('frame')
-    fitted = {dense: runs_of(dense, None, 1)}
-    detect_clips(detector, clips, fitted, progress)
-    constants = fit_filter(clips, fitted[dense][0].found)
-    runs = {} if runs is None else runs
-    runs.update({} if labels else fitted)
     report = measure_operating_points(
         detector,
         clips,
@@ -124,7 +117,6 @@ def survey(
         live_rate=live_rate,
         rounds=3,
         fps=fps,
-        constants=constants,
         runs=runs,
         progress=progress,
     )
@@ -135,7 +127,7 @@ def survey(
     result = Survey(
         list(key),
         videos,
-        recommendation(report, constants, runtime),
+        recommendation(report, runtime),
         point_name(recommended),
         lost <= report['max_loss'] and 1000 / recommended['milliseconds'] >= (fps or 0),
         recommended['milliseconds'],

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +27,6 @@ from semidff.datasets.class_names import class_names
 from semidff.datasets.vid_json import check_frames_between
 from semidff.datasets.video_readers import VideoError, open_video
 from semidff.evaluation.metrics import MIN_SCORE
-from semidff.filter import FilterConstants
 from semidff.inference import VideoEngine
 from semidff.inference.executors import Executor
 from semidff.inference.loading import frame_pipeline
@@ -87,7 +85,6 @@ def validate(
     filters = None, 'causal', 'both'
     points += grid_of_points(['propagate'], intervals, [1.0], LIGHT_EVERY, filters)
     points += grid_of_points(['copy', 'track'], [plan.networks.key_interval], [1.0])
-    constants = FilterConstants(**plan.untrained['constants'])
     report = measure_operating_points(
         model,
         plan.videos.clips,
@@ -99,7 +96,6 @@ def validate(
         adaptive=adaptive if adaptive.is_file() else None,
         rounds=5 if plan.minutes >= SHORT else 3,
         fps=plan.fps,
-        constants=constants,
         runs=runs,
         progress=progress,
     )
@@ -110,7 +106,7 @@ def validate(
     write_report(out, report, plan.networks.family, details)
     progress(learned.rpartition('\n')[2])
     progress(report['verdict'])
-    return recommendation(report, constants, plan.runtime)
+    return recommendation(report, plan.runtime)
 
 
 def untrained_points(scales: Sequence[float]) -> list[OperatingPoint]:
@@ -127,10 +123,10 @@ def untrained_points(scales: Sequence[float]) -> list[OperatingPoint]:
     ]
 
 
-def recommendation(report: dict, constants: FilterConstants, runtime: str) -> dict:
-    """Return what the folder's config recommends: the operating point, ``constants`` of the filter, and ``runtime``."""
+def recommendation(report: dict, runtime: str) -> dict:
+    """Return what the folder's config recommends: the operating point, and ``runtime``."""
     point = {name: report['recommended'][name] for name in OperatingPoint._fields}
-    return dict(point, constants=asdict(constants), runtime=runtime)
+    return dict(point, runtime=runtime)
 
 
 def write_report(out: Path, report: dict, title: str, details: str = '') -> None:

@@ -22,7 +22,6 @@ from mmengine.registry import init_default_scope
 from semidff.datasets.vid_json import check_frames_between
 from semidff.evaluation import Detections, VIDEvaluator
 from semidff.evaluation.metrics import MIN_SCORE, agreement, class_ap, confident
-from semidff.filter import FilterConstants
 from semidff.inference import AdaptiveSchedule, ErrorPredictor, VideoEngine
 from semidff.inference.bounded_delay import can_be_bounded
 from semidff.inference.executors import Executor, as_executor
@@ -96,7 +95,6 @@ def measure_operating_points(
     rounds: int = 5,
     max_loss: float = MAX_LOSS,
     fps: float | None = None,
-    constants: FilterConstants | None = None,
     min_score: float = MIN_SCORE,
     max_frames: int = 300,
     runs: 'dict[OperatingPoint, list[Run]] | None' = None,
@@ -124,7 +122,6 @@ def measure_operating_points(
         rounds: Rounds of the times, fewer if they take longer than a minute.
         max_loss: Largest loss of the recommended points in AP and in AP_50, 0..1.
         fps: Frames per second that the recommended point has to reach, in place of ``max_loss``.
-        constants: Those of the filter.
         min_score: Lowest score of a reference box of the agreement.
         max_frames: Number of first frames of each video that are used, without labels.
         runs: Those of earlier calls with the same clips, which are not repeated; new ones are added.
@@ -157,14 +154,14 @@ def measure_operating_points(
     runs = {} if runs is None else runs
     for one in dict.fromkeys(executors.values()):
         new = {
-            point: runs_of(point, predictor, phases, constants)
+            point: runs_of(point, predictor, phases)
             for point in chosen
             if executors[point] is one and point not in runs
         }
         detect_clips(one, clips, new, progress)
         runs |= new
     if teacher is not None and TEACHER not in runs:
-        own = {REFERENCE: runs_of(REFERENCE, None, 1, constants)}
+        own = {REFERENCE: runs_of(REFERENCE, None, 1)}
         detect_clips(as_executor(teacher).with_temporal(None), clips, own, progress)
         runs[TEACHER] = own[REFERENCE]
     reference = runs[REFERENCE if teacher is None else TEACHER][0].detections()
@@ -225,8 +222,8 @@ def _measure_live(
     best = {one['method']: one for one in reversed(causal)}.values()  # of each method
     best = [points[0], *(one for one in causal if one['pareto'] or one in best)]
     for point in dict.fromkeys(map(_point_of, best)):
-        schedule, constants = found[point][0].schedule, found[point][0].constants
-        options = dict(filter=point.filter, light_every=point.light_every, constants=constants)
+        schedule = found[point][0].schedule
+        options = dict(filter=point.filter, light_every=point.light_every)
         engine = VideoEngine(executors[point], point.run_as, schedule=schedule, **options)
         pipeline = frame_pipeline(engine.model.cfg, scale=point.scale)
         for latency in ('synchronous', 'bounded')[: 1 + can_be_bounded(engine)]:

@@ -15,7 +15,7 @@ from mmdet.structures import DetDataSample, SampleList
 from mmengine.dataset import pseudo_collate
 
 from semidff.evaluation import Detections
-from semidff.filter import FilterConstants, picture_of
+from semidff.filter import picture_of
 from semidff.inference import AdaptiveSchedule, ErrorPredictor, FixedSchedule, VideoEngine
 from semidff.inference.executors import Executor, RememberedDetections, executors_at_once
 from semidff.inference.intervals import Frame
@@ -89,7 +89,6 @@ class Run:
 
     point: OperatingPoint
     schedule: KeyFrameSchedule
-    constants: FilterConstants | None = None
     found: list[tuple[np.ndarray, ...]] = field(default_factory=list)
     frames: int = 0
     keys: int = 0
@@ -114,14 +113,13 @@ def runs_of(
     point: OperatingPoint,
     predictor: ErrorPredictor | None,
     phases: int,
-    constants: FilterConstants | None = None,
 ) -> list[Run]:
     """Return a run for each phase of the key frames: the first interval is l, l - l / phases, ..."""
     interval = point.key_interval
     if point.method == ADAPTIVE:
-        return [Run(point, AdaptiveSchedule(predictor, interval=interval), constants)]
+        return [Run(point, AdaptiveSchedule(predictor, interval=interval))]
     firsts = sorted({interval - interval * number // phases for number in range(phases)})
-    return [Run(point, FixedSchedule(interval, first), constants) for first in firsts]
+    return [Run(point, FixedSchedule(interval, first)) for first in firsts]
 
 
 def detect_clips(
@@ -208,7 +206,7 @@ def _runs_in(
         seconds += time.thread_time() - start
 
     def complete(run: Run, results: SampleList) -> Run:
-        run, positions = Run(run.point, run.schedule, run.constants), []
+        run, positions = Run(run.point, run.schedule), []
         for result in results:
             positions.append(0 if result.is_key_frame else positions[-1] + 1)
         # The last frame of an excerpt is not counted if it begins an interval.
@@ -249,7 +247,7 @@ def _results(
 def _filtered(executor: Executor, run: Run, frames: Iterable[tuple]) -> SampleList:
     """Filter results as the engine does, given with their distances, which are 0 unless tracked, and pictures."""
     method, kind = run.point.run_as, run.point.filter
-    options = dict(schedule=run.schedule, filter=kind, constants=run.constants)
+    options = dict(schedule=run.schedule, filter=kind)
     engine, found = VideoEngine(executor, method, **options), []
     for _, alike in groupby(frames, lambda frame: frame[0].ori_shape):
         stage = engine.new_stage()

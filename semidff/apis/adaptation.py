@@ -255,7 +255,7 @@ class _Adaptation:
         videos = write_list(out / 'videos' / 'train.txt', plan.videos.videos)
         config = make_config(own, plan, videos, self.device)
         # Until the result is validated, the folder runs what needs no training.
-        names = *OperatingPoint._fields, 'constants', 'runtime'
+        names = *OperatingPoint._fields, 'runtime'
         config.recommended = {name: plan.untrained[name] for name in names}
         write_config(config, file)
         if trained:

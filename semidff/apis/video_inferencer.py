@@ -18,7 +18,6 @@ from mmengine.device import get_device
 from semidff.analysis.operating_report import point_name, runtime_name
 from semidff.datasets.video_readers import Frame, FrameStream, LiveOptions, open_any
 from semidff.datasets.video_readers.sources import READ_AHEAD, prefetch, videos_of
-from semidff.filter import FilterConstants
 from semidff.inference import KeyFrameSchedule, MethodError, VideoEngine, schedule_config
 from semidff.inference.bounded_delay import can_be_bounded, run_bounded
 from semidff.inference.filter_stage import former_filter
@@ -52,7 +51,6 @@ class AdaptedFolder(NamedTuple):
     scale: float  # input size relative to that of the config
     filter: str | None
     light_every: int
-    constants: FilterConstants  # of the filter, with all methods
     runtime: str
 
     @classmethod
@@ -81,10 +79,9 @@ class AdaptedFolder(NamedTuple):
             schedule = schedule_config(interval, str(folder / 'adaptive.json'))
         scale, light_every = point.get('scale', 1.0), point.get('light_every', 1)
         runtime = point.get('runtime', 'torch')
-        constants = FilterConstants(**point.get('constants', {}))
         # Before 0.3, boxes were smoothed.
         chosen = point.get('filter') or ('both' if point.get('smooth_boxes') else None)
-        point = interval, schedule, scale, chosen, light_every, constants, runtime
+        point = interval, schedule, scale, chosen, light_every, runtime
         return cls(*map(str, files), method, *point)
 
 
@@ -181,10 +178,10 @@ class VideoInferencer:
         live: str | LiveOptions = 'newest',
         latency: str | None = None,
     ) -> None:
-        scale, constants, filter = 1.0, None, filter or former_filter(smooth_scores, smooth_boxes)
+        scale, filter = 1.0, filter or former_filter(smooth_scores, smooth_boxes)
         if isinstance(model, str | Path) and Path(model).is_dir():
             folder = AdaptedFolder.read(Path(model))
-            constants, runtime = folder.constants, runtime or folder.runtime
+            runtime = runtime or folder.runtime
             cache = cache or Path(model) / 'graphs'
             if method is key_interval is schedule is None:
                 method, key_interval, schedule, scale = folder[3:7]
@@ -225,7 +222,6 @@ class VideoInferencer:
             keep_fields=bool(panels),
             filter=filter,
             light_every=1 if light_every is None else light_every,
-            constants=constants,
         )
         point = dict(method=method, key_interval=interval, scale=scale, filter=self.engine.filter)
         point['light_every'] = self.engine.light_every

@@ -3,6 +3,6 @@
 It needs NumPy, SciPy and OpenCV alone: neither PyTorch nor mmdetection is imported.
 """
 
-from .motion import move_boxes, picture_of
-from .tracks import FilterConstants, Reliability, Tracked, TrackFilter, combine, report
+from .motion import camera_motion, move_boxes, picture_of
+from .tracks import Reliability, Tracked, TrackFilter, combine, report
 from .video import VideoFilter, filter_coco

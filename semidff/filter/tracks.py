@@ -2,32 +2,40 @@
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
-from itertools import chain
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import numpy as np
 
-from .motion import move_boxes
+from .motion import Motion, camera_motion, camera_steps, move_boxes
 
 MIN_SCORE = 0.05
 """Detections with a lower score belong to no track; they are repeated until the next detections."""
 
 _LEAST_IOU = 0.4  # of a track and its detection
 _LEAST_IOU_OTHER = 0.6  # the same, of different classes
+_SETTLED = 0.5  # in units of IoU: links prefer tracks whose detections ...
+_SETTLED_SCORE = 3.0  # ... have this sum of scores
 _DUPLICATE = 0.5  # IoU with a track, above which a detection of its class begins no other one
 _SAME_BOX = 0.95  # IoU of detections of different classes that are one object
 _ENDS = 0.02  # score at which a track ends
 _REMEMBERED = 60  # frames without detections, after which an object that returns is another one
 _SMALLEST = 0.01  # score of a second class that is reported
-_JITTER = 0.5  # pixels by which a step is wrong, even if all points agree
-_RENEWAL = 0.5  # of the velocity, at each step
-_KEY, _LIGHT = 0, 1  # sources of detections
-
-_GRIDS = np.array([0, 0.03, 0.06, 0.12, 0.25, 0.5, 1]), np.array([0.06, 0.12, 0.25, 0.5, 1])
-_WEIGHTS = [np.stack([np.ones_like(grid), grid], 1)[:, None] for grid in _GRIDS]  # with key frames
-_FORGET = 0.98  # at each key frame
-_PRIOR = 2.0  # weight of the reliabilities to begin with
+_FOLLOWED = 0.1  # score of a track whose points are followed; others move with the camera
+_FADE = 0.85  # of the evidence that an object exists, at each frame
+_NOISE = 4e-4, 1e-2  # squares, of boxes and of scores of key frames to begin with
+_LIGHT = 0.12, 0.12  # weights of those of light frames to begin with
+_RENEWAL = 0.2  # of the velocity, at each step
+_DRIFT = 4.0  # noise that a step adds: that of a detection of score 1 for an error of a quarter of the size
+# Errors of a box after a step: pixels of the picture, even if all points agree, and at most; a share of the step; a
+# multiple of the growth.
+_JITTER, _LARGEST_SPREAD, _OF_STEP, _OF_GROWTH = 0.5, 10.0, 0.05, 2.0
+_RECENT = 0.3  # of the means of a track's residuals, at each detection
+_LARGEST_RESIDUAL = 0.3  # that counts where the filter judges itself or light frames
+_FORGET = 0.98  # of what a video has taught, at each frame with detections
+_PRIOR = 10.0  # detections, as which these count
+_TRUSTED = 2.0  # Others predict the next detection so many times better: the filter's boxes are not reported.
+_LEAST_JUDGED = 20  # predictions
 
 
 class Detections(NamedTuple):
@@ -43,23 +51,22 @@ class Detections(NamedTuple):
     scores: np.ndarray
     labels: np.ndarray
 
-
-@dataclass(frozen=True)
-class FilterConstants:
-    """Constants of the filter.
-
-    Attributes:
-        drift: How fast what is known of a box is forgotten: a step with a spread of its points divides the weight by
-            1 + drift · (spread + 0.5 pixels) / size of the box.
-        fade: Factor of the evidence that an object exists, at each frame.
-        geometry: Weight of the boxes of light frames to begin with, relative to those of key frames.
-        existence: Weight of their scores to begin with.
-    """
-
-    drift: float = 6.0
-    fade: float = 0.85
-    geometry: float = 0.12
-    existence: float = 0.12
+    @classmethod
+    def of(cls, detections: tuple, num_classes: int) -> 'Detections':
+        """Return arrays, from anything that NumPy converts without a loss."""
+        boxes, scores, labels = (np.asarray(values) for values in detections)
+        boxes, scores = boxes.astype(np.float64).reshape(-1, 4), scores.astype(np.float64).ravel()
+        integers = labels.astype(int).ravel()
+        if not len(boxes) == len(scores) == len(integers):
+            raise ValueError(
+                f'a frame has {len(boxes)} boxes, {len(scores)} scores and {len(integers)} labels'
+            )
+        wrong = (integers != labels.ravel()) | (integers < 0) | (integers >= num_classes)
+        if wrong.any():
+            raise ValueError(
+                f'labels are integers from 0 to {num_classes - 1}, got {labels.ravel()[wrong][0]}'
+            )
+        return cls(boxes, scores, integers)
 
 
 class Estimate(NamedTuple):
@@ -75,6 +82,8 @@ class Estimate(NamedTuple):
         source_boxes: (n, 4), its boxes.
         weak: Detections with low scores, and their sources.
         began: Whether there were detections at all.
+        camera: Motion of the camera since the frame before, see :func:`~semidff.filter.motion.camera_motion`; None if
+            it was not needed.
     """
 
     boxes: np.ndarray
@@ -86,6 +95,7 @@ class Estimate(NamedTuple):
     source_boxes: np.ndarray
     weak: tuple[Detections, np.ndarray]
     began: bool
+    camera: np.ndarray | None = None
 
 
 class Tracked(NamedTuple):
@@ -102,62 +112,53 @@ class Tracked(NamedTuple):
     source_boxes: np.ndarray
 
 
-@dataclass
 class Reliability:
-    """How much light frames are worth, learned from key frames.
+    """How much light frames are worth, learned from residuals.
 
-    When a key frame comes, what each weight on a grid would have predicted is compared with the detections. The weight
-    with the least squared error is used, with a prior for the weight to begin with. If boxes of light frames are worth
-    nothing, their scores are not used either.
+    A detection differs from the prediction by the errors of both. That of the prediction is known relative to the noise
+    of key frames, which tells this noise, and with it that of light frames. A source is worth the inverse of its noise.
+
+    Attributes:
+        geometry, existence: Weights of boxes and of scores of light frames, relative to those of key frames.
     """
 
-    constants: FilterConstants = field(default_factory=FilterConstants)
+    def __init__(self) -> None:
+        self.geometry, self.existence = _LIGHT
+        # Sums of squares and numbers: of boxes and of scores; of key and of light frames.
+        self._squares, self._counts = np.zeros((2, 2)), np.zeros((2, 2))
 
-    def __post_init__(self) -> None:
-        begin = self.constants.geometry, self.constants.existence
-        self.geometry, self.existence = begin
-        self._errors, self._counts = [np.zeros(len(grid)) for grid in _GRIDS], [0.0, 0.0]
-        self._priors = [
-            _PRIOR * (np.log(np.maximum(grid, 0.02)) - np.log(max(value, 0.02))) ** 2
-            for grid, value in zip(_GRIDS, begin, strict=True)
-        ]
+    def learn(self, light: bool, boxes: np.ndarray, known: np.ndarray, scores: np.ndarray) -> None:
+        """Take a frame with detections.
 
-    @property
-    def weights(self) -> tuple[np.ndarray, np.ndarray]:
-        """Weights of key and light frames (2,): of boxes, and of scores."""
-        existence = self.existence if self.geometry else 0
-        return np.array([1, self.geometry]), np.array([1, existence])
+        Args:
+            boxes: Squared residuals (n,) of linked detections, in sizes of the boxes.
+            known: Squared errors (n,) of their predictions, relative to the noise of a detection of a key frame.
+            scores: Squared residuals (m,) of the scores of all tracks.
+        """
+        noise = self._noise(0)
+        boxes = np.maximum(boxes - known * noise[0], 0) if light else boxes / (1 + known)
+        for kind, squares in enumerate((boxes, scores)):
+            self._squares[kind, int(light)] *= _FORGET
+            self._squares[kind, int(light)] += squares.sum()
+            self._counts[kind, int(light)] *= _FORGET
+            self._counts[kind, int(light)] += len(squares)
+        weights = self._noise(0) / self._noise(1)
+        self.geometry, self.existence = np.minimum(weights, 1).tolist()
 
-    def learn(
-        self, tracks: '_Tracks', links: tuple[np.ndarray, np.ndarray], found: '_Found'
-    ) -> None:
-        """Compare predictions of tracks with the linked detections of a key frame."""
-        rows, columns = links
-        known = (tracks.weights[rows] > 0).all(1)
-        rows, columns = rows[known], columns[known]
-        target, scores = found.boxes[columns], np.zeros(len(tracks))
-        scores[links[0]] = found.best[links[1]]
-        size = np.sqrt(_areas(target))
-        boxes = _mean(tracks.boxes[rows], _WEIGHTS[0] * tracks.weights[rows])
-        errors = np.minimum(np.abs(boxes - target).mean(-1) / size, 0.3) ** 2
-        seen = tracks.evidence[:, _LIGHT] > 0
-        existing = tracks.scores[seen, :, 0].sum(-1)[..., None]
-        existing = _mean(existing, _WEIGHTS[1] * tracks.evidence[seen])[..., 0]
-        self.geometry = self._best(0, errors)
-        self.existence = self._best(1, (existing - scores[seen]) ** 2)
-
-    def _best(self, which: int, errors: np.ndarray) -> float:
-        """Return the best weight, given further errors (weights, n)."""
-        self._errors[which] = total = _FORGET * self._errors[which] + errors.sum(1)
-        self._counts[which] = count = _FORGET * self._counts[which] + errors.shape[1]
-        # Twice the negative logarithm of the likelihood, relative to the noise of the best one.
-        cost = count * total / max(total.min(), 1e-12) + self._priors[which]
-        return float(_GRIDS[which][cost.argmin()])
+    def _noise(self, light: int) -> np.ndarray:
+        """Return the noise of boxes and of scores."""
+        first = self._noise(0) / np.array(_LIGHT) if light else np.array(_NOISE)
+        squares, counts = self._squares[:, light], self._counts[:, light]
+        return (squares + _PRIOR * first) / (counts + _PRIOR)
 
 
 @dataclass
 class _Tracks:
-    """Tracks, with what key frames and what light frames since the last key frame say, (n, 2, ...)."""
+    """Arrays of n tracks; as in :class:`Estimate`, and what it does not tell.
+
+    ``carried`` is the last detection, moved without averaging; ``residuals`` and ``squares`` are recent means;
+    ``settled`` is the sum of the scores of all detections; ``missed`` counts key frames without a detection.
+    """
 
     ids: np.ndarray
     boxes: np.ndarray
@@ -165,12 +166,19 @@ class _Tracks:
     scores: np.ndarray
     evidence: np.ndarray
     velocities: np.ndarray
+    residuals: np.ndarray
+    squares: np.ndarray
+    settled: np.ndarray
+    missed: np.ndarray
+    carried: np.ndarray
     sources: np.ndarray
     source_boxes: np.ndarray
 
     @classmethod
     def new(cls, count: int, classes: int) -> '_Tracks':
-        shapes = (), (2, 4), (2,), (2, 2, classes), (2,), (2,), (2,), (4,)
+        shapes = (
+            (), (4,), (), (2, classes), (), (2,), (4,), (), (), (), (4,), (2,), (4,)
+        )  # fmt: skip
         tracks = cls(*(np.zeros((count, *shape)) for shape in shapes))
         tracks.ids, tracks.sources = tracks.ids.astype(int), tracks.sources.astype(int)
         return tracks
@@ -185,6 +193,20 @@ class _Tracks:
         pairs = ((getattr(self, one.name), getattr(other, one.name)) for one in fields(self))
         return _Tracks(*map(np.concatenate, pairs))
 
+    @property
+    def total(self) -> np.ndarray:
+        """Scores (n,), of all classes together."""
+        return self.scores[:, 0].sum(-1)
+
+    def move(self, motion: Motion) -> None:
+        """Move all boxes; the sides grow about the center."""
+        growth = np.exp(np.clip(motion.growth, -0.2, 0.2))[:, None]
+        for name in ('boxes', 'carried'):
+            boxes = getattr(self, name)
+            center, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
+            center, half = center + motion.steps, half * growth
+            setattr(self, name, np.concatenate([center - half, center + half], 1))
+
 
 class _Found(NamedTuple):
     """Objects that a detector finds: boxes, scores (n, 2, C) as in :class:`Estimate`, best ones, indices."""
@@ -198,14 +220,13 @@ class _Found(NamedTuple):
 class TrackFilter:
     """Follows the objects of one video, causally.
 
-    On every frame, boxes are moved by sparse optical flow (:func:`~semidff.filter.motion.move_boxes`), and what is
-    known of them fades. On frames with detections, a track's box becomes the weighted mean of itself and of its
-    detection; its score is a weighted mean of all scores, with 0 where it was not detected. So an object is not lost if
-    the detector misses it once, and a false one fades. The equations are in docs/filter.md.
+    On every frame, boxes are moved and scaled by sparse optical flow (:mod:`semidff.filter.motion`), and what is known
+    of them fades. On frames with detections, a track's box becomes the weighted mean of itself and of its detection;
+    its score is a weighted mean of all scores, with 0 where it was not detected. So an object is not lost if the
+    detector misses it once, and a false one fades. The equations are in docs/filter.md.
 
     Args:
         num_classes: Number of classes C.
-        constants: The defaults are for any detector and video.
         reliability: What is known of light frames, from an earlier filter of the same video.
         learn: Whether to learn the reliability.
         first_id: The first identity.
@@ -220,24 +241,21 @@ class TrackFilter:
     def __init__(
         self,
         num_classes: int,
-        constants: FilterConstants | None = None,
         reliability: Reliability | None = None,
         learn: bool = True,
         first_id: int = 0,
     ) -> None:
         self.num_classes = num_classes
-        self.constants = constants or FilterConstants()
-        self.reliability = reliability or Reliability(self.constants)
+        self.reliability = reliability or Reliability()
         self.learn = learn
         self._tracks = self._ended = _Tracks.new(0, num_classes)
-        self._now = np.zeros((0, 4)), np.zeros((0, 2, num_classes))  # boxes and scores
         self._picture: np.ndarray | None = None
-        self._weak = (
-            Detections(np.zeros((0, 4)), np.zeros(0), np.zeros(0, int)),
-            np.zeros((0, 2), int),
-        )
+        none = Detections(np.zeros((0, 4)), np.zeros(0), np.zeros(0, int))
+        self._weak = none, np.zeros((0, 2), int)
         self._number, self._next_id, self._absence = -1, first_id, 0.0
         self._began = False  # there were detections
+        # Of predictions of key frames' detections: sums of errors, and their number.
+        self._errors, self._judged = np.zeros(3), 0.0
 
     def step(
         self,
@@ -246,6 +264,7 @@ class TrackFilter:
         detections: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
         light: bool = False,
         number: int | None = None,
+        camera: np.ndarray | None = None,
     ) -> Estimate:
         """Take the next frame.
 
@@ -255,32 +274,51 @@ class TrackFilter:
             detections: Boxes (n, 4) xyxy, scores and labels (n,); None if nothing was detected on this frame.
             light: Whether they are of a light frame, so that key frames tell how reliable they are.
             number: What ``sources`` calls this frame; default: one more than the frame before.
+            camera: Motion of the camera since the frame before, if it is known.
         """
         self._number = self._number + 1 if number is None else number
-        if self._picture is not None and len(self._tracks):
-            self._move(picture, np.array([picture.shape[1] / size[1], picture.shape[0] / size[0]]))
+        if self._picture is None or self._picture.shape != picture.shape:
+            camera = None  # of the first frame, and where the size changes
+        elif len(self._tracks) or len(self._ended):
+            camera = self._move(picture, picture.shape[1] / size[1], camera)
         self._picture = picture
-        self._absence *= self.constants.fade
+        self._absence *= _FADE
         if detections is not None:
-            self._correct(Detections(*detections), _LIGHT if light else _KEY)
-            self._now = self._estimate()
-        boxes, scores = self._now
-        inside = (boxes[:, 2:] > 0).all(1) & (boxes[:, :2] < size[::-1]).all(1)
-        chosen = inside & (scores[:, 0].sum(-1) > _ENDS)
-        if not chosen.all():
-            self._ended = self._ended + self._tracks[inside & ~chosen]
-            self._tracks, self._now = self._tracks[chosen], (boxes[chosen], scores[chosen])
+            self._correct(Detections.of(detections, self.num_classes), light)
         tracks = self._tracks
+        inside = (tracks.boxes[:, 2:] > 0).all(1) & (tracks.boxes[:, :2] < size[::-1]).all(1)
+        chosen = inside & (tracks.total > _ENDS)
+        if not chosen.all():
+            self._ended = self._ended + tracks[inside & ~chosen]
+            tracks = self._tracks = tracks[chosen]
         return Estimate(
-            *self._now,
-            tracks.weights @ self.reliability.weights[0],
-            tracks.evidence @ self.reliability.weights[1],
+            self._predictions(tracks)[self._best],
+            tracks.scores,
+            tracks.weights,
+            tracks.evidence,
             tracks.ids,
-            tracks.sources.copy(),
-            tracks.source_boxes.copy(),
+            tracks.sources,
+            tracks.source_boxes,
             self._weak,
             self._began,
+            camera,
         )
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the filter predicts the detections of this video; its boxes are reported only then."""
+        return self._best == 0
+
+    @property
+    def _best(self) -> int:
+        best = int(self._errors.argmin())
+        worse = self._errors[0] > _TRUSTED * self._errors[best]
+        return best if self._judged >= _LEAST_JUDGED and worse else 0
+
+    @staticmethod
+    def _predictions(tracks: _Tracks) -> tuple[np.ndarray, ...]:
+        """Return boxes of the filter, and without it: of the last detection, moved and where it was."""
+        return tracks.boxes, tracks.carried, tracks.source_boxes
 
     def new_id(self) -> int:
         """Return the next identity."""
@@ -298,8 +336,9 @@ class TrackFilter:
         mine, theirs, first = self._tracks, other._tracks, self._fork
         new = np.flatnonzero(mine.ids >= first)
         free = np.flatnonzero(~np.isin(theirs.ids, mine.ids[mine.ids < first]))
-        parts = ((of._now[0][at], of._now[1][at]) for of, at in ((self, new), (other, free)))
-        rows, columns = link(*chain.from_iterable(parts))
+        rows, columns = link(
+            mine.boxes[new], mine.scores[new], theirs.boxes[free], theirs.scores[free]
+        )
         linked = mine.ids[new[rows]].tolist(), theirs.ids[free[columns]].tolist()
         names = dict(zip(*linked, strict=True))
         self._ended = self._ended[~np.isin(self._ended.ids, linked[1])]
@@ -309,103 +348,128 @@ class TrackFilter:
                 names[old] = names[old] if old in names else self.new_id()
             tracks.ids = np.array([names.get(old, old) for old in tracks.ids.tolist()], int)
 
-    def _estimate(self) -> tuple[np.ndarray, np.ndarray]:
-        tracks, (geometry, existence) = self._tracks, self.reliability.weights
-        return _mean(tracks.boxes, geometry * tracks.weights), _mean(
-            tracks.scores, existence * tracks.evidence, nothing=0.0
+    def _move(self, picture: np.ndarray, scale: float, camera: np.ndarray | None) -> np.ndarray:
+        """Move all tracks, given pixels of the picture per pixel of the frame; return the camera's motion."""
+        recent = np.abs(self._number - self._ended.sources[:, 0]) <= _REMEMBERED
+        self._ended = self._ended[recent]
+        tracks, count = self._tracks + self._ended, len(self._tracks)
+        boxes = tracks.boxes * scale
+        if camera is None:
+            camera = camera_motion(self._picture, picture, boxes[:count])
+        shift, zoom = camera_steps(camera, (boxes[:, :2] + boxes[:, 2:]) / 2)
+        velocities = tracks.velocities * (scale * zoom)
+        motion = Motion(
+            shift + velocities, np.full(len(tracks), np.log(zoom)), np.full(len(tracks), np.inf)
         )
+        # An object that is not detected may be hidden: points would follow what hides it.
+        followed = (tracks.total >= _FOLLOWED) & (tracks.missed == 0)
+        followed[count:] = False
+        if followed.any():
+            found = move_boxes(
+                self._picture, picture, boxes[followed], velocities[followed], camera
+            )
+            for values, own in zip(motion, found, strict=True):
+                values[followed] = own
+        seen = np.isfinite(motion.spread)[:, None]
+        renewal = np.where(tracks.velocities.any(1, keepdims=True), _RENEWAL, 1.0)
+        own = (motion.steps - shift) / scale
+        tracks.velocities = tracks.velocities + seen * renewal * (own - tracks.velocities)
+        size = np.sqrt(np.maximum(_areas(boxes), scale**2))
+        error = np.minimum(motion.spread, _LARGEST_SPREAD) + _JITTER
+        error += _OF_STEP * scale * np.linalg.norm(own, axis=1)
+        error += _OF_GROWTH * np.abs(motion.growth) * size
+        tracks.weights = tracks.weights / (1 + _DRIFT * error / size * tracks.weights)
+        tracks.evidence = tracks.evidence * _FADE
+        tracks.move(motion._replace(steps=motion.steps / scale))
+        self._tracks, self._ended = tracks[:count], tracks[count:]
+        return camera
 
-    def _move(self, picture: np.ndarray, scale: np.ndarray) -> None:
-        tracks, constants, (boxes, scores) = self._tracks, self.constants, self._now
-        steps, spread = move_boxes(
-            self._picture, picture, boxes * np.tile(scale, 2), tracks.velocities * scale
-        )
-        steps, spread = steps / scale, spread / scale.mean()
-        shift = np.tile(steps, 2)
-        tracks.boxes = tracks.boxes + shift[:, None]
-        self._now = boxes + shift, scores  # both sources move and fade alike
-        started = tracks.velocities.any(1)
-        renewal = np.where(started, _RENEWAL, 1.0)[:, None]
-        tracks.velocities = tracks.velocities + renewal * (steps - tracks.velocities)
-        size = np.sqrt(np.maximum(_areas(boxes), 1.0))
-        wrong = np.minimum(spread, 10 / scale.mean()) + _JITTER / scale.mean()
-        tracks.weights = tracks.weights / (1 + constants.drift * wrong / size)[:, None]
-        tracks.evidence = tracks.evidence * constants.fade
-
-    def _correct(self, detections: Detections, source: int) -> None:
+    def _correct(self, detections: Detections, light: bool) -> None:
         strong = detections.scores >= MIN_SCORE
-        if source == _KEY or self.reliability.geometry:
-            weak = Detections(*(values[~strong] for values in detections))
-            self._weak = weak, self._sources(np.flatnonzero(~strong))
+        weak = Detections(*(values[~strong] for values in detections))
+        self._weak = weak, self._sources(np.flatnonzero(~strong))
         self._began = True
         found = _objects(detections, np.flatnonzero(strong), self.num_classes)
-        boxes, scores = self._now
-        links = link(boxes, scores, found.boxes, found.scores)
-        if source == _KEY:
-            self._absence = 1.0
-            if self.learn:
-                self.reliability.learn(self._tracks, links, found)
-                boxes, scores = self._estimate()
-            self._merge_sources(boxes, scores)
-        tracks, (rows, columns) = self._tracks, links
-        old, new = tracks.weights[rows, source, None], found.best[columns, None]
-        moved = old * tracks.boxes[rows, source] + new * found.boxes[columns]
-        tracks.boxes[rows, source] = moved / (old + new)
-        tracks.weights[rows, source] += new[:, 0]
-        seen = np.zeros_like(scores)
+        tracks = copy.deepcopy(self._tracks)  # estimates have its arrays
+        settled = _SETTLED * np.minimum(tracks.settled / _SETTLED_SCORE, 1)
+        rows, columns = link(tracks.boxes, tracks.scores, found.boxes, found.scores, settled)
+        boxes, scores = found.boxes[columns], found.best[columns]
+        size = np.sqrt(np.maximum(_areas(boxes), 1e-9))
+        residuals = (boxes - tracks.boxes[rows]) / size[:, None]
+        squares = (residuals**2).mean(1)
+        seen = np.zeros_like(tracks.scores)
         seen[rows] = found.scores[columns]
-        old = tracks.evidence[:, source, None, None]
-        tracks.scores[:, source] = (old * tracks.scores[:, source] + seen) / (old + 1)
-        tracks.evidence[:, source] += 1
+        known = tracks.weights[rows]
+        if self.learn:
+            limited = np.minimum(squares, _LARGEST_RESIDUAL**2)
+            differences = (seen - tracks.scores)[:, 0].sum(-1)
+            self.reliability.learn(light, limited, scores / known, differences**2)
+        geometry, existence = self._worth(light)
+        if not light:
+            errors = [
+                np.minimum(np.abs(of[rows] - boxes).mean(1) / size, _LARGEST_RESIDUAL).sum()
+                for of in self._predictions(tracks)
+            ]
+            self._errors = _FORGET * self._errors + errors
+            self._judged = _FORGET * self._judged + len(rows)
+        recent = _RECENT * geometry
+        tracks.residuals[rows] += recent * (residuals - tracks.residuals[rows])
+        tracks.squares[rows] += recent * (squares - tracks.squares[rows])
+        directed = (tracks.residuals[rows] ** 2).mean(1) / np.maximum(tracks.squares[rows], 1e-12)
+        known = known * np.clip(2 * (1 - directed), 0, 1)
+        tracks.weights[rows] = known + scores * geometry
+        share = scores * geometry / tracks.weights[rows]
+        tracks.boxes[rows] += share[:, None] * (boxes - tracks.boxes[rows])
+        share = existence / (tracks.evidence + existence)
+        tracks.scores += share[:, None, None] * (seen - tracks.scores)
+        tracks.evidence += existence
+        tracks.settled[rows] += scores
+        tracks.missed += not light
+        tracks.missed[rows] = 0
         tracks.sources[rows] = self._sources(found.indices[columns])
-        tracks.source_boxes[rows] = found.boxes[columns]
-        self._begin(found, np.setdiff1d(np.arange(len(found.best)), columns), boxes, scores, source)
+        tracks.source_boxes[rows] = tracks.carried[rows] = boxes
+        self._tracks = tracks
+        self._begin(found, np.setdiff1d(np.arange(len(found.best)), columns), light)
+        self._absence = self._absence if light else 1.0
 
-    def _merge_sources(self, boxes: np.ndarray, scores: np.ndarray) -> None:
-        """Make what light frames said part of what is known, before a key frame corrects it."""
-        tracks, (geometry, existence) = self._tracks, self.reliability.weights
-        nothing = np.zeros(len(tracks))
-        tracks.weights = np.stack([tracks.weights @ geometry, nothing], 1)
-        tracks.evidence = np.stack([tracks.evidence @ existence, nothing], 1)
-        tracks.boxes, tracks.scores = (np.stack([one, one], 1) for one in (boxes, scores))
+    def _worth(self, light: bool) -> tuple[float, float]:
+        """Return the weights of boxes and of scores of a frame."""
+        return (self.reliability.geometry, self.reliability.existence) if light else (1.0, 1.0)
 
-    def _begin(
-        self,
-        found: _Found,
-        indices: np.ndarray,
-        boxes: np.ndarray,
-        scores: np.ndarray,
-        source: int,
-    ) -> None:
+    def _begin(self, found: _Found, indices: np.ndarray, light: bool) -> None:
         """Begin tracks with detections that are no second ones on an object."""
-        if len(indices) and len(boxes):
-            same = _classes(found.scores[indices])[:, None] == _classes(scores)
-            duplicate = (overlaps(found.boxes[indices], boxes) >= _DUPLICATE) & same
-            indices = indices[~duplicate.any(1)]
+        same = _classes(found.scores[indices])[:, None] == _classes(self._tracks.scores)
+        duplicate = (overlaps(found.boxes[indices], self._tracks.boxes) >= _DUPLICATE) & same
+        indices = indices[~duplicate.any(1)]
         if not len(indices):
             return
-        new = _Tracks.new(len(indices), scores.shape[-1])
+        new, (geometry, existence) = _Tracks.new(len(indices), self.num_classes), self._worth(light)
         new.ids[:] = self._identities(found, indices)
-        new.boxes[:] = found.boxes[indices, None]
-        new.evidence[:, _KEY] = self._absence  # the last key frame did not show them
-        new.weights[:, source], new.evidence[:, source] = found.best[indices], 1
-        new.scores[:, source] = found.scores[indices]
-        new.sources[:], new.source_boxes[:] = self._sources(found.indices[indices]), new.boxes[:, 0]
+        new.boxes[:] = new.carried[:] = new.source_boxes[:] = found.boxes[indices]
+        new.weights[:] = found.best[indices] * geometry
+        new.evidence[:] = existence + light * self._absence  # the last key frame did not show them
+        new.scores[:] = found.scores[indices] * existence / new.evidence[:, None, None]
+        new.squares[:] = _NOISE[0]
+        new.settled[:] = found.best[indices]
+        new.sources[:] = self._sources(found.indices[indices])
         self._tracks = self._tracks + new
 
     def _identities(self, found: _Found, indices: np.ndarray) -> list[int]:
-        """Return identities of new tracks: those of undetected objects that were last detected there, or new ones.
+        """Return identities of new tracks: those of undetected objects that were last detected there, or would be now.
 
         If such an object still has a track, which has lost it, that gets a new identity.
         """
         lost = self._tracks[self._tracks.sources[:, 0] != self._number] + self._ended
         lost = lost[np.abs(self._number - lost.sources[:, 0]) <= _REMEMBERED]
-        same = _classes(lost.scores.sum(1))[:, None] == _classes(found.scores[indices])
-        gain = 1 - _distances(lost.source_boxes, found.boxes[indices])
-        rows, columns = _assign(gain, same & (gain > 0))
+        same = _classes(lost.scores.sum(1, keepdims=True))[:, None]
+        same = same == _classes(found.scores[indices])
+        apart = [_distances(of, found.boxes[indices]) for of in (lost.source_boxes, lost.boxes)]
+        gain = 1 - np.minimum(*apart)
+        allowed = same & (gain > 0) & (found.best[indices] >= lost.total[:, None])
+        rows, columns = _assign(gain, allowed)
         known = dict(zip(columns.tolist(), lost.ids[rows].tolist(), strict=True))
         self._ended = self._ended[np.isin(self._ended.ids, np.delete(lost.ids, rows))]
-        ids = self._tracks.ids = self._tracks.ids.copy()  # estimates have them
+        ids = self._tracks.ids
         again = np.isin(ids, lost.ids[rows])
         ids[again] = [self.new_id() for _ in range(again.sum())]
         return [known[n] if n in known else self.new_id() for n in range(len(indices))]
@@ -463,8 +527,11 @@ def combine(
     own = parts[1][4].tolist()
     names |= {name: new_id() for name in own if name not in names}
     parts[1][4] = np.array([names[name] for name in own], int)
-    pairs = [np.stack([forward[at][one], backward[at][other]], 1) for at in range(4)]
-    boxes, scores = _mean(pairs[0], pairs[2]), _mean(pairs[1], pairs[3], nothing=0.0)
+    pairs = ((forward[at][one], backward[at][other]) for at in range(4))
+    (boxes, more), (scores, others), *known = pairs
+    shares = [mine / np.maximum(mine + theirs, 1e-12) for mine, theirs in known]
+    boxes = more + shares[0][:, None] * (boxes - more)
+    scores = others + shares[1][:, None, None] * (scores - others)
     linked = [boxes, scores, *(values[one] for values in forward[2:7])]
     joined = map(np.concatenate, zip(linked, *parts, strict=True))
     weak = forward.weak if forward.began else backward.weak
@@ -472,13 +539,20 @@ def combine(
 
 
 def link(
-    boxes: np.ndarray, scores: np.ndarray, others: np.ndarray, other_scores: np.ndarray
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    others: np.ndarray,
+    other_scores: np.ndarray,
+    settled: np.ndarray | float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Link boxes (n, 4) and (m, 4) one to one by IoU, those of one class first; return indices into both."""
+    """Link boxes (n, 4) and (m, 4) one to one by IoU, those of one class first; return indices into both.
+
+    ``settled``, (n,), is added to the IoU of the first ones.
+    """
     iou = overlaps(boxes, others)
     same = _classes(scores)[:, None] == _classes(other_scores)
     allowed = iou >= np.where(same, _LEAST_IOU, _LEAST_IOU_OTHER)
-    return _assign(iou + np.where(same, 1.0, 0.5), allowed)
+    return _assign(iou + np.where(same, 1.0, 0.5) + np.reshape(settled, (-1, 1)), allowed)
 
 
 def _assign(gain: np.ndarray, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -514,18 +588,6 @@ def _areas(boxes: np.ndarray) -> np.ndarray:
 
 def _classes(scores: np.ndarray) -> np.ndarray:
     return scores[:, 0].argmax(-1) if scores.size else np.zeros(len(scores), int)
-
-
-def _mean(values: np.ndarray, weights: np.ndarray, nothing: float = 1.0) -> np.ndarray:
-    """Return the weighted mean over two sources, (..., n, ...) of (n, 2, ...) and (..., n, 2).
-
-    ``nothing`` is the weight of light frames where there is no weight at all.
-    """
-    empty = weights.sum(-1) <= 0
-    weights = np.stack([weights[..., 0], np.where(empty, nothing, weights[..., 1])], -1)
-    weights = weights / np.where(empty, 1.0, weights.sum(-1))[..., None]
-    weights = weights.reshape(*weights.shape, *[1] * (values.ndim - 2))
-    return (weights * values).sum(1 - values.ndim)
 
 
 def _objects(detections: Detections, strong: np.ndarray, classes: int) -> _Found:

@@ -4,10 +4,11 @@ import copy
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 
 from .motion import picture_of
-from .tracks import Estimate, FilterConstants, Reliability, Tracked, TrackFilter, combine, report
+from .tracks import Estimate, Reliability, Tracked, TrackFilter, combine, report
 
 AHEAD = 20
 """Least number of later frames that results of both ways depend on. More are not better."""
@@ -26,8 +27,7 @@ class VideoFilter:
         both_ways: Whether each result depends on later frames, too: a second filter runs from ``2 · ahead`` frames
             later backward. Results wait for these frames, whose pictures are in memory.
         ahead: Half of that; at least the number of frames from one key frame to the next.
-        constants: See :class:`~semidff.filter.TrackFilter`.
-        reliability: See there.
+        reliability: See :class:`~semidff.filter.TrackFilter`.
     """
 
     def __init__(
@@ -35,12 +35,11 @@ class VideoFilter:
         num_classes: int,
         both_ways: bool = False,
         ahead: int = AHEAD,
-        constants: FilterConstants | None = None,
         reliability: Reliability | None = None,
     ) -> None:
         self.both_ways, self.ahead = both_ways, ahead
-        self._options = num_classes, constants
-        self._forward = TrackFilter(*self._options, reliability)
+        self._num_classes = num_classes
+        self._forward = TrackFilter(num_classes, reliability)
         self._waiting: list[_Waiting] = []
         self._number = -1
 
@@ -71,7 +70,7 @@ class VideoFilter:
     def new_scene(self) -> list[Tracked]:
         """Forget all tracks; return the results that wait. Identities of the next frames are new ones."""
         finished = self.flush()
-        self._forward = TrackFilter(*self._options, first_id=self._forward.new_id())
+        self._forward = TrackFilter(self._num_classes, first_id=self._forward.new_id())
         return finished
 
     def fork(self) -> 'VideoFilter':
@@ -86,12 +85,13 @@ class VideoFilter:
 
     def _finish(self, count: int) -> list[Tracked]:
         """Return the results of the first waiting frames."""
-        backward = TrackFilter(*self._options, self.reliability, learn=False)
-        names: dict[int, int] = {}
-        found = [
-            report(combine(one.forward, backward.step(*one.arguments), names, self._forward.new_id))
-            for one in reversed(self._waiting)
-        ]
+        backward = TrackFilter(self._num_classes, self.reliability, learn=False)
+        names, camera, found = {}, None, []
+        for arguments, forward in reversed(self._waiting):
+            other = backward.step(*arguments, camera)
+            found.append(report(combine(forward, other, names, self._forward.new_id)))
+            camera = forward.camera  # from the frame before, which is the next one
+            camera = None if camera is None else cv2.invertAffineTransform(camera)
         del self._waiting[:count]
         return found[::-1][:count]
 

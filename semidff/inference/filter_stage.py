@@ -2,16 +2,18 @@
 
 import copy
 from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import starmap
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
-from mmdet.structures import DetDataSample, SampleList
+from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
-from torch import Tensor
+from pycocotools.mask import decode, encode
 
-from semidff.filter import FilterConstants, Tracked, VideoFilter
+from semidff.filter import Tracked, VideoFilter
 from semidff.utils.logs import log_warning
 
 from .intervals import Frame
@@ -57,21 +59,15 @@ class FilterStage:
     have some, moved with their boxes. Other fields of a detector's results are left out, except with ``identities``.
     """
 
-    def __init__(
-        self,
-        num_classes: int,
-        kind: str,
-        ahead: int,
-        constants: FilterConstants | None = None,
-    ) -> None:
-        self._filter = VideoFilter(num_classes, kind == 'both', ahead, constants)
+    def __init__(self, num_classes: int, kind: str, ahead: int) -> None:
+        self._filter = VideoFilter(num_classes, kind == 'both', ahead)
         self._keeps_boxes = kind == 'identities'
         self._samples: deque[DetDataSample] = deque()
         self._template: InstanceData | None = None
-        self._masks: dict[int, Tensor] = {}  # by frame
+        self._masks: dict[int, list[dict]] = {}  # of each frame, run-length codes
         self._count = 0
 
-    def push(self, frame: Frame, result: DetDataSample | None) -> SampleList:
+    def push(self, frame: Frame, result: DetDataSample | None) -> Iterable[DetDataSample]:
         """Take the next frame, with its result unless it is tracked; return the results that are final."""
         self._samples.append(frame.sample if result is None else result)
         results = self.advance(Observation.of(frame, result))
@@ -83,7 +79,8 @@ class FilterStage:
         if instances is not None:
             self._template = instances
             if 'masks' in instances and not self._keeps_boxes:
-                self._masks[self._count] = instances.masks
+                masks = instances.masks.cpu().numpy().astype(np.uint8)
+                self._masks[self._count] = encode(np.asfortranarray(masks.transpose(1, 2, 0)))
         self._count += 1
         return self._filter.push(picture, size, found, is_light)
 
@@ -98,15 +95,15 @@ class FilterStage:
         """Name new objects as another fork, which has taken the same frames, names them."""
         self._filter.take_identities(other._filter)
 
-    def flush(self) -> SampleList:
+    def flush(self) -> Iterable[DetDataSample]:
         """Return the results that wait for later frames."""
         return self._finished(self._filter.flush())
 
-    def new_scene(self) -> SampleList:
+    def new_scene(self) -> Iterable[DetDataSample]:
         """Forget all tracks; return the results that wait for later frames."""
         return self._finished(self._filter.new_scene())
 
-    def _named(self, tracked: Tracked) -> SampleList:
+    def _named(self, tracked: Tracked) -> Iterable[DetDataSample]:
         """Return the method's own result, with the identities of the tracks to which its boxes belong."""
         sample = self._samples.popleft()
         found = sample.pred_instances
@@ -116,7 +113,8 @@ class FilterStage:
         found.instances_id[indices[own]] = found.labels.new_tensor(tracked.ids[own])
         return [sample]
 
-    def _finished(self, results: list[Tracked]) -> SampleList:
+    def _finished(self, results: list[Tracked]) -> Iterator[DetDataSample]:
+        """Return the final results. Masks are made when a result is taken: those of a batch would need gigabytes."""
         finished = []
         for found in results:
             sample = self._samples.popleft()
@@ -126,30 +124,41 @@ class FilterStage:
             template, kept = self._template, Tracked(*(values[inside] for values in found))
             instances = instances_like(template, boxes[inside], kept.scores, kept.labels)
             instances.instances_id = template.labels.new_tensor(kept.ids)
+            sample.pred_instances, masks = instances, None
             if self._masks:
-                instances.masks = self._moved_masks(kept, (height, width))
-            sample.pred_instances = instances
-            finished.append(sample)
-        return finished
+                sources = kept.sources.tolist()
+                codes = [
+                    self._masks[frame][n] if frame in self._masks else None for frame, n in sources
+                ]
+                masks = list(zip(codes, kept.source_boxes, kept.boxes, strict=True))
+                used, waiting = {frame for frame, _ in sources}, self._count - len(self._samples)
+                self._masks = {n: m for n, m in self._masks.items() if n in used or n >= waiting}
+            finished.append((sample, masks))
+        return starmap(_with_masks, finished)
 
-    def _moved_masks(self, found: Tracked, size: tuple[int, int]) -> Tensor:
-        """Return the masks (n, H, W) of objects, moved with their boxes from where they were detected."""
-        masks = torch.zeros((len(found.ids), *size), dtype=torch.bool)
-        used = set(found.sources[:, 0].tolist())
-        for at, ((frame, index), old, new) in enumerate(
-            zip(found.sources.tolist(), found.source_boxes, found.boxes, strict=True)
-        ):
-            if frame not in self._masks:  # the last detection has no mask
-                left, top, right, bottom = new.round().astype(int).tolist()
-                masks[at, top:bottom, left:right] = True
-                continue
-            mask = self._masks[frame][index].cpu().numpy().astype(np.uint8)
-            scale = (new[2:] - new[:2]) / np.maximum(old[2:] - old[:2], 1e-6)
-            shift = new[:2] - scale * old[:2]
-            matrix = np.array([[scale[0], 0, shift[0]], [0, scale[1], shift[1]]])
-            if (old != new).any():
-                mask = cv2.warpAffine(mask, matrix, size[::-1], flags=cv2.INTER_NEAREST)
-            masks[at] = torch.from_numpy(mask).bool()
-        waiting = self._count - len(self._samples)
-        self._masks = {n: one for n, one in self._masks.items() if n in used or n >= waiting}
-        return masks
+
+def _with_masks(sample: DetDataSample, masks: list[tuple] | None) -> DetDataSample:
+    """Add masks (n, H, W), moved with their boxes from where they were detected.
+
+    Args:
+        masks: Of each object, the run-length code of its mask, None if the last detection has none, and the boxes of
+            that detection and of the object.
+    """
+    if masks is None:
+        return sample
+    height, width = sample.ori_shape[:2]
+    result = torch.zeros((len(masks), height, width), dtype=torch.bool)
+    for moved, (code, old, new) in zip(result, masks, strict=True):
+        if code is None:
+            left, top, right, bottom = new.round().astype(int).tolist()
+            moved[top:bottom, left:right] = True
+            continue
+        mask = decode(code)
+        scale = (new[2:] - new[:2]) / np.maximum(old[2:] - old[:2], 1e-6)
+        shift = new[:2] - scale * old[:2]
+        matrix = np.array([[scale[0], 0, shift[0]], [0, scale[1], shift[1]]])
+        if (old != new).any():
+            mask = cv2.warpAffine(mask, matrix, (width, height), flags=cv2.INTER_NEAREST)
+        moved[:] = torch.from_numpy(mask)
+    sample.pred_instances.masks = result
+    return sample

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import cached_property
+from itertools import chain
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -17,7 +18,7 @@ from mmdet.structures import DetDataSample, SampleList
 from mmengine.dataset import pseudo_collate
 from torch import nn
 
-from semidff.filter import FilterConstants, picture_of
+from semidff.filter import picture_of
 from semidff.filter.video import AHEAD
 from semidff.utils.model_building import num_classes_of
 from semidff.utils.threads import worker_threads
@@ -68,7 +69,6 @@ class VideoEngine:
             unless some frames are tracked (causal); ``none``: the same, also where a folder recommends a filter.
         light_every: Distance between the non-key frames on which the method detects; the boxes of the others are
             tracked, at a millisecond a frame. 1: on all; 0: on none, as with ``track``.
-        constants: Constants of the filter.
 
     Example:
         >>> engine = VideoEngine(model, 'propagate', key_interval=10)
@@ -89,7 +89,6 @@ class VideoEngine:
         keep_fields: bool = False,
         filter: str | None = None,
         light_every: int = 1,
-        constants: FilterConstants | None = None,
     ) -> None:
         chosen = method_class(method)
         self.light_every = 0 if chosen.key_only else light_every
@@ -98,7 +97,6 @@ class VideoEngine:
         self.filter = None if filter == 'none' and self.light_every == 1 else filter
         if self.light_every != 1 and filter in (None, 'identities'):
             self.filter = 'causal'
-        self.constants = constants
         if self.filter not in (None, *FILTERS) or light_every < 0:
             raise MethodError(f'{filter=}, {light_every=}: give one of {FILTERS}, and 0, 1, 2, ...')
         executor = as_executor(model)
@@ -202,7 +200,7 @@ class VideoEngine:
             found = self._detect_live(new, streams)
             results = []
             for frame, closed, stream in zip(new, before, streams, strict=True):
-                finished = self._close(closed, stream) if frame.is_key and closed else []
+                finished = [*self._close(closed, stream)] if frame.is_key and closed else []
                 if frame in found:
                     finished += self.pass_on(stream, [frame], [found[frame]])
                 results.append(finished)
@@ -214,7 +212,7 @@ class VideoEngine:
         stream = self.stream if stream is None else stream
         with self.lock:
             finished = self._close(stream.interval, stream) if stream.interval else []
-        return finished + self._end(stream)
+        return [*finished, *self._end(stream)]
 
     def run(
         self, batches: Iterable[dict], workers: int = 1, chunk: int | None = None
@@ -336,7 +334,7 @@ class VideoEngine:
                 found |= zip(others, results, strict=True)
         return found
 
-    def _close(self, interval: Interval, stream: IntervalStream) -> SampleList:
+    def _close(self, interval: Interval, stream: IntervalStream) -> Iterable[DetDataSample]:
         """Return the results of frames that waited for the end of their interval."""
         frames, interval.waiting = interval.waiting, []
         if not frames:
@@ -374,29 +372,29 @@ class VideoEngine:
         stream: IntervalStream,
         frames: Sequence[Frame],
         results: Sequence[DetDataSample | None],
-    ) -> SampleList:
+    ) -> Iterable[DetDataSample]:
         """Pass results on to the filter, in frame order; return those that are final."""
         interval, finished = frames[0].interval, []
         if self.filter:
             stream.stage = stream.stage or self.new_stage()
             for frame, result in zip(frames, results, strict=True):
                 if frame.begins_scene:
-                    finished += stream.stage.new_scene()
-                finished += stream.stage.push(frame, result)
+                    finished.append(stream.stage.new_scene())
+                finished.append(stream.stage.push(frame, result))
         else:
-            finished = list(results)
+            finished.append(results)
         if frames[0].is_key:
             interval.before = None
         if interval is not stream.interval and frames[-1].position == interval.length - 1:
             interval.release()
-        return finished
+        return chain.from_iterable(finished)
 
     def new_stage(self) -> FilterStage:
         """Return a filter of the results of a stream."""
         ahead = max(AHEAD, min(self.schedule.longest, _LARGEST_AHEAD))
-        return FilterStage(self.num_classes, self.filter, ahead, self.constants)
+        return FilterStage(self.num_classes, self.filter, ahead)
 
-    def _end(self, stream: IntervalStream) -> SampleList:
+    def _end(self, stream: IntervalStream) -> Iterable[DetDataSample]:
         """Return the results that the stage after the method holds back."""
         return stream.stage.flush() if stream.stage else []
 

@@ -1,11 +1,11 @@
-"""The filter of tracks: its equations, computed again for one object, and what it does with objects of a video."""
+"""The filter of tracks: its equations for one object, and what it does with objects of a video."""
 
 from itertools import permutations
 
 import numpy as np
 import pytest
 
-from semidff.filter import FilterConstants, Reliability, TrackFilter, combine, report
+from semidff.filter import Reliability, TrackFilter, combine, report
 from semidff.filter.tracks import link, overlaps
 from tests.tiny.pictures import picture
 
@@ -35,134 +35,64 @@ def mean(values, weights):
     return sum(v * w for v, w in zip(values, weights, strict=True)) / sum(weights)
 
 
-GEOMETRY, EXISTENCE = [0, 0.03, 0.06, 0.12, 0.25, 0.5, 1], [0.06, 0.12, 0.25, 0.5, 1]
-
-
-class OneObject:
-    """The equations of docs/filter.md for one object of one class; index 0: key frames, 1: light frames."""
-
-    def __init__(self, constants):
-        self.constants, self.boxes = constants, None
-        self.geometry, self.existence = constants.geometry, constants.existence
-        self.errors = [], []  # of each key frame, by weight
-
-    def move(self, step, spread, scale):
-        constants, box = self.constants, self.box
-        size = ((box[2] - box[0]) * (box[3] - box[1])) ** 0.5
-        self.boxes = [one + np.tile(step, 2) for one in self.boxes]
-        loss = 1 + constants.drift * (min(spread, 10 / scale) + 0.5 / scale) / size
-        self.weights = [one / loss for one in self.weights]
-        self.evidence = [one * constants.fade for one in self.evidence]
-
-    def correct(self, detection, light):
-        if self.boxes is None:
-            self.boxes, self.scores = [detection[0]] * 2, [detection[1]] * 2
-            self.weights, self.evidence = [0, 0], [0, 0]
-            self.weights[light], self.evidence[light] = detection[1], 1
-            return
-        if not light:
-            self.learn(detection)
-            box, score = self.box, self.score
-            total = self.weights[0] + self.geometry * self.weights[1]
-            evidence = self.evidence[0] + self.used_existence * self.evidence[1]
-            self.boxes, self.scores = [box] * 2, [score] * 2
-            self.weights, self.evidence = [total, 0], [evidence, 0]
-        score = 0
-        if detection:
-            box, score = detection
-            old = self.weights[light]
-            self.boxes[light] = mean([self.boxes[light], box], [old, score])
-            self.weights[light] = old + score
-        self.scores[light] = mean([self.scores[light], score], [self.evidence[light], 1])
-        self.evidence[light] += 1
-
-    def learn(self, detection):
-        boxes, scores = [], []
-        if detection and all(self.weights):
-            box = detection[0]
-            size = ((box[2] - box[0]) * (box[3] - box[1])) ** 0.5
-            for w in GEOMETRY:
-                guess = mean(self.boxes, [self.weights[0], w * self.weights[1]])
-                boxes.append(min(np.abs(guess - box).mean() / size, 0.3) ** 2)
-        if self.evidence[1]:
-            for w in EXISTENCE:
-                guess = mean(self.scores, [self.evidence[0], w * self.evidence[1]])
-                scores.append((guess - (detection[1] if detection else 0)) ** 2)
-        for which, errors in enumerate((boxes, scores)):
-            self.errors[which].append(errors)
-        self.geometry = self.best(0, GEOMETRY, self.constants.geometry)
-        self.existence = self.best(1, EXISTENCE, self.constants.existence)
-
-    def best(self, which, grid, begin):
-        past = [
-            (errors, 0.98**age) for age, errors in enumerate(reversed(self.errors[which])) if errors
-        ]
-        count = sum(weight for _, weight in past)
-        totals = [sum(e[n] * weight for e, weight in past) for n in range(len(grid))]
-        least = max(min(totals), 1e-12)
-        priors = [2 * (np.log(max(w, 0.02)) - np.log(max(begin, 0.02))) ** 2 for w in grid]
-        costs = [count * total / least + prior for total, prior in zip(totals, priors, strict=True)]
-        return grid[int(np.argmin(costs))]
-
-    @property
-    def used_existence(self):
-        return self.existence if self.geometry else 0
-
-    @property
-    def box(self):
-        weights = [self.weights[0], self.geometry * self.weights[1]]
-        return mean(self.boxes, weights) if sum(weights) else self.boxes[1]
-
-    @property
-    def score(self):
-        return mean(self.scores, [self.evidence[0], self.used_existence * self.evidence[1]])
-
-
 @pytest.mark.parametrize('scale', [1, 0.5])
 @pytest.mark.parametrize('seed', range(6))
-@pytest.mark.parametrize('constants', [FilterConstants(), FilterConstants(3.0, 0.7, 0.5, 0.12)])
-def test_equations(monkeypatch, constants, seed, scale):
-    """Steps and spreads are given; key frames, light frames and tracked ones, some without a detection."""
+def test_equations(monkeypatch, seed, scale):  # noqa: PLR0915
+    """The equations of docs/filter.md as a Kalman filter: with the variance of a box in place of its weight."""
     rng, given = np.random.default_rng(seed), {}
-    monkeypatch.setattr(
-        'semidff.filter.tracks.move_boxes',
-        lambda *_: (given['step'][None] * scale, given['spread']),
-    )
+    monkeypatch.setattr('semidff.filter.tracks.camera_motion', lambda *_: np.eye(2, 3))
+    monkeypatch.setattr('semidff.filter.tracks.move_boxes', lambda *_: given['motion'])
     small = np.zeros((int(SIZE[0] * scale), int(SIZE[1] * scale)), np.uint8)
-    tracks, one, box = TrackFilter(1, constants), OneObject(constants), np.array(BOX)
-    learned, noise = set(), 4.0 if seed % 2 else 0.01
+    tracks, true = TrackFilter(1), np.array(BOX)
+    box = variance = score = None
+    evidence, bias, square, growing = 0.0, np.zeros(4), 0.02**2, 0.03 * (seed % 2)
+    velocity, missed = np.zeros(2), False
     for number in range(80):
         if number:
-            given['step'] = rng.normal(0, 0.3, 2) - (box[:2] - BOX[:2]) / 10
-            given['spread'] = np.array([rng.choice([0, 0.4, 3.0, np.inf])]) * scale
-            true = box + np.tile(given['step'], 2)
-            one.move(given['step'], given['spread'][0] / scale, scale)
-            box = true + rng.normal(0, 0.3, 4)
-        kind = 'key' if number % 8 == 0 else 'light' if number % 2 == 0 else 'tracked'
+            step, growth = rng.normal(0, 1.5, 2), rng.normal(0, 0.01)
+            spread = rng.choice([0, 0.4, 3.0, np.inf])
+            motion = step[None] * scale, np.array([growth]), np.array([spread * scale])
+            given['motion'] = motion
+            if missed:  # not followed
+                step, growth, spread = velocity, 0.0, np.inf
+            if spread < np.inf:
+                velocity = velocity + (0.2 if velocity.any() else 1) * (step - velocity)
+            center, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2
+            size = 2 * np.sqrt(half.prod())
+            box = np.concatenate([center + step - half * np.exp(growth)] * 2)
+            box[2:] = center + step + half * np.exp(growth)
+            error = min(spread, 10 / scale) + 0.5 / scale + 2 * abs(growth) * size
+            error += 0.05 * np.linalg.norm(step)
+            variance += 4 * error / size
+            evidence *= 0.85
+            true = box + growing * np.array([-1, -1, 1, 1]) * 10
         detection = None
-        if kind != 'tracked':
-            if number == 0 or rng.random() < 0.85:
-                wrong = rng.normal(0, noise if kind == 'light' else 0.3, 4)
-                detection = box + wrong, rng.uniform(0.5, 0.9)
-            one.correct(detection, kind == 'light')
-        arrays = None if kind == 'tracked' else found(detection) if detection else NOTHING
-        estimate = tracks.step(small, SIZE, arrays, kind == 'light')
+        if number % 3 == 0 and (number == 0 or rng.random() < 0.9):
+            detection = true + rng.normal(0, 1, 4), rng.uniform(0.5, 0.9)
+        if number == 0:
+            (box, score), evidence = detection, 1
+            variance = 1 / score
+        elif detection:
+            measured, seen = detection
+            size = np.sqrt((measured[2:] - measured[:2]).prod())
+            residual = (measured - box) / size
+            bias += 0.3 * (residual - bias)
+            square += 0.3 * ((residual**2).mean() - square)
+            variance /= np.clip(2 - 2 * (bias**2).mean() / square, 1e-12, 1)
+            gain = variance / (variance + 1 / seen)
+            box, variance = box + gain * (measured - box), (1 - gain) * variance
+        if number and number % 3 == 0:
+            score = (evidence * score + (detection[1] if detection else 0)) / (evidence + 1)
+            evidence += 1
+        missed = missed if number % 3 else not detection
+        arrays = (found(detection) if detection else NOTHING) if number % 3 == 0 else None
+        estimate = tracks.step(small, SIZE, arrays)
         assert len(estimate.boxes) == 1, number
-        assert estimate.boxes[0] == pytest.approx(one.box, abs=1e-6)
-        assert estimate.scores[0, 0, 0] == pytest.approx(one.score, abs=1e-9)
-        assert (tracks.reliability.geometry, tracks.reliability.existence) == (
-            one.geometry,
-            one.existence,
-        )
-        assert estimate.weights[0] == pytest.approx(mean_weight(one.weights, one.geometry))
-        assert estimate.evidence[0] == pytest.approx(mean_weight(one.evidence, one.used_existence))
-        learned.add((one.geometry, one.existence))
-    assert len(learned) > 1 or seed % 2 == 0  # light frames are as reliable as expected
+        assert estimate.boxes[0] == pytest.approx(box, abs=1e-6)
+        assert estimate.scores[0, 0, 0] == pytest.approx(score, abs=1e-9)
+        assert estimate.weights[0] == pytest.approx(1 / variance)
+        assert estimate.evidence[0] == pytest.approx(evidence)
     assert {0, *tracks.step(small, SIZE).ids.tolist()} == {0}
-
-
-def mean_weight(values, weight):
-    return values[0] + weight * values[1]
 
 
 # Matching
@@ -302,11 +232,10 @@ def test_single_false_detections_fade():
 
 
 def test_what_a_light_frame_finds_counts_against_the_key_frame_before():
-    tracks, constants = TrackFilter(1), FilterConstants()
+    tracks = TrackFilter(1)
     results([NOTHING, None], tracks=tracks)
     [score] = report(tracks.step(STILL, SIZE, found((BOX, 0.8)), light=True)).scores
-    absence = constants.fade**2
-    assert score == pytest.approx(mean([0, 0.8], [absence, constants.existence]))
+    assert score == pytest.approx(mean([0, 0.8], [0.85**2, Reliability().existence]))
     [score] = results([found((BOX, 0.8))], tracks=tracks)[0].scores
     assert 0.4 < score < 0.8
     first = TrackFilter(1)  # without any key frame
@@ -425,25 +354,21 @@ def test_light_boxes_at_random_get_no_weight():
         for each in (learned, without)
     ]
     assert np.mean(errors[0]) < np.mean(errors[1]) + 0.5
-    nothing = Reliability()
-    nothing.geometry = 0.0
-    shown, _ = run(pictures, frames, TrackFilter(1, reliability=nothing, learn=False))
-    for one, other in zip(shown, without, strict=True):
-        assert one.boxes == pytest.approx(other.boxes) and one.scores == pytest.approx(other.scores)
 
 
 def test_light_boxes_that_are_right_get_a_high_weight(monkeypatch):
     rng = np.random.default_rng(0)
     monkeypatch.setattr(
         'semidff.filter.tracks.move_boxes',
-        lambda before, after, boxes, _: (
+        lambda before, after, boxes, *_: (
             rng.normal(0, 2, (len(boxes), 2)),
+            np.zeros(len(boxes)),
             np.full(len(boxes), 4.0),
         ),
     )
     frames = [(found((BOX, 0.8)), number % 5 > 0) for number in range(100)]
     shown, tracks = run([STILL] * 100, frames)
-    assert tracks.reliability.geometry > FilterConstants().geometry
+    assert tracks.reliability.geometry > Reliability().geometry
     poor, _ = run([STILL] * 100, [(None if light else one, False) for one, light in frames])
     errors = [
         np.mean([np.abs(one.boxes[0] - BOX).mean() for one in each[20:]]) for each in (shown, poor)
@@ -454,7 +379,7 @@ def test_light_boxes_that_are_right_get_a_high_weight(monkeypatch):
 def test_reliability_is_not_learned_if_it_shall_not_be():
     pictures, _, frames = moving(30, every=5, light=6.0)
     _, tracks = run(pictures, frames, TrackFilter(1, learn=False))
-    begin = FilterConstants()
+    begin = Reliability()
     assert tracks.reliability.geometry == begin.geometry
     assert tracks.reliability.existence == begin.existence
 
