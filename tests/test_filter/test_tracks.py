@@ -2,10 +2,11 @@
 
 from itertools import permutations
 
+import cv2
 import numpy as np
 import pytest
 
-from semidff.filter import Reliability, TrackFilter, combine, report
+from semidff.filter import Reliability, TrackFilter, VideoFilter, combine, report
 from semidff.filter.tracks import link, overlaps
 from tests.tiny.pictures import picture
 
@@ -130,6 +131,44 @@ def test_objects_side_by_side_keep_their_identities():
     ]
     for one in results(frames)[1:]:
         assert dict(zip(one.boxes[:, 0].round(), one.ids, strict=True)) == {20: 1, 44: 0}
+
+
+def test_links_prefer_settled_tracks():
+    """A weak second box on an object takes its detection, and its identity, neither now nor when it is missed."""
+    second = [40.0, 30, 64, 90]  # IoU 0.6 with the object, 0.4 with its box as it is found again
+    frames = [found((BOX, 0.8))] * 6 + [found((second, 0.15))] * 2
+    again = [40.0, 30, 70, 90]
+    shown = results([*frames, found((again, 0.8))])[-1]
+    assert shown.ids[0] == 0 and shown.scores[0] > 0.3
+
+
+def test_weak_detections_take_no_identity_of_a_better_track():
+    beside = [66.0, 30, 106, 90]  # IoU 0.2
+    tracks = TrackFilter(1)
+    results([found((BOX, 0.8))] * 6, tracks=tracks)
+    shown = results([found((beside, 0.1))], tracks=tracks)[0]
+    assert dict(zip(shown.ids.tolist(), shown.boxes[:, 0].round(), strict=True)) == {0: 40, 1: 66}
+    # nothing is left of the track: its object has moved
+    results([NOTHING] * 5, tracks=tracks)
+    assert results([found((beside, 0.8))], tracks=tracks)[0].ids[0] in (0, 1)
+
+
+@pytest.mark.parametrize('both', [False, True])
+def test_an_object_that_is_hidden_goes_on_with_its_velocity(both):
+    """It passes behind a post, where it is not detected, and comes out on the other side."""
+    step, post, shown = np.array([2.0, 0, 2.0, 0]), [60.0, 10, 100, 110], []
+    tracks = VideoFilter(1, both)
+    for number in range(50):
+        box = np.array([10.0, 40, 40, 90]) + number * step
+        hidden = box[2] > 50 and box[0] < 95
+        image = picture(SIZE, [box])
+        left, top, right, bottom = map(int, post)
+        image[top:bottom, left:right] = picture(SIZE, [post], seed=3)[top:bottom, left:right]
+        shown += tracks.push(image, SIZE, found() if hidden else found((box, 0.8)))
+    shown += tracks.flush()
+    assert {one.ids[0] for one in shown if len(one.ids)} == {0}
+    last = shown[-1].boxes[0]
+    assert overlaps(last[None], box[None])[0, 0] > 0.8
 
 
 # Classes
@@ -382,6 +421,93 @@ def test_reliability_is_not_learned_if_it_shall_not_be():
     begin = Reliability()
     assert tracks.reliability.geometry == begin.geometry
     assert tracks.reliability.existence == begin.existence
+
+
+@pytest.mark.parametrize('every', [1, 5, 10])
+def test_boxes_grow_with_an_object_that_approaches(every):
+    """From a side of 24 pixels to one of 80, in 60 frames."""
+    pictures, true, frames = [], [], []
+    scene, look = picture(SIZE), picture((200, 200), seed=4)
+    for number in range(60):
+        side = 24 * 1.02**number
+        box = np.array([80 - side / 2, 64 - side / 2, 80 + side / 2, 64 + side / 2])
+        matrix = np.array([[side / 200, 0, box[0]], [0, side / 200, box[1]]])
+        image = scene.copy()
+        cv2.warpAffine(look, matrix, SIZE[::-1], dst=image, borderMode=cv2.BORDER_TRANSPARENT)
+        pictures.append(image)
+        true.append(box)
+        frames.append((found((box, 0.8)) if number % every == 0 else None, False))
+    shown, _ = run(pictures, frames)
+    assert iou_of(shown, true).min() > 0.88
+
+
+def test_residuals_of_one_direction_end_the_inertia():
+    """A box of which detections say that it grows, and whose points do not show it."""
+    grown = [np.array(BOX) + n * np.array([-1, -1, 1, 1]) * 0.5 for n in range(60)]
+    shown = results([found((box, 0.8)) for box in grown])
+    assert iou_of(shown[10:], grown[10:]).min() > 0.95
+    rng = np.random.default_rng(0)
+    noisy = [np.array(BOX) + rng.normal(0, 1.5, 4) for _ in range(200)]
+    shown = results([found((box, 0.8)) for box in noisy])
+    filtered = [one.boxes[0] for one in shown]
+    errors = [np.abs(np.array(of[20:]) - BOX).mean() for of in (noisy, filtered)]
+    assert errors[1] < 0.5 * errors[0]
+
+
+def test_what_predicts_detections_worse_than_they_themselves_is_not_reported(monkeypatch):
+    """The flow is wrong: all boxes are led away from where they are found again."""
+    tracks = TrackFilter(1)
+    monkeypatch.setattr('semidff.filter.tracks.camera_motion', lambda *_: np.eye(2, 3))
+    monkeypatch.setattr(
+        'semidff.filter.tracks.move_boxes',
+        lambda before, after, boxes, *_: (
+            np.full((len(boxes), 2), 2.0),
+            np.zeros(len(boxes)),
+            np.zeros(len(boxes)),
+        ),
+    )
+    for number in range(90):
+        estimate = tracks.step(STILL, SIZE, found((BOX, 0.8)) if number % 2 == 0 else None)
+        if number == 10:
+            assert tracks.trusted and estimate.boxes[0, 0] > BOX[0] + 0.5
+    assert not tracks.trusted and estimate.boxes[0] == pytest.approx(BOX)
+
+
+# What is given
+
+
+@pytest.mark.parametrize(
+    ('labels', 'message'),
+    [
+        ([-1], 'labels are integers from 0 to 1, got -1'),
+        ([2], 'labels are integers from 0 to 1, got 2'),
+        ([0.5], 'labels are integers from 0 to 1, got 0.5'),
+        ([0, 1], 'a frame has 1 boxes, 1 scores and 2 labels'),
+    ],
+)
+def test_labels_that_are_none(labels, message):
+    with pytest.raises(ValueError, match=message):
+        TrackFilter(2).step(STILL, SIZE, ([BOX], [0.8], labels))
+
+
+def test_lists_and_other_types():
+    tracks = TrackFilter(2)
+    table = np.array([[*BOX, 0.8, 1.0]])
+    for given in (
+        (table[:, :4], table[:, 4], table[:, 5]),
+        ([], [], []),
+        (np.array([]), np.array([]), np.array([])),
+        ([BOX], [0.8], [1]),
+    ):
+        estimate = tracks.step(STILL, SIZE, given)
+        assert estimate.boxes[0] == pytest.approx(BOX, abs=1e-3)
+
+
+def test_pictures_of_another_size():
+    tracks = TrackFilter(1)
+    tracks.step(STILL, SIZE, found((BOX, 0.8)))
+    [box] = report(tracks.step(picture((64, 80)), SIZE)).boxes
+    assert box.tolist() == BOX
 
 
 # Both ways
