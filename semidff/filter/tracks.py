@@ -355,7 +355,8 @@ class TrackFilter:
         tracks, count = self._tracks + self._ended, len(self._tracks)
         boxes = tracks.boxes * scale
         if camera is None:
-            camera = camera_motion(self._picture, picture, boxes[:count])
+            strong = boxes[:count][tracks.total[:count] >= _FOLLOWED]
+            camera = camera_motion(self._picture, picture, strong)
         shift, zoom = camera_steps(camera, (boxes[:, :2] + boxes[:, 2:]) / 2)
         velocities = tracks.velocities * (scale * zoom)
         motion = Motion(
