@@ -26,7 +26,7 @@ _FADE = 0.85  # of the evidence that an object exists, at each frame
 _NOISE = 4e-4, 1e-2  # squares, of boxes and of scores of key frames to begin with
 _LIGHT = 0.12, 0.12  # weights of those of light frames to begin with
 _RENEWAL = 0.2  # of the velocity, at each step
-_DRIFT = 4.0  # noise that a step adds: that of a detection of score 1 for an error of a quarter of the size
+_DRIFT = 6.0  # noise that a step adds: that of a detection of score 1 for an error of a sixth of the size
 # Errors of a box after a step: pixels of the picture, even if all points agree, and at most; a share of the step; a
 # multiple of the growth.
 _JITTER, _LARGEST_SPREAD, _OF_STEP, _OF_GROWTH = 0.5, 10.0, 0.05, 2.0

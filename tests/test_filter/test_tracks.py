@@ -64,7 +64,7 @@ def test_equations(monkeypatch, seed, scale):  # noqa: PLR0915
             box[2:] = center + step + half * np.exp(growth)
             error = min(spread, 10 / scale) + 0.5 / scale + 2 * abs(growth) * size
             error += 0.05 * np.linalg.norm(step)
-            variance += 4 * error / size
+            variance += 6 * error / size
             evidence *= 0.85
             true = box + growing * np.array([-1, -1, 1, 1]) * 10
         detection = None
