@@ -350,12 +350,9 @@ class TrackFilter:
 
     def _move(self, picture: np.ndarray, scale: float, camera: np.ndarray | None) -> np.ndarray:
         """Move all tracks, given pixels of the picture per pixel of the frame; return the camera's motion."""
-        recent = np.abs(self._number - self._ended.sources[:, 0]) <= _REMEMBERED
-        self._ended = self._ended[recent]
-        tracks, count = self._tracks + self._ended, len(self._tracks)
-        boxes = tracks.boxes * scale
+        tracks, boxes = self._tracks, self._tracks.boxes * scale
         if camera is None:
-            strong = boxes[:count][tracks.total[:count] >= _FOLLOWED]
+            strong = boxes[tracks.total >= _FOLLOWED]
             camera = camera_motion(self._picture, picture, strong)
         shift, zoom = camera_steps(camera, (boxes[:, :2] + boxes[:, 2:]) / 2)
         velocities = tracks.velocities * (scale * zoom)
@@ -364,7 +361,6 @@ class TrackFilter:
         )
         # An object that is not detected may be hidden: points would follow what hides it.
         followed = (tracks.total >= _FOLLOWED) & (tracks.missed == 0)
-        followed[count:] = False
         if followed.any():
             found = move_boxes(
                 self._picture, picture, boxes[followed], velocities[followed], camera
@@ -382,7 +378,11 @@ class TrackFilter:
         tracks.weights = tracks.weights / (1 + _DRIFT * error / size * tracks.weights)
         tracks.evidence = tracks.evidence * _FADE
         tracks.move(motion._replace(steps=motion.steps / scale))
-        self._tracks, self._ended = tracks[:count], tracks[count:]
+        recent = np.abs(self._number - self._ended.sources[:, 0]) <= _REMEMBERED
+        ended = self._ended = self._ended[recent]
+        shift, zoom = camera_steps(camera, (ended.boxes[:, :2] + ended.boxes[:, 2:]) / 2 * scale)
+        growth = np.full(len(ended), np.log(zoom))
+        ended.move(Motion(shift / scale + ended.velocities * zoom, growth, growth))
         return camera
 
     def _correct(self, detections: Detections, light: bool) -> None:
