@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
 from semidff.analysis.evaluation_clips import EvaluationClip
-from semidff.analysis.filter_fit import fit_filter
+from semidff.analysis.filter_fit import TRACKED, fit_filter, runs_to_fit
 from semidff.analysis.operating_points import measure_operating_points
 from semidff.analysis.operating_report import DECIDING, point_name
 from semidff.analysis.runs import OperatingPoint, Run, detect_clips, runs_of
@@ -110,9 +110,9 @@ def survey(
     if has_busy_cores():
         progress('another process is busy: all times will be longer than those of an idle machine')
     dense = OperatingPoint('frame')
-    fitted = {dense: runs_of(dense, None, 1)}
+    fitted = {dense: runs_of(dense, None, 1), TRACKED: runs_to_fit()}
     detect_clips(detector, clips, fitted, progress)
-    constants = fit_filter(clips, fitted[dense][0].found)
+    constants = fit_filter(fitted[dense][0], fitted.pop(TRACKED))
     runs = {} if runs is None else runs
     runs.update({} if labels else fitted)
     report = measure_operating_points(
