@@ -20,7 +20,7 @@ import torch
 from mmengine.registry import init_default_scope
 
 from semidff.datasets.vid_json import check_frames_between
-from semidff.evaluation import Detections, VIDEvaluator
+from semidff.evaluation import VIDEvaluator
 from semidff.evaluation.metrics import MIN_SCORE, agreement, class_ap, confident
 from semidff.inference import AdaptiveSchedule, ErrorPredictor, VideoEngine
 from semidff.inference.bounded_delay import can_be_bounded
@@ -33,8 +33,9 @@ from semidff.utils.threads import default_workers
 from semidff.utils.worker_pool import pool_map
 
 from .evaluation_clips import EvaluationClip, labeled_clips, unlabeled_clips
-from .operating_report import MAX_LOSS, operating_report, point_name
-from .runs import ADAPTIVE, REFERENCE, TEACHER, OperatingPoint, Run, detect_clips, runs_of
+from .operating_report import MAX_LOSS, OTHERS, operating_report, point_name
+from .reference import COMPARED, Reference, reference_of, stand_in
+from .runs import ADAPTIVE, REFERENCE, OperatingPoint, Run, detect_clips, runs_of
 from .speed import ClipTimer, clips_of, pack_with, take_turns
 from .streaming import stream_clip
 
@@ -104,8 +105,8 @@ def measure_operating_points(
 ) -> dict[str, Any]:
     """Measure accuracy and time of operating points by the protocol of this module.
 
-    Without labels, accuracy is the agreement with the dense detector at the config's input size, filtered both ways,
-    see :func:`~semidff.evaluation.metrics.agreement`. With labels, there are mAP and AP, and the agreement, too.
+    Without labels, accuracy is the :func:`~semidff.evaluation.metrics.agreement` with the dense detector at the
+    config's input size, see :mod:`semidff.analysis.reference`. With labels, there are mAP and AP, and it, too.
 
     Args:
         model: From :func:`~semidff.inference.loading.load_model`.
@@ -115,7 +116,7 @@ def measure_operating_points(
             calibrated for, are left out.
         detector: Video detector with the weights from before stage two, which changes the task network. It is what
             methods without temporal module run, the dense detector first of all; None: ``model``.
-        teacher: What the agreement is measured with, filtered both ways; None: ``detector``.
+        teacher: What the agreement is measured with; None: ``detector``.
         labels: COCO-VID json of labeled videos.
         images: Folder of its images; None: that of the json, or one beside it with its name.
         phases: Number of phases of the key frames over which accuracy is averaged; not for *adaptive*.
@@ -147,25 +148,26 @@ def measure_operating_points(
         clips, evaluator = labeled_clips(labels, images, model.dataset_meta['classes'] or None)
     if not clips or max_loss < 0:
         raise ValueError('needs videos or labels, and a largest loss of at least 0')
-    others = ', '.join(dict.fromkeys(one.method for one in chosen if one.method != 'frame'))
-    if evaluator and others:
-        check_frames_between((len(clip.files) for clip in clips), str(labels), others)
-    executors = {point: executor if point.needs_temporal else detector for point in chosen}
+    if evaluator and (others := dict.fromkeys(p.method for p in chosen if p.method != 'frame')):
+        check_frames_between((len(clip.files) for clip in clips), str(labels), ', '.join(others))
+    wanted = dict.fromkeys([*chosen, *map(stand_in, chosen), *COMPARED])
+    executors = {point: executor if point.needs_temporal else detector for point in wanted}
     runs = {} if runs is None else runs
     for one in dict.fromkeys(executors.values()):
         new = {
             point: runs_of(point, predictor, phases)
-            for point in chosen
+            for point in wanted
             if executors[point] is one and point not in runs
         }
         detect_clips(one, clips, new, progress)
         runs |= new
-    if teacher is not None and TEACHER not in runs:
-        own = {REFERENCE: runs_of(REFERENCE, None, 1)}
-        detect_clips(as_executor(teacher).with_temporal(None), clips, own, progress)
-        runs[TEACHER] = own[REFERENCE]
-    reference = runs[REFERENCE if teacher is None else TEACHER][0].detections()
-    lengths = [len(clip[0]) for clip in runs[REFERENCE][0].found]
+    name_of = lambda one: one._replace(method='teacher ' * (teacher is not None) + one.method)  # noqa: E731
+    if name_of(REFERENCE) not in runs:
+        new = {point: runs_of(point, None, 1) for point in COMPARED}
+        detect_clips(as_executor(teacher).with_temporal(None), clips, new, progress)
+        runs |= {name_of(point): several for point, several in new.items()}
+    reference = reference_of([runs[name_of(point)][0] for point in COMPARED], min_score)
+    lengths = [len(seen) for seen in runs[REFERENCE][0].seen]
     found = {point: runs[point] for point in chosen if point.key_interval <= max(lengths)}
     if left_out := [point_name(point._asdict()) for point in chosen if point not in found]:
         log_warning(f'left out, the longest clip has {max(lengths)} frames: {", ".join(left_out)}')
@@ -176,8 +178,10 @@ def measure_operating_points(
     )
     dense = np.median(_seconds(laps, chosen[0], 1, 0, 0))
     measured = []
-    accuracy = lambda several: [_accuracy(run.detections(), *compared) for run in several]  # noqa: E731
-    metrics_of = pool_map(accuracy, found.values(), default_workers())
+    accuracy = lambda one: [  # noqa: E731
+        _accuracy(*pair, *compared) for pair in zip(runs[one], runs[stand_in(one)], strict=False)
+    ]
+    metrics_of = pool_map(accuracy, found, default_workers())
     for (point, several), metrics in zip(found.items(), metrics_of, strict=True):
         frames, keys, lights = np.sum([(run.frames, run.keys, run.lights) for run in several], 0)
         filtering = sum(run.filtering for run in several) / (len(several) * sum(lengths))
@@ -197,14 +201,14 @@ def measure_operating_points(
         labels=None if labels is None else str(labels), min_score=min_score, places=phases,
         rounds=len(next(iter(laps.values()))), frames=sum(lengths), clips=len(clips), sizes=sizes,
         teacher=teacher is not None, timed=timed.path or timed.files[0],
-        runtime=getattr(detector, 'runtime', 'torch'),
+        runtime=getattr(detector, 'runtime', 'torch'), left_out=reference.ious, is_raw=reference.is_raw,
     )  # fmt: skip
     report = operating_report(measured, max_loss, settings, fps)
     if live_rate:
         report['live'] = _measure_live(
             executors, found, report['points'], clips, live_rate, compared, progress
         )
-    return report | dict(classes=_by_class(report, found, model.dataset_meta['classes'], *compared))
+    return report | dict(classes=_by_class(report, runs, model.dataset_meta['classes'], *compared))
 
 
 def _measure_live(
@@ -239,7 +243,7 @@ def _measure_live(
             row = dict(
                 point._asdict(),
                 latency=latency,
-                metrics=_accuracy(run.detections(), *compared),
+                metrics=_accuracy(run, run, *compared),
                 delays=dict(zip(_QUANTILES, np.quantile(delays, _QUANTILES).tolist(), strict=True)),
                 key_age=float(np.mean(ages)),
                 dropped=1 - len(delays) / count,
@@ -252,10 +256,10 @@ def _measure_live(
 
 def _by_class(
     report: dict[str, Any],
-    found: Mapping[OperatingPoint, Sequence['Run']],
+    runs: Mapping[OperatingPoint, Sequence['Run']],
     names: Sequence[str],
     evaluator: VIDEvaluator | None,
-    reference: Detections,
+    reference: Reference,
     num_frames: int,
     min_score: float,
 ) -> list[dict[str, Any]]:
@@ -264,12 +268,14 @@ def _by_class(
     names = names if evaluator is None else evaluator.classes
     shown = report['points'][0], report['recommended'], report['recommended_causal']
     for one in shown:
-        detections = found[_point_of(one)][0].detections()
+        point = _point_of(one)
+        run = runs[stand_in(point) if reference.is_raw and not evaluator else point][0]
         if evaluator:
-            result = evaluator.evaluate(detections)
+            result = evaluator.evaluate(run.detections())
             measure, boxes, accuracy = 'mAP', result.num_boxes, result.ap
         else:
-            truth = confident(reference, num_frames, min_score)
+            truth, detections = reference.compared(run, reference.is_raw)
+            truth = confident(truth, num_frames, min_score)
             count = 1 + int(max(truth.labels.max(), detections.labels.max(initial=0)))
             boxes, figures = class_ap(truth, detections, num_frames, count)
             measure, accuracy = 'AP', figures['AP']
@@ -310,20 +316,29 @@ def _supported(
 
 
 def _accuracy(
-    found: Detections,
+    run: Run,
+    judged: Run,
     evaluator: VIDEvaluator | None,
-    reference: Detections,
+    reference: Reference,
     num_frames: int,
     min_score: float,
 ) -> dict[str, float]:
+    """Return the metrics of a run, of which ``judged`` is compared with raw boxes."""
+
+    def against(is_raw: bool) -> dict[str, float]:
+        pair = reference.compared(judged if is_raw else run, is_raw)
+        return agreement(*pair, num_frames, min_score)
+
+    found = run.detections()
     boxes = (found.scores >= min_score).sum() / num_frames
     if evaluator is None:
-        against = agreement(reference, found, num_frames, min_score)
-        return against | dict(boxes=boxes)
+        name, other = OTHERS[reference.is_raw], against(not reference.is_raw)
+        others = {name: other['AP'], f'{name}_50': other['AP_50']}
+        return against(reference.is_raw) | others | dict(boxes=boxes)
     metrics = dict(mAP=evaluator.evaluate(found).mean(), **evaluator.coco_ap(found))
-    if (reference.scores >= min_score).any():
-        against = agreement(reference, found, num_frames, min_score)
-        metrics |= dict(agreement_50=against['AP_50'], agreement=against['AP'])
+    if len(reference.raw) and (reference.filtered.scores >= min_score).any():
+        own = against(reference.is_raw)
+        metrics |= dict(agreement_50=own['AP_50'], agreement=own['AP'])
     return metrics | dict(boxes=boxes)
 
 

@@ -25,6 +25,9 @@ DECIDING = 'AP', 'AP_50'
 MAX_LOSS = 0.03
 """Largest loss of a recommended point in each of them."""
 
+OTHERS = 'left_out', 'filtered'
+"""Names of the metrics by the other reference, where it is that of left-out boxes, and of filtered ones."""
+
 _SLOWER = 1.1  # a point that takes up to so many times as long is recommended if its AP is higher
 # Least accuracy of the points in the picture, as a share of the best: others would compress the rest.
 _DRAWN = 0.5
@@ -43,12 +46,14 @@ def operating_report(
         points: The first one is the dense detector at the config's input size.
         settings: What was measured: ``labels``, ``min_score``, ``places``, the number of phases of the key frames,
             ``rounds``, ``frames``, ``clips``, and ``sizes``, height and width of the network's input by scale, and
-            ``timed``, the video of the times, and ``runtime``.
+            ``timed``, the video of the times, and ``runtime``; ``is_raw`` and ``left_out``, the ``ious`` of the
+            :class:`~semidff.analysis.reference.Reference`.
 
     Returns:
         All figures, for JSON: ``points`` with ``above_dense``, ``gap_recovery`` and whether they are on the ``pareto``
         front; the dense detector at its best input size as ``reference``; the points ``recommended`` and
-        ``recommended_causal``; the ``verdict`` in a few sentences; the arguments.
+        ``recommended_causal``, and ``recommended_else`` by the other reference, or None; the ``verdict`` in a few
+        sentences; the arguments.
     """
     best_points = front(points)
     points = [
@@ -67,6 +72,7 @@ def operating_report(
         reference=_reference(points),
         recommended=best(points, max_loss, fps),
         recommended_causal=best(points, max_loss, fps, causal=True),
+        recommended_else=_recommended_else(points, max_loss, fps),
         settings=settings or {},
     )
     return report | dict(verdict=_verdict(report))
@@ -109,6 +115,15 @@ def best(
     ]
     longest = _SLOWER * _fastest(points)['milliseconds']
     return max((one for one in points if one['milliseconds'] <= longest), key=_accuracy)
+
+
+def _recommended_else(points: Sequence[dict], *limits: float | None) -> dict | None:
+    for name in set(OTHERS) & points[0]['metrics'].keys():
+        own = [one['metrics'] for one in points]
+        own = [dict(AP=metrics[name], AP_50=metrics[f'{name}_50']) for metrics in own]
+        others = [dict(one, metrics=metrics) for one, metrics in zip(points, own, strict=True)]
+        return points[others.index(best(others, *limits))]
+    return None
 
 
 def _fastest(points: Sequence[dict]) -> dict:
@@ -227,7 +242,7 @@ def points_table(report: dict[str, Any]) -> str:
     points, given = report['points'], report['settings']
     points = sorted(points, key=lambda one: -one['milliseconds'])
     against = (
-        f"agreement with {_teacher(given)}'s boxes at the config's input size, filtered both ways, of a score of at "
+        f"agreement with {_teacher(given)}'s boxes at the config's input size, {_kind(given)}, of a score of at "
         f'least {given.get("min_score")}, not accuracy against labels'
     )
     if given.get('labels'):
@@ -284,10 +299,34 @@ def _meaning(report: dict[str, Any]) -> str:
         return ''
     own = 100 * report['points'][0]['metrics']['AP']
     return (
-        f"There are no labels: AP is the agreement with {_teacher(given)}'s boxes, filtered both ways (the dense "
-        f'detector by itself: {own:.1f}), on {given.get("frames")} frames of {given.get("clips")} clips. It favors '
-        'points with a filter.\n\n'
+        f"There are no labels: AP is the agreement with {_teacher(given)}'s boxes, {_kind(given)} (the dense "
+        f'detector by itself: {own:.1f}), on {given.get("frames")} frames of {given.get("clips")} clips. '
+        f'{_doubts(report)}\n\n'
     )
+
+
+def _kind(settings: dict[str, Any]) -> str:
+    """Which boxes the agreement is with."""
+    if settings.get('is_raw'):
+        return 'not filtered, on frames that a point has not seen (points that see all: at l = 2)'
+    return 'filtered both ways'
+
+
+def _doubts(report: dict[str, Any]) -> str:
+    """Say how the reference was chosen, and what the other one would recommend."""
+    is_raw, other = report['settings'].get('is_raw'), report['recommended_else']
+    text = '' if is_raw else 'It favors points with a filter.'
+    if ious := report['settings'].get('left_out'):
+        text += (
+            f' On frames that are left out at l = 10, the mean IoU with its boxes is {ious[0]:.3f} for *track*, '
+            f'filtered both ways, and {ious[1]:.3f} for *interpolate*: filtered boxes are '
+            f'{"no" if is_raw else "a"} reference.'
+        )
+    if other not in (None, report['recommended']):
+        text += (
+            f' By {OTHERS[bool(is_raw)].replace("_", "-")} boxes, it would be {point_name(other)}.'
+        )
+    return text.strip()
 
 
 def _teacher(settings: dict[str, Any]) -> str:
@@ -398,7 +437,7 @@ def _draw(
 ) -> None:
     with_labels = report['settings'].get('labels')
     kind = dict(mAP=' (ImageNet VID)', AP=' (COCO)').get(name, '')
-    accuracy = f'{name}{kind}' if with_labels else f'agreement with the filtered detector ({name})'
+    accuracy = f'{name}{kind}' if with_labels else f'agreement with the detector ({name})'
     speed = f'times faster than the {_dense(report["settings"])}'
     draw_speed(axes, curves, intervals, speed, f'{accuracy} [%]')
     style = dict(marker='*', s=280, color=METHOD_COLORS['frame'], zorder=3)

@@ -71,10 +71,7 @@ class OperatingPoint(NamedTuple):
 
 
 REFERENCE = OperatingPoint('frame', filter='both')
-"""What the agreement is measured with: better than the detector by itself, since its boxes do not flicker."""
-
-TEACHER = OperatingPoint('teacher', filter='both')
-"""The runs of another detector with which the agreement is measured."""
+"""What the agreement is measured with where the filter is good: boxes that do not flicker."""
 
 
 @dataclass
@@ -83,6 +80,7 @@ class Run:
 
     Attributes:
         found: Of each clip, the number of detections of each frame, and their labels, scores and boxes.
+        seen: Of each clip, whether a frame is a key frame, (frames,) bool.
         frames: Number of frames; ``keys`` of them are key frames, and ``lights`` light frames.
         filtering: Seconds that the filter of all frames took.
     """
@@ -90,6 +88,7 @@ class Run:
     point: OperatingPoint
     schedule: KeyFrameSchedule
     found: list[tuple[np.ndarray, ...]] = field(default_factory=list)
+    seen: list[np.ndarray] = field(default_factory=list)
     frames: int = 0
     keys: int = 0
     lights: int = 0
@@ -102,6 +101,7 @@ class Run:
             torch.cat([one[key] for one in found]) for key in ('labels', 'scores', 'bboxes')
         )
         counts = np.array([len(one) for one in found])
+        self.seen.append(np.array([one.get('is_key_frame', False) for one in results]))
         self.found.append((counts, labels.numpy(), scores.float().numpy(), boxes.float().numpy()))
 
     def detections(self) -> Detections:
@@ -159,8 +159,7 @@ def detect_clips(
     complete = lambda number: _runs_in(executor, clips[number], runs, results[number])  # noqa: E731
     for number, pieces in enumerate(pool_map(complete, range(len(clips)), workers), start=1):
         for run, piece in zip(chain(*runs.values()), chain(*pieces), strict=True):
-            run.found += piece.found
-            for name in ('frames', 'keys', 'lights', 'filtering'):
+            for name in ('found', 'seen', 'frames', 'keys', 'lights', 'filtering'):
                 setattr(run, name, getattr(run, name) + getattr(piece, name))
         progress(f'filters: clip {number} of {len(clips)}')
 

@@ -125,7 +125,8 @@ def test_points_with_smaller_input_and_filter(folder, clip, model, log):
     assert others[1]['metrics'] != others[3]['metrics']
     assert report['settings']['sizes'] == {1.0: (64, 96), 0.5: (32, 48)}
     assert reference['metrics'].pop('boxes') > 0 and dense['speed_up'] == 1
-    assert reference['metrics'] == pytest.approx(dict(AP=1, AP_50=1, AP_75=1))
+    own = {name: reference['metrics'][name] for name in ('AP', 'AP_50', 'AP_75')}
+    assert own == pytest.approx(dict(AP=1, AP_50=1, AP_75=1))
     assert dense['metrics']['AP'] < 1
     [row, *_] = report['classes']
     assert row['class'] == CLASSES[0] and row['boxes'] > 0

@@ -117,6 +117,25 @@ def test_the_most_accurate_point_with_a_frame_rate_is_recommended():
     assert text.endswith('nothing that was measured reaches 40 frames per second.')
 
 
+def test_what_the_other_reference_recommends():
+    """It is said where it differs."""
+    for name, is_raw in (('left_out', False), ('filtered', True)):
+        points = [dict(one, metrics=dict(one['metrics'])) for one in (*DENSE, ABOVE, OFFLINE)]
+        for one, value in zip(points, (0.9, 0.6, 0.89, 0.7), strict=True):
+            one['metrics'] |= {name: value, f'{name}_50': value}
+            one['metrics']['boxes'] = one['metrics'].pop('boxes')  # they are last
+        settings = dict(is_raw=is_raw, left_out=(0.8, 0.9))
+        report = operating_report(points, settings=settings)
+        assert report['recommended']['method'] == 'centered'
+        assert report['recommended_else']['method'] == 'propagate'
+        text = points_table(report)
+        assert f'By {name.replace("_", "-")} boxes, it would be propagate at l = 10.' in text
+        assert '0.800 for *track*, filtered both ways, and 0.900 for *interpolate*' in text
+        assert (': filtered boxes are no reference.' in text) == is_raw
+        assert ('It favors points with a filter.' in text) != is_raw
+    assert operating_report(DENSE)['recommended_else'] is None
+
+
 SENTENCE = re.compile(
     r'([Kk]eep|[Uu]se) (.+?): (?:(.+?) times as fast as the detector(?:, ([\d.]+) frames per second)?, '
     r'AP (\S+) and AP_50 (\S+) points(?: \(against input size × (\S+)\))?(?:; AP (\S+) against smaller frames in '
