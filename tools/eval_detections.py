@@ -36,7 +36,6 @@ def parse_args() -> argparse.Namespace:
         '--ann-file)',
     )
     parser.add_flag('--coco', "also compute COCO's AP over IoU 0.5 to 0.95")
-    parser.add_flag('--seq-nms', 'apply Seq-NMS to the detections of each video first')
     return parser.parse_args()
 
 

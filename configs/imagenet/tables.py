@@ -181,17 +181,5 @@ rows = [
     *(row for name in _both for row in _one_stage_rows(name)),
     _row('vid-plus', _vid_two, '{vid_plus}/last.pth'),
 ]
-# Seq-NMS in place of the NMS of single frames, as FGFA's code has it (77.1 without, 78.9 with it).
-for _name, _part in (('frame', ''), ('dff', 'detector.'), ('two-step', 'detector.')):
-    [_plain] = [row for row in rows if row['name'] == f'vid-{_name}']
-    _rcnn = f'model.{_part}test_cfg.rcnn'
-    _options = {
-        'test_evaluator.seq_nms': True,
-        f'{_rcnn}.nms.iou_threshold': 1.0,
-        f'{_rcnn}.score_thr': 0.001,
-        f'{_rcnn}.max_per_img': -1,
-    }
-    _own = dict(name=f'vid-{_name}-seq-nms', group='seq-nms', tables={'4': None})
-    rows.append({**_plain, **_own, 'cfg_options': _options})
 key_intervals = [10]
 seeds = [0, 1, 2]

@@ -11,7 +11,6 @@ from semidff.datasets.ilsvrc_format import read_detections
 from semidff.utils.atomic_write import write_json
 
 from .motion_speed import SPEEDS
-from .seq_nms import seq_nms as apply_seq_nms
 from .vid_ap import Detections
 from .vid_evaluator import VIDEvaluator, VIDResult
 
@@ -35,7 +34,6 @@ def evaluate_detections_file(
     mean: str = 'imagenet',
     min_score: float = 0.5,
     coco: bool = False,
-    seq_nms: bool = False,
     classes: Sequence[str] | None = None,
 ) -> FileEvaluation:
     """Evaluate a file in ILSVRC's submission format and write the metrics as JSON.
@@ -52,7 +50,6 @@ def evaluate_detections_file(
         mean: How ``mAP`` treats classes without ground truth, see :func:`~semidff.evaluation.vid_ap.mean_ap`.
         min_score: Annotations with a lower ``score`` are ignored; only detections have a score.
         coco: Whether to add ``coco_AP``, ``coco_AP_50`` and ``coco_AP_75``.
-        seq_nms: Whether to apply :func:`~semidff.evaluation.seq_nms.seq_nms` to the detections first.
         classes: The detector's class names, in order, if the annotations have some of them only.
     """
     evaluator = VIDEvaluator(str(ann_file), classes, min_score)
@@ -64,8 +61,6 @@ def evaluate_detections_file(
     known = evaluator.frame_numbers[frames] == frame_ids
     inside = Detections(frames, numbers - 1, table[:, 2], table[:, 3:]).select(known)
     num_outside = len(table) - len(inside)
-    if seq_nms:
-        inside = apply_seq_nms(inside, evaluator.videos)
     result = evaluator.evaluate(inside)
     summary = {
         'mAP': _number(result.mean(mean)),

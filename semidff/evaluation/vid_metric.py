@@ -17,7 +17,6 @@ from semidff.utils.logs import log_warning
 from semidff.utils.tables import text_table
 
 from .motion_speed import SPEEDS
-from .seq_nms import seq_nms
 from .vid_ap import Detections
 from .vid_evaluator import VIDEvaluator, VIDResult
 
@@ -61,7 +60,6 @@ class VIDMetric(BaseMetric):
         key_interval: Adds ``vid/recall_new``, the share of the objects that a propagated frame cannot know from its
             key frame, one every ``key_interval`` frames, that are detected with a score of at least 0.3. The method
             may use other key frames.
-        seq_nms: Whether to apply :func:`~semidff.evaluation.seq_nms.seq_nms` to the detections of each video first.
     """
 
     default_prefix = 'vid'
@@ -74,7 +72,6 @@ class VIDMetric(BaseMetric):
         class_mean: str = 'present',
         per_video: bool = False,
         key_interval: int | None = None,
-        seq_nms: bool = False,
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
@@ -85,7 +82,6 @@ class VIDMetric(BaseMetric):
         self.class_mean = class_mean
         self.per_video = per_video
         self.key_interval = key_interval
-        self.seq_nms = seq_nms
         self._size = 0
         self._evaluator: VIDEvaluator | None = None
 
@@ -184,8 +180,6 @@ class VIDMetric(BaseMetric):
             columns = zip(*((f.labels, f.scores, f.boxes) for _, f in frames), strict=True)
             counts = [len(frame.labels) for _, frame in frames]
             detections = Detections(np.repeat(only, counts), *map(np.concatenate, columns))
-            if self.seq_nms:
-                detections = seq_nms(detections, evaluator.videos)
             if self.outfile is not None:
                 ends = np.searchsorted(detections.frames, only[1:])
                 columns = (detections.labels, detections.scores, detections.boxes)

@@ -226,15 +226,3 @@ def test_each_video_alone(ann_file):
     alone.process(None, [sample.to_dict() for sample in data[:12]])
     assert figures['vid/mAP_of/v1'] == alone.evaluate(12)['vid/mAP']
     assert set(figures) >= {'vid/mAP_of/v1', 'vid/mAP_of/v2', 'vid/mAP'}
-
-
-def test_seq_nms_is_that_of_a_file(ann_file, tmp_path):
-    before, after = str(tmp_path / 'before.txt'), str(tmp_path / 'after.txt')
-    plain = run(ann_file, samples(), outfile=before)
-    linked = run(ann_file, samples(), outfile=after, seq_nms=True)
-    assert linked['vid/mAP'] > plain['vid/mAP']
-    for file, seq_nms in ((before, True), (after, False)):
-        out = tmp_path / 'result.json'
-        done = evaluate_detections_file(ann_file, file, out, 'present', seq_nms=seq_nms)
-        assert done.summary['mAP'] == linked['vid/mAP']
-        assert done.num_outside == 0

@@ -1,7 +1,6 @@
 """The tools in tools/analysis."""
 
 import json
-import shutil
 
 import cv2
 import pytest
@@ -45,26 +44,6 @@ def test_complexity_reads_no_pretrained_weights(run, project):
     Config(dict(model=model)).dump(project / 'faster_rcnn.py')
     printed = run('analysis/complexity.py', 'faster_rcnn.py', *SIZE)
     assert 's (DFF Eq. 7) at l = 20' in printed
-
-
-def test_transfer(run, project):
-    options = ('--videos', 'in.mp4', 'in.mp4', '--min-score', 0.01, '--key-interval', 2, *CPU)
-    printed = run('analysis/transfer.py', 'config.py', 'two.pth', *options, '--out', 'transfer')
-    assert printed.count('in.mp4 | ') == 2
-    rows = json.loads((project / 'transfer/transfer.json').read_text())
-    table = (project / 'transfer/transfer.md').read_text()
-    assert f'{100 * rows[0]["propagate"]["AP"]:.1f} / ' in table and 'propagate' in table
-    for source, name in (
-        ('config.py', 'config.py'),
-        ('two.pth', 'last.pth'),
-        ('two.pth', 'detector.pth'),
-    ):
-        (project / 'folder').mkdir(exist_ok=True)
-        shutil.copy(project / source, project / 'folder' / name)
-    printed = run('analysis/transfer.py', 'folder', *options, '--out', 'other')
-    assert printed.count('in.mp4 | ') == 2
-    with pytest.raises(SystemExit):
-        run('analysis/transfer.py', 'config.py', *options, '--out', 'none')
 
 
 def test_speed_of_methods_and_options(run, project):
