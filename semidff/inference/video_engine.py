@@ -156,7 +156,8 @@ class VideoEngine:
     @cached_property
     def num_classes(self) -> int:
         """Number of the detector's classes: an RPN has one, but its RoI head has all."""
-        return max(num_classes_of(self.model.spatial.detector).values(), default=1)
+        detector = self.model.spatial.detector
+        return max(num_classes_of(detector).values(), default=getattr(detector, 'num_classes', 1))
 
     def open(self) -> IntervalStream:
         """Return a new stream; any number of streams can be open."""
