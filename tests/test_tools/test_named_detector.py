@@ -85,10 +85,10 @@ def test_a_run_is_resumed_without_stage_one_and_warns_of_nothing(project, tmp_pa
     folder, *_ = project
     config = Config.fromfile(folder / 'run' / 'config.py')
     config.train_cfg.steps.append(dict(config.train_cfg.steps[1], name='further'))
-    config.dump(tmp_path / 'config.py')
+    config.dump(tmp_path / 'further.py')
     checkpoint = folder / 'run' / 'iter_2.pth'
     arguments = ('--work-dir', tmp_path / 'more', '--resume', checkpoint)
-    call('train.py', tmp_path / 'config.py', *arguments)
+    call('train.py', tmp_path / 'further.py', *arguments)
     _, meta = read_checkpoint(tmp_path / 'more' / 'iter_3.pth')
     assert meta['dataset_meta']['classes'] == CLASSES
     (log,) = (tmp_path / 'more').glob('*/*.log')
