@@ -69,7 +69,11 @@ class FilterStage:
 
     def push(self, frame: Frame, result: DetDataSample | None) -> Iterable[DetDataSample]:
         """Take the next frame, with its result unless it is tracked; return the results that are final."""
-        self._samples.append(frame.sample if result is None else result)
+        sample = frame.sample if result is None else result
+        if result is not None and 'masks' in result.pred_instances and not self._keeps_boxes:
+            sample = result.new()
+            del sample.pred_instances  # Full masks would wait as long as the result.
+        self._samples.append(sample)
         results = self.advance(Observation.of(frame, result))
         return self._named(*results) if self._keeps_boxes else self._finished(results)
 
