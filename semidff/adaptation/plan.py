@@ -144,7 +144,6 @@ class Plan:
         """Read a plan."""
         try:
             content = read_json(path)
-            content.pop('alone', None)  # until 0.3
             content['candidates'] = [Candidate(**one) for one in content['candidates']]
             content['clips'] = [EvaluationClip(*clip) for clip in content['clips']]
             for name, part in _PARTS.items():

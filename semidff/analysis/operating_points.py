@@ -101,7 +101,6 @@ def measure_operating_points(
     runs: 'dict[OperatingPoint, list[Run]] | None' = None,
     live_rate: float | None = None,
     progress: Callable[[str], None] = lambda text: None,
-    places: int | None = None,
 ) -> dict[str, Any]:
     """Measure accuracy and time of operating points by the protocol of this module.
 
@@ -128,14 +127,10 @@ def measure_operating_points(
         runs: Those of earlier calls with the same clips, which are not repeated; new ones are added.
         live_rate: Frames per second of a camera for which the streaming accuracy of the best causal points, and of each
             method's best one, is measured, in real time, see :func:`~semidff.analysis.streaming.stream_clip`.
-        places: Former name of ``phases``.
 
     Returns:
         The report, see :func:`~semidff.analysis.operating_report.operating_report`.
     """
-    if places is not None:
-        log_warning('places is called phases now')
-        phases = places
     init_default_scope('mmdet')
     executor = as_executor(model)
     detector = executor if detector is None else as_executor(detector).with_temporal(None)

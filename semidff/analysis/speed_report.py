@@ -15,7 +15,6 @@ from mmengine.config import Config
 from semidff.datasets.samplers import frames_of_videos
 from semidff.inference.acceleration import PRECISIONS, Acceleration
 from semidff.inference.executors import Executor
-from semidff.inference.filter_stage import former_filter
 from semidff.inference.loading import frame_pipeline, load_model
 from semidff.inference.methods import method_class
 from semidff.inference.schedules import build_schedule
@@ -204,9 +203,8 @@ def _timer(
     cfg = executor.model.cfg
     pack = pack_with(frame_pipeline(cfg, shape, row.scale))
     test = cfg.get('test_cfg') or {}
-    former = test.get('smooth_scores', 0), test.get('smooth_boxes', 0)
     options = dict(
-        filter=row.filter or test.get('filter') or former_filter(*former),
+        filter=row.filter or test.get('filter'),
         light_every=test.get('light_every', 1) if row.light_every is None else row.light_every,
     )
     if row.method == 'frame':

@@ -29,7 +29,6 @@ from semidff.utils.atomic_write import read_json, write_json
 from semidff.utils.error_messages import FileError
 from semidff.utils.files import file_state, without_secrets
 from semidff.utils.image_detectors import config_text
-from semidff.utils.logs import log_warning
 from semidff.utils.run_folder import occupy
 from semidff.utils.safe_loading import safe_loading, trusted
 
@@ -54,7 +53,6 @@ def detect_archive(
     progress: Callable[[str], None] = print,
     call: dict[str, Any] | None = None,
     inferencer: dict[str, Any] | None = None,
-    **old: Any,
 ) -> dict[str, Any]:
     """Detect in all videos of a folder that have no results yet.
 
@@ -78,21 +76,12 @@ def detect_archive(
         progress: Called with a line of text for each video.
         call: Arguments of the inferencer's call, without outputs.
         inferencer: Further arguments of :class:`VideoInferencer`.
-        **old: Arguments of version 0.2, with a warning: ``options`` for ``call``, those of ``inferencer``, and
-            ``segment``, which is ignored.
 
     Returns:
         The summary, which is in ``summary.json``, too: numbers of videos, frames and key frames, seconds of all
         workers, failed and damaged videos with the reasons, settings.
     """
-    if old:
-        log_warning(
-            f'{", ".join(old)}: give arguments of the inferencer as inferencer=dict(...), those of its call as '
-            'call=dict(...), and no segment, which is ignored'
-        )
-        old.pop('segment', None)
-        call = old.pop('options', None) or call
-    call, arguments = call or {}, old | (inferencer or {})
+    call, arguments = call or {}, dict(inferencer or {})
     check_limits(call.get('fps'), call.get('max_frames'), call.get('pred_score_thr', 0))
     settings = {name: value for name, value in arguments.items() if name not in _INDEPENDENT}
     files = model, weights

@@ -20,7 +20,6 @@ from semidff.datasets.video_readers import Frame, FrameStream, LiveOptions, open
 from semidff.datasets.video_readers.sources import READ_AHEAD, prefetch, videos_of
 from semidff.inference import KeyFrameSchedule, MethodError, VideoEngine, schedule_config
 from semidff.inference.bounded_delay import can_be_bounded, run_bounded
-from semidff.inference.filter_stage import former_filter
 from semidff.inference.loading import frame_pipeline, load_model
 from semidff.inference.methods import Propagate, method_class, methods_where
 from semidff.inference.outputs import Output, check_limits, requested_outputs
@@ -79,9 +78,7 @@ class AdaptedFolder(NamedTuple):
             schedule = schedule_config(interval, str(folder / 'adaptive.json'))
         scale, light_every = point.get('scale', 1.0), point.get('light_every', 1)
         runtime = point.get('runtime', 'torch')
-        # Before 0.3, boxes were smoothed.
-        chosen = point.get('filter') or ('both' if point.get('smooth_boxes') else None)
-        point = interval, schedule, scale, chosen, light_every, runtime
+        point = interval, schedule, scale, point.get('filter'), light_every, runtime
         return cls(*map(str, files), method, *point)
 
 
@@ -119,7 +116,6 @@ class VideoInferencer:
             :class:`~semidff.inference.VideoEngine`. Default: None, or what a folder recommends.
         light_every: Distance between the non-key frames on which ``method`` detects, see there; default: 1, or what a
             folder recommends.
-        smooth_scores, smooth_boxes: Former names of ``filter='causal'`` and ``filter='both'``.
         workers: Number of threads that process intervals of a file or list at a time on a CPU; default: as many as
             PyTorch has, without those that decode beside the first one, 4 at most. With 1, frames are processed one
             after the other.
@@ -167,10 +163,8 @@ class VideoInferencer:
         trust: bool = False,
         filter: str | None = None,
         light_every: int | None = None,
-        smooth_scores: int = 0,
         workers: int | None = None,
         decoder_threads: int = 1,
-        smooth_boxes: int | None = None,
         graphs: bool | None = None,
         runtime: str | None = None,
         cache: str | Path | None = None,
@@ -178,7 +172,7 @@ class VideoInferencer:
         live: str | LiveOptions = 'newest',
         latency: str | None = None,
     ) -> None:
-        scale, filter = 1.0, filter or former_filter(smooth_scores, smooth_boxes)
+        scale = 1.0
         if isinstance(model, str | Path) and Path(model).is_dir():
             folder = AdaptedFolder.read(Path(model))
             runtime = runtime or folder.runtime

@@ -14,7 +14,6 @@ from mmengine.structures import InstanceData
 from pycocotools.mask import decode, encode
 
 from semidff.filter import Tracked, VideoFilter
-from semidff.utils.logs import log_warning
 
 from .intervals import Frame
 from .methods.boxes import Arrays, arrays_of, instances_like
@@ -23,15 +22,6 @@ FILTERS = 'causal', 'both', 'identities'
 """``causal``: results depend on earlier frames alone. ``both``: on some later ones, too, for which they wait.
 ``identities``: results are those of the method, with the identities of the causal filter's tracks.
 """
-
-
-def former_filter(smooth_scores: int, smooth_boxes: int | None) -> str | None:
-    """Return the filter that replaces the smoothing of before 0.3, with a warning."""
-    if not (smooth_scores or smooth_boxes):
-        return None
-    chosen = 'both' if smooth_boxes else 'causal'
-    log_warning(f'smooth_scores and smooth_boxes are filter={chosen!r} now, which is better')
-    return chosen
 
 
 class Observation(NamedTuple):

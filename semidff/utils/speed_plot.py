@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 METHOD_COLORS = {
     'frame': 'tab:blue',
     'copy': 'tab:gray',
-    'coast': 'tab:orange',  # until 0.3
     'track': 'tab:orange',
     'small': 'tab:cyan',
     'interpolate': 'tab:green',

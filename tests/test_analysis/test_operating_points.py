@@ -136,11 +136,6 @@ def test_points_with_smaller_input_and_filter(folder, clip, model, log):
     assert 'left out, the longest clip has 7 frames: track at l = 8' in log.text
 
 
-def test_phases_by_their_former_name(clip, model):
-    found = measure_operating_points(model, [clip], [], rounds=1, places=2, min_score=0.0)
-    assert found['settings']['places'] == 2
-
-
 def metrics_of(report):
     return [one['metrics'] for one in report['points']]
 

@@ -244,21 +244,6 @@ def test_held_back_videos_that_cannot_be_decoded_are_skipped(
     assert '4 for training, 1 for validation (the last 50% of each), 2 skipped' in plan.text()
 
 
-def test_a_plan_of_version_0_2_is_one(adapted, tmp_path):
-    content = json.loads((adapted / 'plan.json').read_text())
-    for one in content['candidates']:
-        for name in ('flow_stride', 'correction_width', 'current_width'):
-            del one[name]
-    content['clips'] = [[path, start, stop] for path, start, stop, _ in content['clips']]
-    (tmp_path / 'plan.json').write_text(json.dumps(content))
-    before, plan = Plan.load(tmp_path / 'plan.json'), Plan.load(adapted / 'plan.json')
-    assert before.text() == plan.text() and before.videos.clips[0][:3] == plan.videos.clips[0][:3]
-    del content['seed']
-    (tmp_path / 'plan.json').write_text(json.dumps(content))
-    with pytest.raises(PlanError, match='is no plan of this version'):
-        Plan.load(tmp_path / 'plan.json')
-
-
 def test_input_sizes_at_which_the_detector_fails_are_left_out(project, tmp_path, monkeypatch, log):
     forward = ResNet.forward
 
@@ -333,9 +318,6 @@ def test_methods_without_training_run_the_given_detector_and_a_filter_is_recomme
     trained['state_dict'][f'spatial.detector.{key}'] += 1
     torch.save(trained, folder / 'last.pth')
     config = Config.fromfile(folder / 'config.py')
-    config.recommended.update(method='propagate', smooth_boxes=4)
-    config.dump(folder / 'config.py')
-    assert VideoInferencer(folder, device='cpu').engine.filter == 'both'
     config.recommended.update(method='propagate', filter='causal', light_every=5)
     config.dump(folder / 'config.py')
     engine = VideoInferencer(folder, device='cpu').engine

@@ -238,15 +238,6 @@ def test_refused(detect, tmp_path):
     assert len(detect(out, inferencer=dict(method='frame'), overwrite=True)[1]) == 8
 
 
-def test_arguments_of_version_0_2(detect, tmp_path, log):
-    old, _ = detect(tmp_path, segment=10, options=dict(max_frames=2), method='copy')
-    new, lines = detect(tmp_path, call=dict(max_frames=2), inferencer=dict(method='copy'))
-    assert log.text.count('give arguments of the inferencer') == 1
-    assert 'segment, options, method: give arguments of the inferencer' in log.text
-    assert not lines and new == old
-    assert (new['settings']['max_frames'], new['settings']['method']) == (2, 'copy')
-
-
 def test_without_ray_the_message_names_the_extra(detect, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'ray', None)
     with pytest.raises(ImportError, match=r'semidff\[ray\]'):

@@ -6,7 +6,7 @@ import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
-from semidff.inference.filter_stage import FilterStage, former_filter
+from semidff.inference.filter_stage import FilterStage
 from semidff.inference.intervals import Frame, Interval
 from tests.tiny.pictures import picture
 
@@ -160,14 +160,6 @@ def test_memory_of_masks_does_not_grow():
     for number in range(40):
         stage.push(frame(number, BOXES[:1], 0, interval), sample_of(BOXES[:1]))
         assert len(stage._masks) <= 2 * 4 + 1 and len(stage._samples) < 2 * 4
-
-
-@pytest.mark.parametrize(
-    ('scores', 'boxes', 'chosen'),
-    [(0, None, None), (0, 0, None), (16, None, 'causal'), (0, 8, 'both'), (16, 8, 'both')],
-)
-def test_filters_in_place_of_smoothing(scores, boxes, chosen):
-    assert former_filter(scores, boxes) == chosen
 
 
 def test_some_detections_have_no_masks():

@@ -14,7 +14,6 @@ from semidff.utils.arguments import (
     ToolParser,
     add_measuring_arguments,
     add_runtime,
-    positive,
     run_tool,
 )
 
@@ -49,7 +48,6 @@ def parse_args() -> argparse.Namespace:
     help = 'filters of the results: none, causal, both'
     parser.add_value('--filters', ['none'], help, 'FILTER')
     parser.add_value('--phases', 1, 'average accuracy over N phases of the key frames', 'N')
-    parser.add_argument('--places', type=positive, help=argparse.SUPPRESS)  # its former name
     parser.add_value('--rounds', 5, 'rounds of the measurement of time')
     help = 'largest loss of the recommended points in AP and in AP_50'
     parser.add_value('--max-loss', 3.0, help, 'POINTS')
@@ -95,7 +93,6 @@ def main(args: argparse.Namespace) -> None:
         images=images,
         adaptive=args.adaptive,
         phases=args.phases,
-        places=args.places,
         rounds=args.rounds,
         max_loss=args.max_loss / 100,
         min_score=args.min_score,

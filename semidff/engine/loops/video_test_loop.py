@@ -18,7 +18,6 @@ from semidff.datasets.samplers import VideoSampler
 from semidff.datasets.vid_json import check_frames_between
 from semidff.filter import picture_of
 from semidff.inference import MethodError, PairEngine, VideoEngine
-from semidff.inference.filter_stage import former_filter
 from semidff.inference.methods import Propagate, method_class
 from semidff.inference.outputs import VideoOutput
 from semidff.utils.model_building import unwrapped
@@ -46,7 +45,6 @@ class VideoTestLoop(TestLoop):
             options that follow, nor ``render``.
         schedule: Config of a key-frame schedule (``TASK_UTILS``) in place of a fixed ``key_interval``.
         filter, light_every: See :class:`~semidff.inference.VideoEngine`.
-        smooth_scores, smooth_boxes: Former names of ``filter='causal'`` and ``filter='both'``.
     """
 
     def __init__(
@@ -62,8 +60,6 @@ class VideoTestLoop(TestLoop):
         schedule: dict | None = None,
         filter: str | None = None,
         light_every: int = 1,
-        smooth_scores: int = 0,
-        smooth_boxes: int = 0,
     ) -> None:
         super().__init__(runner, dataloader, evaluator, fp16)
         temporal = getattr(unwrapped(runner.model), 'temporal', None)
@@ -72,7 +68,7 @@ class VideoTestLoop(TestLoop):
         self.needs_temporal = kind.uses_temporal
         self.key_interval = key_interval
         self.schedule = schedule
-        self.filter = filter or former_filter(smooth_scores, smooth_boxes)
+        self.filter = filter
         self.light_every = light_every
         self.pairs = protocol == 'pairs'
         self.render = None

@@ -11,9 +11,7 @@ from mmdet.structures import SampleList
 from mmdet.structures.bbox import bbox_overlaps
 from mmengine.structures import InstanceData
 
-from semidff.inference.executors import Executor
 from semidff.inference.intervals import Frame, Interval
-from semidff.utils.logs import log_warning
 
 from .base import METHODS, VideoMethod
 
@@ -132,15 +130,6 @@ class Track(VideoMethod):
 
     def non_key(self, frames: Sequence[Frame]) -> SampleList:
         raise NotImplementedError('non-key frames are tracked')
-
-
-@METHODS.register_module(name='coast')
-class Coast(Track):
-    """Former name of *track*."""
-
-    def __init__(self, executor: Executor) -> None:
-        super().__init__(executor)
-        log_warning("method 'coast' is 'track' now, which is better and as fast")
 
 
 @METHODS.register_module(name='small')
