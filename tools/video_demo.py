@@ -51,8 +51,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_value('--output-score', 0.0, help, 'SCORE')
     help = 'names of the classes that the outputs have (default: all)'
     parser.add_argument('--classes', nargs='+', metavar='NAME', help=help)
-    help = 'mask image (nonzero), or json of polygons [[[x, y], ...], ...], where detections are in no output'
-    parser.add_input('--ignore-regions', metavar='FILE', help=help)
     parser.add_argument(
         '--panels',
         nargs='+',
@@ -153,11 +151,11 @@ def detect_in_archive(args: argparse.Namespace, arguments: dict) -> None:
     from semidff.apis import detect_archive
     from semidff.datasets.video_readers import VideoError
 
-    others = args.json, args.txt, args.labels, args.mot, args.part_length, args.serve
+    others = args.json, args.txt, args.labels, args.mot, args.serve
     if not args.out or Path(args.out).suffix == '.mp4' or any(others):
         raise FileError(
             f'{args.input}: is a folder of videos; give --out DIR, a folder for the results of each, and no --json, '
-            '--txt, --labels, --mot, --part-length or --serve'
+            '--txt, --labels, --mot or --serve'
         )
     summary = detect_archive(
         args.input,
@@ -182,9 +180,7 @@ def detect_in_archive(args: argparse.Namespace, arguments: dict) -> None:
 
 def call_arguments(args: argparse.Namespace) -> dict:
     """Return the arguments of the inferencer's call, but for its outputs."""
-    limits = dict(
-        only_classes=args.classes, min_score=args.output_score, ignore_regions=args.ignore_regions
-    )
+    limits = dict(only_classes=args.classes, min_score=args.output_score)
     return dict(
         pred_score_thr=args.score_thr,
         fps=args.fps,
@@ -204,8 +200,6 @@ def detect_in_video(inferencer, args: argparse.Namespace) -> None:
         out_json=args.json,
         out_txt=args.txt,
         out_labels=args.labels,
-        part_length=args.part_length,
-        keep_parts=args.keep_parts,
         out_mot=args.mot,
         serve=args.serve,
         **call_arguments(args),

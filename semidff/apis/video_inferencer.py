@@ -5,7 +5,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from functools import lru_cache, partial
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +24,6 @@ from semidff.inference.loading import frame_pipeline, load_model
 from semidff.inference.methods import Propagate, method_class, methods_where
 from semidff.inference.outputs import Output, check_limits, requested_outputs
 from semidff.inference.page import Page, once
-from semidff.inference.regions import read_regions, stand_in
 from semidff.utils.configs import read_config
 from semidff.utils.error_messages import ConfigError
 from semidff.utils.image_detectors import read_model
@@ -247,11 +246,8 @@ class VideoInferencer:
         out_labels: str | Path | None = None,
         only_classes: Sequence[str] | None = None,
         min_score: float = 0.0,
-        part_length: float | None = None,
-        keep_parts: int | None = None,
         out_mot: str | Path | None = None,
         serve: int | str | None = None,
-        ignore_regions: str | Path | None = None,
     ) -> Iterator[DetDataSample]:
         """Detect objects in videos, or segment them.
 
@@ -272,12 +268,8 @@ class VideoInferencer:
             out_labels: Folder of label maps, ``<video>/000000.png``, of a segmentation network.
             only_classes: Names of the classes that results and outputs have; None: all.
             min_score: Detections with lower scores are in no result and no output.
-            part_length: Length in seconds of the parts into which files are cut, ``boxes-0001.mp4``; None: one file.
-            keep_parts: Number of complete parts that are kept; None: all.
             out_mot: Boxes with identities as text of MOTChallenge, which needs a filter. For several videos a folder.
             serve: Address of a page that shows the annotated frames, see :class:`~semidff.inference.page.Page`.
-            ignore_regions: File of a mask or of polygons, see :func:`~semidff.inference.regions.read_regions`.
-                Detections are in no result and no output if the center of their lower edge is in them.
 
         Returns:
             The frames' results in order, with ``pred_instances`` or ``pred_sem_seg`` (pixels of the original frame)
@@ -288,7 +280,7 @@ class VideoInferencer:
             the json has ``complete: false``, and a warning says so.
         """
         check_limits(fps, max_frames, pred_score_thr)
-        limit = self.limiter(only_classes, min_score, ignore_regions)
+        limit = self.limiter(only_classes, min_score)
         if out_mot and not self.engine.filter:
             raise ValueError(
                 f"{out_mot}: needs identities; add filter='identities', or another filter"
@@ -300,7 +292,7 @@ class VideoInferencer:
         outputs = requested_outputs(
             self.engine.model.spatial.prediction,
             [v if isinstance(v, str | Path) else getattr(v, 'path', None) for v in videos],
-            [*self._read, ignore_regions],
+            self._read,
             classes,
             draw,
             out_video,
@@ -308,8 +300,6 @@ class VideoInferencer:
             out_txt,
             out_labels,
             fps,
-            part_length,
-            keep_parts,
             out_mot,
         )
         opened = partial(self.open, fps=fps, strict=strict)
@@ -319,29 +309,23 @@ class VideoInferencer:
         return self._run(videos, opened, outputs + pages, files, max_frames, limit)
 
     def limiter(
-        self,
-        classes: Sequence[str] | None,
-        min_score: float = 0.0,
-        ignore_regions: str | Path | None = None,
+        self, classes: Sequence[str] | None, min_score: float = 0.0
     ) -> Callable[[DetDataSample], None]:
         """Return a function that removes what is not wanted from a result; ValueError if it cannot."""
-        if classes is None and not min_score and ignore_regions is None:
+        if classes is None and not min_score:
             return lambda sample: None
         names = self.model.dataset_meta['classes']
         if unknown := [name for name in classes or () if name not in names]:
             raise ValueError(f'the detector has no classes {unknown}; it has {", ".join(names)}')
         if self.engine.model.spatial.prediction != 'pred_instances':
-            raise ValueError('only_classes, min_score and ignore_regions are for detectors')
+            raise ValueError('only_classes and min_score are for detectors')
         labels = None if classes is None else torch.tensor(list(map(names.index, classes)))
-        regions_of = lru_cache(1)(partial(read_regions, ignore_regions))
 
         def limit(sample: DetDataSample) -> None:
             found = sample.pred_instances
             kept = found.scores >= min_score
             if labels is not None:
                 kept &= torch.isin(found.labels, labels)
-            if ignore_regions is not None:
-                kept &= ~stand_in(found.bboxes, regions_of(*sample.ori_shape))
             sample.pred_instances = found[kept]
 
         return limit

@@ -1,13 +1,11 @@
 """Files of results, written while the videos run; they get their names at the end, also at an early one."""
 
 import json
-import math
 import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from glob import escape
 from os.path import dirname, isdir, realpath, relpath
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -74,8 +72,6 @@ def requested_outputs(
     out_txt: str | Path | None = None,
     out_labels: str | Path | None = None,
     fps: float | None = None,
-    part_length: float | None = None,
-    keep_parts: int | None = None,
     out_mot: str | Path | None = None,
 ) -> list[Output]:
     """Check outputs before the first frame is read, and return them. Their files are opened with the ``with`` block.
@@ -102,96 +98,16 @@ def requested_outputs(
         if folder and realpath(folder) in {realpath(dirname(p)) for p in (path, realpath(path))}:
             raise FileError(f'{folder}: is the folder of an input, which an output could replace')
     files = [path and Path(path) for path in (out_video, out_json, out_txt)]
-    old = [path for file in files if keep_parts for path in _parts(file).values()]
-    check_outputs([*files, *old, out_labels, out_mot], [*inputs, *others])
-
-    def make(video: Path | None, json: Path | None, text: Path | None) -> list[Output]:
-        lines = [json] if json and (json == Path('-') or json.suffix == '.jsonl') else []
-        outputs: list[Output] = [JsonLines(classes, path) for path in lines]
-        if video:
-            outputs.append(VideoOutput(video, draw, fps))
-        if (json and not lines) or text:
-            outputs.append(DetectionsOutput(classes, None if lines else json, text))
-        return outputs
-
-    if part_length is None:
-        outputs = make(*files)
-    elif part_length <= 0 or len(inputs) > 1 or (out_video and not suffix):
-        raise ValueError(f'{part_length=}: must be above 0, for one video, and names of files')
-    else:
-        outputs = [Parts(make, files, part_length, keep_parts)]
+    check_outputs([*files, out_labels, out_mot], [*inputs, *others])
+    video, boxes, text = files
+    lines = [boxes] if boxes and (boxes == Path('-') or boxes.suffix == '.jsonl') else []
+    outputs: list[Output] = [JsonLines(classes, path) for path in lines]
+    if video:
+        outputs.append(VideoOutput(video, draw, fps))
+    if (boxes and not lines) or text:
+        outputs.append(DetectionsOutput(classes, None if lines else boxes, text))
     outputs += [LabelMaps(out_labels)] if out_labels else []
     return outputs + ([MOTOutput(out_mot)] if out_mot else [])
-
-
-class Parts(Output):
-    """Cuts the outputs of a video by time into files with numbers, ``boxes-0001.mp4``.
-
-    A part is complete as soon as the next one begins. Numbers go on behind those of the files that exist.
-
-    Args:
-        make: Returns the outputs for names of files.
-        files: The names without numbers; None for outputs that are not written.
-        length: Length of a part in seconds.
-        keep: Number of complete parts that are kept, also of earlier runs; None: all.
-    """
-
-    def __init__(
-        self,
-        make: Callable[..., list[Output]],
-        files: Sequence[Path | None],
-        length: float,
-        keep: int | None = None,
-    ) -> None:
-        self._make, self._length, self._keep = make, length, keep
-        self._files = files
-        self._outputs: list[Output] = []
-        self._stack, self._until = ExitStack(), -math.inf
-        self._number = max((n for file in files for n in _parts(file)), default=0)
-
-    def __exit__(self, *error: object) -> None:
-        self._stack.__exit__(*error)
-
-    def start(self, name: str) -> None:
-        self._name = name
-
-    def add(self, sample: DetDataSample, image: np.ndarray) -> None:
-        if sample.timestamp >= self._until:
-            self._until = sample.timestamp + self._length
-            self._begin_part()
-        for output in self._outputs:
-            output.add(sample, image)
-
-    def end(self) -> None:
-        for output in self._outputs:
-            output.end()
-
-    def _begin_part(self) -> None:
-        self._stack.close()
-        for file in filter(None, self._files if self._keep else ()):
-            complete = [path for _, path in sorted(_parts(file).items())]
-            # Processes that were killed leave parts that are not complete.
-            left = file.parent.glob(f'.{escape(file.stem)}-*.tmp{file.suffix}')
-            for old in [*complete[: -self._keep], *left]:
-                old.unlink()
-        self._number += 1
-        files = [
-            file.with_stem(f'{file.stem}-{self._number:04d}')
-            if file and file != Path('-')
-            else file
-            for file in self._files
-        ]
-        self._outputs = self._make(*files)
-        for output in self._outputs:
-            self._stack.enter_context(output)
-            output.start(self._name)
-
-
-def _parts(file: Path | None) -> dict[int, Path]:
-    """Return the parts of a file that exist, by number."""
-    pattern = re.compile(rf'{re.escape(file.stem)}-(\d{{4,}})') if file else None
-    found = file.parent.glob(f'*{file.suffix}') if file else ()
-    return {int(m[1]): path for path in found if (m := pattern.fullmatch(path.stem))}
 
 
 class DetectionsOutput(Output):

@@ -139,7 +139,7 @@ def duration(text: str) -> float:
 
 
 def add_live_arguments(parser: ToolParser) -> None:
-    """Add the options for cameras, addresses and pipes, and for outputs of videos without end."""
+    """Add the options for cameras, addresses and pipes."""
     help = 'of a camera, an address or a pipe: whether to drop frames that are too old'
     parser.add_argument('--live', choices=('newest', 'every-frame'), default='newest', help=help)
     help = 'bounded: no frame waits for the detector (default, where possible)'
@@ -154,10 +154,6 @@ def add_live_arguments(parser: ToolParser) -> None:
     parser.add_argument('--ffmpeg', type=_setting, nargs='+', metavar='KEY=VALUE', help=help)
     help = 'show the annotated frames in browsers, at http://127.0.0.1:PORT/'
     parser.add_argument('--serve', metavar='[HOST:]PORT', help=help)
-    help = 'cut outputs into parts of this length, such as 1h or 90 (seconds): boxes-0001.mp4'
-    parser.add_argument('--part-length', type=duration, metavar='TIME', help=help)
-    help = 'keep N complete parts and delete older ones (default: all)'
-    parser.add_argument('--keep-parts', type=positive, metavar='N', help=help)
 
 
 def add_cfg_options(parser: argparse.ArgumentParser, config: str = 'the config') -> None:

@@ -118,41 +118,6 @@ def test_a_line_of_json_for_each_frame(tmp_path, capsys):
     assert (second['frame_id'], second['dropped'], second['annotations']) == (4, 3, [])
 
 
-def parts(folder, count: int, error=None, **options) -> None:
-    """Write frames in parts of 10."""
-    files = {f'out_{kind}': folder / f'o.{kind}' for kind in ('txt', 'json')}
-    files['out_video'], draw = folder / 'o.mp4', lambda image, _: image
-    (output,) = requested_outputs('pred_instances', [None], [], ('a',), draw, **files, **options)
-    results = [detections(n, [5.0, 10, 30, 20]) for n in range(count)]
-    with output:
-        output.start('v')
-        for result in results:
-            output.add(result, IMAGE)
-        if error:
-            raise error
-
-
-def test_outputs_in_parts(tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        parts(tmp_path, 25, KeyboardInterrupt(), part_length=0.4)
-    contents = [load_vid_json(tmp_path / f'o-000{n}.json') for n in (1, 2, 3)]
-    assert [one['complete'] for one in contents] == [True, True, False]
-    numbers = [[frame['frame_id'] for frame in one['images']] for one in contents]
-    assert numbers == [list(range(10)), list(range(10, 20)), list(range(20, 25))]
-    assert packet_times(tmp_path / 'o-0002.mp4') == pytest.approx(np.arange(10) / 25)
-    assert (tmp_path / 'o-0003.txt').read_text().startswith('21 ')
-    assert len(list(tmp_path.iterdir())) == 9
-
-
-def test_the_last_parts_are_kept_also_those_of_the_run_before(tmp_path):
-    for name in ('o-mine.mp4', '.o-0004.1f.tmp.mp4'):  # the process of the latter was killed
-        (tmp_path / name).touch()
-    parts(tmp_path, 35, part_length=0.4)
-    parts(tmp_path, 15, part_length=0.4, keep_parts=2)
-    names = {path.name for path in tmp_path.glob('*.mp4')}
-    assert names == {'o-mine.mp4', 'o-0004.mp4', 'o-0005.mp4', 'o-0006.mp4'}
-
-
 def label_maps(*labels: int) -> list[DetDataSample]:
     maps = [PixelData(data=torch.full((1, 4, 6), label)) for label in labels]
     return [sample(index, pred_sem_seg=each) for index, each in enumerate(maps)]
@@ -230,13 +195,6 @@ def test_one_annotated_video_per_video(tmp_path):
 
 def request(video, prediction='pred_instances', **files) -> None:
     requested_outputs(prediction, [str(video)], [], ('a',), None, **files)
-
-
-def test_a_part_that_is_an_input_is_not_deleted(tmp_path):
-    (tmp_path / 'o-0001.mp4').touch()
-    with pytest.raises(FileError, match='would overwrite the input'):
-        files = dict(out_video=tmp_path / 'o.mp4', part_length=9, keep_parts=1)
-        request(tmp_path / 'o-0001.mp4', **files)
 
 
 def test_outputs_replace_no_inputs(tmp_path):

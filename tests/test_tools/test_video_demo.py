@@ -48,14 +48,10 @@ def test_options(project, run):
     assert drawn.fps == 5 and len(list(drawn)) == 4
 
 
-def test_parts_and_lines(project, run):
-    options = ('--part-length', '1s', '--keep-parts', '1', '--json', '-', '--live', 'every-frame')
-    run(*DEMO, '--out', 'part.mp4', *options)
-    printed = run(*DEMO, '--out', 'part.mp4', *options)
+def test_lines_of_json_on_standard_output(project, run):
+    printed = run(*DEMO, '--json', '-', '--live', 'every-frame')
     lines = [json.loads(line) for line in printed.splitlines()]
     assert [line['frame_id'] for line in lines] == list(range(25))
-    lengths = {path.name: len(list(open_any(path))) for path in project.glob('part-*.mp4')}
-    assert lengths == {'part-0003.mp4': 13, 'part-0004.mp4': 12}
 
 
 def test_evaluates_methods_without_labels(project, run):
