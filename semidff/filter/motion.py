@@ -80,6 +80,7 @@ def move_boxes(
     boxes: np.ndarray,
     velocities: np.ndarray,
     camera: np.ndarray | None = None,
+    followed: np.ndarray | bool = True,
 ) -> Motion:
     """Follow nine points of each box from a picture to the next one.
 
@@ -93,6 +94,7 @@ def move_boxes(
         velocities: Expected steps (n, 2) relative to the background. Points are searched there, and a box whose points
             are lost makes this step.
         camera: From :func:`camera_motion`; default: the camera does not move.
+        followed: (n,) bool, the boxes whose points are followed; the others move as if theirs were lost.
     """
     camera = np.eye(2, 3) if camera is None else camera
     shift, zoom = camera_steps(camera, (boxes[:, :2] + boxes[:, 2:]) / 2)
@@ -100,7 +102,7 @@ def move_boxes(
         shift + velocities, np.full(len(boxes), math.log(zoom)), np.full(len(boxes), np.inf)
     )
     points = boxes[:, None, :2] + (boxes[:, None, 2:] - boxes[:, None, :2]) * _GRID
-    used = ((points >= 0) & (points < before.shape[::-1])).all(-1)
+    used = ((points >= 0) & (points < before.shape[::-1])).all(-1) & np.reshape(followed, (-1, 1))
     if not used.any():
         return motion
     start = points[used].astype(np.float32)

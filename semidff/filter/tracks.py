@@ -7,17 +7,25 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .links import (
+    Detections,
+    Objects,
+    areas,
+    assign,
+    classes_of,
+    distances,
+    link,
+    objects_of,
+    overlaps,
+)
 from .motion import Motion, camera_motion, camera_steps, move_boxes
 
 MIN_SCORE = 0.05
 """Detections with a lower score belong to no track; they are repeated until the next detections."""
 
-_LEAST_IOU = 0.4  # of a track and its detection
-_LEAST_IOU_OTHER = 0.6  # the same, of different classes
 _SETTLED = 0.5  # in units of IoU: links prefer tracks whose detections ...
 _SETTLED_SCORE = 3.0  # ... have this sum of scores
 _DUPLICATE = 0.5  # IoU with a track, above which a detection of its class begins no other one
-_SAME_BOX = 0.95  # IoU of detections of different classes that are one object
 _ENDS = 0.02  # score at which a track ends
 _REMEMBERED = 60  # frames without detections, after which an object that returns is another one
 _SMALLEST = 0.01  # score of a second class that is reported
@@ -36,37 +44,6 @@ _FORGET = 0.98  # of what a video has taught, at each frame with detections
 _PRIOR = 10.0  # detections, as which these count
 _TRUSTED = 2.0  # Others predict the next detection so many times better: the filter's boxes are not reported.
 _LEAST_JUDGED = 20  # predictions
-
-
-class Detections(NamedTuple):
-    """Detections of a frame.
-
-    Attributes:
-        boxes: (n, 4), xyxy, in pixels of the frame.
-        scores: (n,), 0 to 1.
-        labels: (n,), integers.
-    """
-
-    boxes: np.ndarray
-    scores: np.ndarray
-    labels: np.ndarray
-
-    @classmethod
-    def of(cls, detections: tuple, num_classes: int) -> 'Detections':
-        """Return arrays, from anything that NumPy converts without a loss."""
-        boxes, scores, labels = (np.asarray(values) for values in detections)
-        boxes, scores = boxes.astype(np.float64).reshape(-1, 4), scores.astype(np.float64).ravel()
-        integers = labels.astype(int).ravel()
-        if not len(boxes) == len(scores) == len(integers):
-            raise ValueError(
-                f'a frame has {len(boxes)} boxes, {len(scores)} scores and {len(integers)} labels'
-            )
-        wrong = (integers != labels.ravel()) | (integers < 0) | (integers >= num_classes)
-        if wrong.any():
-            raise ValueError(
-                f'labels are integers from 0 to {num_classes - 1}, got {labels.ravel()[wrong][0]}'
-            )
-        return cls(boxes, scores, integers)
 
 
 class Estimate(NamedTuple):
@@ -208,15 +185,6 @@ class _Tracks:
             setattr(self, name, np.concatenate([center - half, center + half], 1))
 
 
-class _Found(NamedTuple):
-    """Objects that a detector finds: boxes, scores (n, 2, C) as in :class:`Estimate`, best ones, indices."""
-
-    boxes: np.ndarray
-    scores: np.ndarray
-    best: np.ndarray
-    indices: np.ndarray
-
-
 class TrackFilter:
     """Follows the objects of one video, causally.
 
@@ -354,24 +322,16 @@ class TrackFilter:
         if camera is None:
             strong = boxes[tracks.total >= _FOLLOWED]
             camera = camera_motion(self._picture, picture, strong)
-        shift, zoom = camera_steps(camera, (boxes[:, :2] + boxes[:, 2:]) / 2)
-        velocities = tracks.velocities * (scale * zoom)
-        motion = Motion(
-            shift + velocities, np.full(len(tracks), np.log(zoom)), np.full(len(tracks), np.inf)
-        )
         # An object that is not detected may be hidden: points would follow what hides it.
         followed = (tracks.total >= _FOLLOWED) & (tracks.missed == 0)
-        if followed.any():
-            found = move_boxes(
-                self._picture, picture, boxes[followed], velocities[followed], camera
-            )
-            for values, own in zip(motion, found, strict=True):
-                values[followed] = own
+        shift, zoom = camera_steps(camera, (boxes[:, :2] + boxes[:, 2:]) / 2)
+        velocities = tracks.velocities * (scale * zoom)
+        motion = move_boxes(self._picture, picture, boxes, velocities, camera, followed)
         seen = np.isfinite(motion.spread)[:, None]
         renewal = np.where(tracks.velocities.any(1, keepdims=True), _RENEWAL, 1.0)
         own = (motion.steps - shift) / scale
         tracks.velocities = tracks.velocities + seen * renewal * (own - tracks.velocities)
-        size = np.sqrt(np.maximum(_areas(boxes), scale**2))
+        size = np.sqrt(np.maximum(areas(boxes), scale**2))
         error = np.minimum(motion.spread, _LARGEST_SPREAD) + _JITTER
         error += _OF_STEP * scale * np.linalg.norm(own, axis=1)
         error += _OF_GROWTH * np.abs(motion.growth) * size
@@ -390,12 +350,12 @@ class TrackFilter:
         weak = Detections(*(values[~strong] for values in detections))
         self._weak = weak, self._sources(np.flatnonzero(~strong))
         self._began = True
-        found = _objects(detections, np.flatnonzero(strong), self.num_classes)
+        found = objects_of(detections, np.flatnonzero(strong), self.num_classes)
         tracks = copy.deepcopy(self._tracks)  # estimates have its arrays
         settled = _SETTLED * np.minimum(tracks.settled / _SETTLED_SCORE, 1)
         rows, columns = link(tracks.boxes, tracks.scores, found.boxes, found.scores, settled)
         boxes, scores = found.boxes[columns], found.best[columns]
-        size = np.sqrt(np.maximum(_areas(boxes), 1e-9))
+        size = np.sqrt(np.maximum(areas(boxes), 1e-9))
         residuals = (boxes - tracks.boxes[rows]) / size[:, None]
         squares = (residuals**2).mean(1)
         seen = np.zeros_like(tracks.scores)
@@ -437,9 +397,9 @@ class TrackFilter:
         """Return the weights of boxes and of scores of a frame."""
         return (self.reliability.geometry, self.reliability.existence) if light else (1.0, 1.0)
 
-    def _begin(self, found: _Found, indices: np.ndarray, light: bool) -> None:
+    def _begin(self, found: Objects, indices: np.ndarray, light: bool) -> None:
         """Begin tracks with detections that are no second ones on an object."""
-        same = _classes(found.scores[indices])[:, None] == _classes(self._tracks.scores)
+        same = classes_of(found.scores[indices])[:, None] == classes_of(self._tracks.scores)
         duplicate = (overlaps(found.boxes[indices], self._tracks.boxes) >= _DUPLICATE) & same
         indices = indices[~duplicate.any(1)]
         if not len(indices):
@@ -455,19 +415,19 @@ class TrackFilter:
         new.sources[:] = self._sources(found.indices[indices])
         self._tracks = self._tracks + new
 
-    def _identities(self, found: _Found, indices: np.ndarray) -> list[int]:
+    def _identities(self, found: Objects, indices: np.ndarray) -> list[int]:
         """Return identities of new tracks: those of undetected objects that were last detected there, or would be now.
 
         If such an object still has a track, which has lost it, that gets a new identity.
         """
         lost = self._tracks[self._tracks.sources[:, 0] != self._number] + self._ended
         lost = lost[np.abs(self._number - lost.sources[:, 0]) <= _REMEMBERED]
-        same = _classes(lost.scores.sum(1, keepdims=True))[:, None]
-        same = same == _classes(found.scores[indices])
-        apart = [_distances(of, found.boxes[indices]) for of in (lost.source_boxes, lost.boxes)]
+        same = classes_of(lost.scores.sum(1, keepdims=True))[:, None]
+        same = same == classes_of(found.scores[indices])
+        apart = [distances(of, found.boxes[indices]) for of in (lost.source_boxes, lost.boxes)]
         gain = 1 - np.minimum(*apart)
         allowed = same & (gain > 0) & (found.best[indices] >= lost.total[:, None])
-        rows, columns = _assign(gain, allowed)
+        rows, columns = assign(gain, allowed)
         known = dict(zip(columns.tolist(), lost.ids[rows].tolist(), strict=True))
         self._ended = self._ended[np.isin(self._ended.ids, np.delete(lost.ids, rows))]
         ids = self._tracks.ids
@@ -486,7 +446,7 @@ def report(estimate: Estimate) -> Tracked:
     whose class alternates is one box. Other classes that the detector gave it at the same time follow.
     """
     first, second = estimate.scores[:, 0], estimate.scores[:, 1]
-    labels, (weak, weak_sources) = _classes(estimate.scores), estimate.weak
+    labels, (weak, weak_sources) = classes_of(estimate.scores), estimate.weak
     rows, others = np.nonzero(second >= _SMALLEST)
     rows, others = rows[others != labels[rows]], others[others != labels[rows]]
     objects = np.concatenate([np.arange(len(labels)), rows])
@@ -537,73 +497,3 @@ def combine(
     joined = map(np.concatenate, zip(linked, *parts, strict=True))
     weak = forward.weak if forward.began else backward.weak
     return Estimate(*joined, weak, forward.began or backward.began)
-
-
-def link(
-    boxes: np.ndarray,
-    scores: np.ndarray,
-    others: np.ndarray,
-    other_scores: np.ndarray,
-    settled: np.ndarray | float = 0.0,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Link boxes (n, 4) and (m, 4) one to one by IoU, those of one class first; return indices into both.
-
-    ``settled``, (n,), is added to the IoU of the first ones.
-    """
-    iou = overlaps(boxes, others)
-    same = _classes(scores)[:, None] == _classes(other_scores)
-    allowed = iou >= np.where(same, _LEAST_IOU, _LEAST_IOU_OTHER)
-    return _assign(iou + np.where(same, 1.0, 0.5) + np.reshape(settled, (-1, 1)), allowed)
-
-
-def _assign(gain: np.ndarray, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the allowed pairs (n, m) with the largest sum of gains, one to one, as indices."""
-    from scipy.optimize import linear_sum_assignment  # takes half a second
-
-    rows, columns = linear_sum_assignment(np.where(allowed, gain, 0.0), maximize=True)
-    chosen = allowed[rows, columns]
-    return rows[chosen], columns[chosen]
-
-
-def _distances(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return distances (n, m): of the centers, in mean diagonals, and of the logarithms of the diagonals."""
-    (center, size), (other, other_size) = (
-        ((one[:, :2] + one[:, 2:]) / 2, np.linalg.norm(one[:, 2:] - one[:, :2], axis=1) + 1e-6)
-        for one in (boxes, others)
-    )
-    apart = np.linalg.norm(center[:, None] - other, axis=-1) / (size[:, None] + other_size) * 2
-    return apart + np.abs(np.log(size[:, None] / other_size))
-
-
-def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return the IoU (n, m) of boxes (n, 4) and (m, 4), xyxy."""
-    top = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    bottom = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    both = np.prod(np.maximum(bottom - top, 0), -1)
-    return both / np.maximum(_areas(boxes)[:, None] + _areas(others) - both, 1e-9)
-
-
-def _areas(boxes: np.ndarray) -> np.ndarray:
-    return np.prod(boxes[:, 2:] - boxes[:, :2], -1)
-
-
-def _classes(scores: np.ndarray) -> np.ndarray:
-    return scores[:, 0].argmax(-1) if scores.size else np.zeros(len(scores), int)
-
-
-def _objects(detections: Detections, strong: np.ndarray, classes: int) -> _Found:
-    """Return the objects of strong detections: those of several classes with one box are one object."""
-    strong = strong[np.argsort(-detections.scores[strong], kind='stable')]
-    boxes, scores, labels = (values[strong] for values in detections)
-    alike = (overlaps(boxes, boxes) >= _SAME_BOX) & (labels[:, None] != labels)
-    owner = np.arange(len(strong))
-    for best in np.flatnonzero(np.triu(alike).any(1)):
-        if owner[best] == best:
-            later = np.flatnonzero(alike[best] & (owner == np.arange(len(strong))))
-            owner[later[later > best]] = best
-    heads, at = np.unique(owner, return_inverse=True)
-    own = np.zeros((len(heads), 2, classes))
-    np.maximum.at(own, (at, (owner != np.arange(len(strong))).astype(int), labels), scores)
-    return _Found(
-        boxes[heads].astype(np.float64), own, scores[heads].astype(np.float64), strong[heads]
-    )

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from semidff.filter import Reliability, TrackFilter, VideoFilter, combine, report
-from semidff.filter.tracks import link, overlaps
+from semidff.filter.links import link, overlaps
+from semidff.filter.motion import Motion
 from tests.tiny.pictures import picture
 
 SIZE = (128, 160)
@@ -29,6 +30,17 @@ def results(frames, classes=2, tracks=None):
     return [report(tracks.step(STILL, SIZE, one)) for one in frames]
 
 
+def moved(motion):
+    """In place of ``move_boxes``, a function whose boxes make given steps, grow and have a spread if followed."""
+
+    def move_boxes(before, after, boxes, velocities, camera, followed):
+        steps, growth, spread = motion(len(boxes))
+        steps = np.where(followed[:, None], steps, velocities)
+        return Motion(steps, np.where(followed, growth, 0.0), np.where(followed, spread, np.inf))
+
+    return move_boxes
+
+
 # One object
 
 
@@ -42,7 +54,8 @@ def test_equations(monkeypatch, seed, scale):  # noqa: PLR0915
     """The equations of docs/filter.md as a Kalman filter: with the variance of a box in place of its weight."""
     rng, given = np.random.default_rng(seed), {}
     monkeypatch.setattr('semidff.filter.tracks.camera_motion', lambda *_: np.eye(2, 3))
-    monkeypatch.setattr('semidff.filter.tracks.move_boxes', lambda *_: given['motion'])
+    motion_of = moved(lambda count: given['motion'])
+    monkeypatch.setattr('semidff.filter.tracks.move_boxes', motion_of)
     small = np.zeros((int(SIZE[0] * scale), int(SIZE[1] * scale)), np.uint8)
     tracks, true = TrackFilter(1), np.array(BOX)
     box = variance = score = None
@@ -399,11 +412,7 @@ def test_light_boxes_that_are_right_get_a_high_weight(monkeypatch):
     rng = np.random.default_rng(0)
     monkeypatch.setattr(
         'semidff.filter.tracks.move_boxes',
-        lambda before, after, boxes, *_: (
-            rng.normal(0, 2, (len(boxes), 2)),
-            np.zeros(len(boxes)),
-            np.full(len(boxes), 4.0),
-        ),
+        moved(lambda count: (rng.normal(0, 2, (count, 2)), 0.0, 4.0)),
     )
     frames = [(found((BOX, 0.8)), number % 5 > 0) for number in range(100)]
     shown, tracks = run([STILL] * 100, frames)
@@ -460,11 +469,7 @@ def test_what_predicts_detections_worse_than_they_themselves_is_not_reported(mon
     monkeypatch.setattr('semidff.filter.tracks.camera_motion', lambda *_: np.eye(2, 3))
     monkeypatch.setattr(
         'semidff.filter.tracks.move_boxes',
-        lambda before, after, boxes, *_: (
-            np.full((len(boxes), 2), 2.0),
-            np.zeros(len(boxes)),
-            np.zeros(len(boxes)),
-        ),
+        moved(lambda count: (2.0, 0.0, 0.0)),
     )
     for number in range(90):
         estimate = tracks.step(STILL, SIZE, found((BOX, 0.8)) if number % 2 == 0 else None)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from semidff.filter import VideoFilter, filter_coco
-from semidff.filter.tracks import overlaps
+from semidff.filter.links import overlaps
 from semidff.filter.video import AHEAD
 from tests.tiny.pictures import picture
 
