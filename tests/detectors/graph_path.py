@@ -19,7 +19,6 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from semidff.analysis.check_detector import SPLITS, video_detector
 from semidff.analysis.speed import batch_of
 from semidff.inference import Acceleration, VideoEngine, accelerate
 from semidff.inference.executors import Executor
@@ -33,6 +32,7 @@ from tests.tiny.models import unmatched
 
 from .output_deviation import first_head
 from .stock_detectors import STOCK, Size, build_stock, fit_statistics, pictures
+from .video_detectors import SPLITS, video_detector
 
 RFCN = 'configs/semi_dff/semi-dff_r101_imagenet-det-vid.py'
 KEY_INTERVAL = 3

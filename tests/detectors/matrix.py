@@ -17,15 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from semidff.analysis.check_detector import (
-    SEMANTIC,
-    SPLITS,
-    box_deviation,
-    video_detector,
-    weights_without_gradient,
-)
 from semidff.analysis.complexity import measure_complexity
 from semidff.analysis.speed import (
     ClipTimer,
@@ -54,6 +47,7 @@ from .stock_detectors import (
     random_scores,
     sorted_rows,
 )
+from .video_detectors import SEMANTIC, SPLITS, video_detector
 
 FLOW_WIDTH = float(os.environ.get('FLOW_WIDTH', 1 / 8))
 DEVICE = os.environ.get('DEVICE', 'cpu')
@@ -117,6 +111,34 @@ def cut(detector: nn.Module, split: str, kind: type[VideoDetector] = VideoDetect
         return video_detector(detector, split, FLOW_WIDTH, kind)
     except (TypeError, ValueError) as error:
         pytest.skip(str(error))
+
+
+@torch.no_grad()
+def box_deviation(detector: nn.Module, model: VideoDetector, images: Tensor) -> tuple[float, int]:
+    """Return the largest difference of boxes and scores at l = 1 from the detector's own, and the number of boxes.
+
+    Frames are normalized, (N, 3, H, W); the difference is infinite if the numbers of boxes differ.
+    """
+    count, size = len(images), tuple(images.shape[-2:])
+    own = detector.predict(images, plain_samples(count, size))
+    found = model.predict(images, plain_samples(count, size))
+    worst, boxes = 0.0, 0
+    for a, b in zip(own, found, strict=True):
+        a, b = a.pred_instances, b.pred_instances
+        if len(a) != len(b):
+            return float('inf'), len(b)
+        boxes += len(a)
+        for key in ('bboxes', 'scores') if len(a) else ():
+            worst = max(worst, (a[key] - b[key]).abs().max().item())
+    return worst, boxes
+
+
+def weights_without_gradient(model: SemiDFF, key: Tensor, current: Tensor) -> list[str]:
+    """Run the semantic step's loss once on frames (N, 3, H, W); name the trained weights that get no gradient."""
+    model.enter_step(*SEMANTIC)
+    samples = plain_samples(len(key), tuple(key.shape[-2:]))
+    sum(model.loss(torch.stack((key, current), 1), samples).values()).backward()
+    return [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
 
 
 def check_boxes(detector: nn.Module, model: VideoDetector, size: tuple[int, int]) -> dict:

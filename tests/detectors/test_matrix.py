@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from semidff.analysis.check_detector import SPLITS, video_detector
 from semidff.models import SemiDFF
 
 from . import graph_path, matrix
 from .loss_parts import gradient_norms
 from .stock_detectors import NARROW, build_stock, overfit, pictures
+from .video_detectors import SPLITS, video_detector
 
 SMALL = (64, 96)
 

@@ -39,7 +39,6 @@ from mmengine.logging import MMLogger
 from mmengine.optim import build_optim_wrapper
 from torch import nn
 
-from semidff.analysis.check_detector import SEMANTIC, video_detector
 from semidff.analysis.evaluation_clips import EvaluationClip
 from semidff.analysis.operating_points import grid_of_points, measure_operating_points
 from semidff.analysis.speed import ClipTimer, batch_of, take_turns
@@ -54,6 +53,7 @@ from tests import simulated_gpu
 from tests.detectors import graph_path
 from tests.detectors.graph_path import spread_scores
 from tests.detectors.stock_detectors import build_stock, calibrate, fit_statistics
+from tests.detectors.video_detectors import SEMANTIC, video_detector
 from tests.tiny import models
 from tests.tiny import videos as tiny_video
 

@@ -10,20 +10,10 @@ from mmengine.config import Config
 from semidff.inference import ErrorPredictor
 from tests.test_utils.test_safe_loading import Touch
 from tests.tiny import models
-from tests.tiny.videos import detector_cfg
 
 CPU = ('--device', 'cpu')
 SPEED = (*CPU, '--rounds', 1, '--out', 'speed.json', '--overwrite')
 SIZE = ('--size', 64, 96)
-
-
-def test_check_detector(run, fails, project):
-    Config(dict(model=detector_cfg())).dump(project / 'detector.py')
-    printed = run('analysis/check_detector.py', 'detector.py', *SIZE)
-    assert printed.count('boxes at l = 1, as the detector') == 3
-    assert printed.count('semantic loss: all weights have gradients') == 3
-    assert 'EncoderSplit: not supported: ' in printed
-    assert 'gone.py' in fails('analysis/check_detector.py', 'gone.py', *SIZE)
 
 
 def test_complexity(run, fails, project):
