@@ -1,27 +1,43 @@
-"""Console commands ``semidff-...``: they run the files of tools/, which are in the package too."""
+"""Console commands ``semidff-...``, which are also the files of tools/: each calls a function of the package."""
 
 import runpy
-import sys
 from collections.abc import Callable
 from functools import partial
 
+from semidff.utils.command_line import run as run_function
 from semidff.utils.files import PROJECT
 
-_SHORT = dict(demo='video_demo', experiment='run_experiment')
+FUNCTIONS: dict[str, str | dict[str, str]] = dict(
+    train='semidff.apis.runs.train',
+    test='semidff.apis.runs.test',
+    convert_checkpoint=dict(
+        mxnet='semidff.converters.mxnet.checkpoint.convert_file',
+        join='semidff.converters.fit.join_checkpoints',
+    ),
+    convert_dataset={
+        'imagenet-vid': 'semidff.converters.ilsvrc.convert_vid',
+        'imagenet-det': 'semidff.converters.ilsvrc.convert_det',
+        'cityscapes': 'semidff.converters.cityscapes.convert_cityscapes',
+    },
+    eval_detections='semidff.evaluation.detections_file.evaluate_detections_file',
+    export_onnx='semidff.apis.export.export_detector',
+    make_synthetic='semidff.synthetic.build.make_synthetic',
+    complexity='semidff.analysis.complexity.report_complexity',
+    fit_adaptive='semidff.apis.propagation.fit_schedule',
+    show_propagation='semidff.apis.propagation.show_propagation',
+)
+_TRAIN = ('train', 'adapt')
 
 
 def __getattr__(name: str) -> Callable[[], None]:
     """Return the function of a command, which has the name of its tool or a short one."""
     if name.startswith('_'):
         raise AttributeError(name)
-    return partial(_run, _SHORT.get(name, name))
+    if name in FUNCTIONS:
+        return partial(run_function, FUNCTIONS[name], name in _TRAIN)
+    return partial(_run, dict(demo='video_demo', experiment='run_experiment').get(name, name))
 
 
 def _run(tool: str) -> None:
-    file = next((PROJECT / 'tools').rglob(f'{tool}.py'), None)
-    if file is None:  # .mim has links, which zip archives do not restore
-        sys.exit(
-            f'{PROJECT}/tools: has no {tool}.py. semidff was installed from an archive without symbolic links, such as '
-            'a zip file; install it from git or a tar archive'
-        )
+    file = next((PROJECT / 'tools').rglob(f'{tool}.py'))
     runpy.run_path(str(file), run_name='__main__')

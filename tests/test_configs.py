@@ -18,7 +18,7 @@ from semidff.experiments import load_experiment
 from semidff.experiments.experiment import Step
 from semidff.inference.methods import METHODS
 from semidff.models import SemiDFF, VideoDetector
-from semidff.utils.arguments import parse_settings
+from semidff.utils.command_line import parse_settings
 from tests.config_files import CONFIGS, ROOT, load, trainings
 
 register_all_modules()

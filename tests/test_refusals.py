@@ -23,7 +23,7 @@ from semidff.datasets.ilsvrc_format import read_detections
 from semidff.datasets.vid_json import check_vid_json
 from semidff.datasets.video_list import VideoListError, load_videos
 from semidff.datasets.video_readers import ArrayStream, VideoError, open_video
-from semidff.engine.launch import apply_test_options, prepare_training
+from semidff.engine.launch import VideoTestOptions, apply_test_options, prepare_training
 from semidff.evaluation import VIDEvaluator
 from semidff.experiments.tables import build_lines
 from semidff.models.temporal import warp
@@ -37,7 +37,7 @@ from tests.test_converters.test_mxnet.test_checkpoint import broken
 from tests.test_datasets.test_samplers import numbers
 from tests.test_datasets.test_transforms.test_pack import pair
 from tests.test_datasets.test_vid_json import valid
-from tests.test_engine.test_launch import options, original
+from tests.test_engine.test_launch import original
 from tests.test_evaluation import test_vid_metric, test_vid_metric_sparse
 from tests.test_experiments.test_tables import measurement
 from tests.test_models import test_correction
@@ -149,7 +149,7 @@ def configs() -> Iterator[Refusal]:
          lambda: read_detector(str(write('old.py', old)), warn=False)),
         (FileError, r'missing\.pth: there is no such file; .* https://.*rtmdet_tiny',
          lambda: adapt('rtmdet-t', Path('missing.pth'), [Path()], Path('out'))),
-        (ValueError, 'has no test_cfg', lambda: apply_test_options(Config(dict(test_cfg=None)), options())),
+        (ValueError, 'has no test_cfg', lambda: apply_test_options(Config(dict(test_cfg=None)), VideoTestOptions())),
         # The parts would replace weights of load_from.
         (ValueError, 'load_parts would replace flow; add load_parts=None',
          lambda: prepare_training(original(dff, load_from='a.pth'))),

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 import semidff.registry  # noqa: F401 (registers the package's parts)
-from semidff.converters.cityscapes import convert_cityscapes
+from semidff.converters.cityscapes import convert_split
 from semidff.utils.image_detectors import resolve_detector
 from tests.config_files import ROOT, trainings
 from tests.tiny.datasets import DARKNET, shrink, write_cityscapes, write_generated, write_imagenet
@@ -34,7 +34,7 @@ def folder(tmp_path_factory):
     write_generated(folder)
     write_cityscapes(folder / 'cityscapes')
     for split in ('train', 'val'):
-        convert_cityscapes(folder / 'cityscapes', folder / 'data/cityscapes_videos', split)
+        convert_split(folder / 'cityscapes', folder / 'data/cityscapes_videos', split)
     return folder
 
 

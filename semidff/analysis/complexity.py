@@ -20,6 +20,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from semidff.models.video_detector import VideoDetector
 from semidff.synthetic.smooth_video import smooth_frames
+from semidff.utils.atomic_write import write_json
+from semidff.utils.command_line import Count, Input, Output
+from semidff.utils.model_building import build_video_detector
 from semidff.utils.tables import text_table
 
 from .speed import PARTS, batch_of, speedup_of
@@ -97,6 +100,35 @@ class ComplexityReport(NamedTuple):
 
     def _sum(self, *names: str) -> int:
         return sum(self.parts[name].flops for name in names)
+
+
+def report_complexity(
+    config: Input,
+    *,
+    size: tuple[Count, Count] = (600, 1000),
+    key_intervals: Sequence[Count] = (1, 2, 5, 10, 20),
+    json: Output | None = None,
+    cfg_options: dict | None = None,
+) -> str:
+    """Count the operations and parameters of a video detector's parts, and compute the ratios of DFF Eqs. 5 to 7.
+
+    FLOPs are multiply-adds. Weights are random; nothing is downloaded.
+
+    Args:
+        config: Config of a video detector.
+        size: Height and width of a frame in pixels.
+        key_intervals: Key-frame intervals of the speed-ups.
+        json: Write the figures as JSON.
+        cfg_options: Settings that replace those of the config.
+
+    Returns:
+        Tables for a terminal.
+    """
+    report = measure_complexity(build_video_detector(config, cfg_options), *size)
+    if json:
+        figures = dict(config=str(config), **report.to_dict(key_intervals))
+        write_json(figures, json, indent=2, nan_as_null=True)
+    return report.text(key_intervals)
 
 
 @torch.no_grad()

@@ -18,7 +18,7 @@ from semidff.inference.executors import Executor
 from semidff.inference.loading import frame_pipeline, load_model
 from semidff.inference.methods import method_class
 from semidff.inference.schedules import build_schedule
-from semidff.utils.arguments import parse_settings
+from semidff.utils.command_line import parse_settings
 from semidff.utils.image_detectors import read_model, test_datasets
 
 from .evaluation_clips import EvaluationClip

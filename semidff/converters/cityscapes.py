@@ -2,15 +2,17 @@
 
 import os
 import re
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from semidff.utils.atomic_write import atomic_path, atomic_write, write_json
+from semidff.utils.command_line import Count, Input
 from semidff.utils.files import check_outputs
 from semidff.utils.progress import track
 
@@ -35,6 +37,39 @@ class Snippet(NamedTuple):
 
 
 def convert_cityscapes(
+    root: Input,
+    out: str,
+    *,
+    splits: Sequence[Literal['train', 'val']] = ('train', 'val'),
+    frames_before: int = 9,
+    frames_after: int = 0,
+    workers: Count = 4,
+) -> str:
+    """Prepare Cityscapes and its video snippets for training and evaluation on videos.
+
+    Writes into ``out``: ``snippets/<split>/<snippet>/000000.png`` ..., links to the frames;
+    ``labels/<split>/<snippet>/000019.png`` with the training ids (0 to 18, 255 ignored); ``<split>.json``, COCO-VID
+    with the labeled frame of each snippet and frames around it; and ``<split>.txt``, the list of all snippets.
+
+    Args:
+        root: Folder with ``leftImg8bit_sequence`` and ``gtFine``, unpacked.
+        out: Folder to write.
+        splits: Splits.
+        frames_before: Frames before the labeled one that the json lists; 9 are for l <= 10 of protocol ``pairs``.
+        frames_after: Frames after the labeled one, for method centered.
+        workers: Threads.
+
+    Returns:
+        A report.
+    """
+    lines = []
+    for split in splits:
+        done = convert_split(root, out, split, frames_before, frames_after, workers)
+        lines.append(f'{split}: {done["snippets"]} snippets, {done["images"]} frames -> {out}')
+    return '\n'.join(lines)
+
+
+def convert_split(
     root: str | Path,
     out: str | Path,
     split: str,
@@ -42,21 +77,7 @@ def convert_cityscapes(
     frames_after: int = 0,
     workers: int = 4,
 ) -> dict[str, int]:
-    """Prepare the train or val split for training and evaluation on videos.
-
-    Writes into ``out``: ``snippets/<split>/<snippet>/000000.png`` ..., links to the frames;
-    ``labels/<split>/<snippet>/000019.png`` with the training ids (0 to 18, 255 ignored); ``<split>.json``, COCO-VID
-    with the labeled frame of each snippet and frames around it; and ``<split>.txt``, the list of all snippets.
-
-    Args:
-        root: Folder with ``leftImg8bit_sequence`` and ``gtFine``.
-        frames_before: Number of frames before the labeled one in the json, which limits the key-frame interval of
-            protocol ``pairs`` to ``frames_before + 1``.
-        frames_after: Number of frames after it, among which method *centered* finds the next key frame.
-
-    Returns:
-        Numbers of snippets and of frames in the json.
-    """
+    """Convert a split, see :func:`convert_cityscapes`; return the numbers of snippets and of frames in the json."""
     listed = range(LABELED - frames_before, LABELED + frames_after + 1)
     if listed[0] < 0 or listed[-1] >= LENGTH:
         raise ValueError(f'a snippet has {LABELED} frames before and {LENGTH - LABELED - 1} after')

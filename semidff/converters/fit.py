@@ -17,6 +17,7 @@ from semidff.utils.checkpoint import (
     read_checkpoint,
     stored_classes,
 )
+from semidff.utils.command_line import Checkpoint, Output
 
 _BELOW = {
     'backbone': (f'{DETECTOR}backbone.',),
@@ -33,20 +34,26 @@ def write_checkpoint(state: Mapping[str, Tensor], meta: Mapping, out: str | Path
         torch.save({'meta': meta, 'state_dict': state}, file)
 
 
-def join_checkpoints(parts: Sequence[tuple[str, str, str]], out: str | Path) -> dict[str, Tensor]:
-    """Write a checkpoint that consists of parts of others, with the class names of its detector; return the weights.
+def join_checkpoints(part: dict[str, Checkpoint], out: Output) -> str:
+    """Join parts of checkpoints, such as a detector and a flow network; class names are those of the detector.
 
-    A part is the dotted name of a module in the new checkpoint, the file with its weights, and the name of the module
-    in that file (empty: the file holds nothing else).
+    Args:
+        part: Module of the new checkpoint, file with its weights, and name of the module in that file, such as
+            temporal=flow.pth:temporal; without a name, the file holds nothing else. Give the option for each part.
+        out: Checkpoint to write.
+
+    Returns:
+        A report.
     """
     joined: dict[str, Tensor] = {}
     names: dict[tuple[str, ...], str] = {}
-    for name, checkpoint, part in parts:
-        prefix = f'{part}.' if part else ''
+    for name, source in part.items():
+        checkpoint, _, module = source.partition(':')
+        prefix = f'{module}.' if module else ''
         state, meta = read_checkpoint(checkpoint)
         chosen = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
         if not chosen:
-            raise CheckpointError(f'{checkpoint}: no weights under {part!r}')
+            raise CheckpointError(f'{checkpoint}: no weights under {module!r}')
         joined |= {f'{name}.{key}': value for key, value in chosen.items()}
         # A temporal module detects nothing: the class names of its checkpoint do not matter.
         if (classes := stored_classes(meta)) and name.partition('.')[0] != 'temporal':
@@ -56,7 +63,7 @@ def join_checkpoints(parts: Sequence[tuple[str, str, str]], out: str | Path) -> 
         raise CheckpointError(f'the parts were trained for different classes ({listed})')
     classes = next(iter(names), None)
     write_checkpoint(joined, dict(dataset_meta=dict(classes=classes)) if classes else {}, out)
-    return joined
+    return f'{out}: {len(joined)} tensors from {len(part)} checkpoints'
 
 
 def detector_of(model: nn.Module) -> nn.Module:

@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 from semidff.datasets.imagenet import VID_WNIDS
 from semidff.utils.atomic_write import write_json
+from semidff.utils.command_line import Count, Input, Output
 from semidff.utils.progress import track
 from semidff.utils.worker_pool import pool_map
 
@@ -151,10 +152,10 @@ class Conversion:
 
 
 def convert_vid(
-    ann_dir: str | Path,
-    image_set: str | Path,
-    out: str | Path,
-    workers: int = 4,
+    ann_dir: Input,
+    image_set: Input,
+    out: Output,
+    workers: Count = 4,
     frames_per_video: int | None = None,
     image_suffix: str = '.JPEG',
 ) -> Conversion:
@@ -165,9 +166,12 @@ def convert_vid(
     is unique in the json. Each image keeps ``ilsvrc_id``, the image set's frame id, if it has one.
 
     Args:
-        ann_dir: The folder ``Annotations/VID``.
-        image_set: A list of one of the kinds of this module.
-        frames_per_video: Number of evenly spaced frames to take of each video; None for all.
+        ann_dir: Folder ``Annotations/VID`` of ILSVRC2015.
+        image_set: List of videos or frames, such as VID_val_videos.txt, VID_train_15frames.txt or VID_val_frames.txt.
+        out: JSON file to write.
+        workers: Processes.
+        frames_per_video: Number of evenly spaced frames to take of each video (default: all listed frames).
+        image_suffix: Suffix of the images.
     """
     listed = read_video_image_set(image_set, ann_dir, frames_per_video)
     frames = _read_all([frame.path for frame in listed], ann_dir, workers)
@@ -196,17 +200,20 @@ def convert_vid(
 
 
 def convert_det(
-    ann_dir: str | Path,
-    image_set: str | Path,
-    out: str | Path,
-    workers: int = 4,
+    ann_dir: Input,
+    image_set: Input,
+    out: Output,
+    workers: Count = 4,
     image_suffix: str = '.JPEG',
 ) -> Conversion:
     """Convert an image set of ImageNet DET; keep the objects of VID's 30 classes.
 
     Args:
-        ann_dir: The folder ``Annotations/DET``.
-        image_set: List whose lines start with an image's path without suffix, such as DET_train_30classes.
+        ann_dir: Folder ``Annotations/DET`` of ILSVRC2015.
+        image_set: List of images without suffix, such as DET_train_30classes.txt; further columns are ignored.
+        out: JSON file to write.
+        workers: Processes.
+        image_suffix: Suffix of the images.
     """
     paths = list(dict.fromkeys(line[0] for line in _read_lines(image_set)))
     done = Conversion(out)

@@ -1,12 +1,13 @@
 """Set-up of a training or test: the process, the options, the checkpoint to resume from, and the Runner."""
 
-import argparse
 import atexit
 import gc
 import logging
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from mmdet.utils import setup_cache_size_limit_of_dynamo
@@ -18,6 +19,7 @@ from mmengine.runner import Runner as MMEngineRunner
 from semidff.inference import schedule_config
 from semidff.utils.allocator import keep_freed_memory
 from semidff.utils.checkpoint import read_checkpoint
+from semidff.utils.command_line import Input, Output
 from semidff.utils.configs import import_extras, read_config, settings_of
 from semidff.utils.error_messages import ConfigError, FileError
 from semidff.utils.image_detectors import resolve_detector
@@ -32,6 +34,63 @@ _HIDDEN = re.compile(
     r'|.* is skipped since its requires_grad=False|`(save|resume)_param_scheduler` is True'
     r'|resumed key: .* is not defined in message_hub'
 )
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How the process of a training or test was started.
+
+    Attributes:
+        work_dir: Folder for logs and results (default: work_dirs/CONFIG NAME).
+        cfg_options: Settings that replace those of the config, for example train_cfg.max_iters=100, in stage two
+            train_cfg.steps.0.iters=100.
+        launcher: How the processes of a distributed run were started (torchrun: pytorch).
+        local_rank: Set by launchers.
+    """
+
+    work_dir: str | None = None
+    cfg_options: dict | None = None
+    launcher: Literal['none', 'pytorch', 'slurm', 'mpi'] = 'none'
+    local_rank: int = 0
+
+
+@dataclass(frozen=True)
+class VideoTestOptions:
+    """What a test does in place of the settings of its config, see :func:`apply_test_options`.
+
+    Attributes:
+        method: propagate: features propagated by the temporal module; frame: detector on every frame; track: boxes of
+            key frames moved by sparse optical flow; small: the detector at half the input size; copy: key frame's boxes
+            repeated; interpolate: boxes interpolated between key frames, offline; centered: as propagate, from the
+            nearest key frame before or after, offline; blend: as centered, with boxes averaged with those of
+            interpolate, offline; sff-fast, sff-slow: features propagated by OpenCV's optical flow (default: the
+            config's, else propagate, and frame without temporal module).
+        key_interval: Key-frame interval l; with --adaptive, its average (default: the config's).
+        adaptive: Choose key frames by the predicted error of propagation, with a file of
+            tools/analysis/fit_adaptive.py.
+        scene_cuts: Add a key frame at each scene cut.
+        filter: Follow objects through the video: with earlier frames alone, or with later ones, too, which is better;
+            identities: keep the boxes of the method.
+        light_every: Detect on every Nth non-key frame alone and track the boxes on the others; 0: on none (default: 1).
+        protocol: dense: every frame at its position in the schedule; pairs: every labeled frame at each distance
+            0 ... L-1 from its key frame (DFF 5.2) (default: the config's, else dense).
+        detections: Write all detections in the ILSVRC format (frame_id class score x1 y1 x2 y2).
+        render: Folder for an mp4 with the detections of each video.
+        render_videos: Render only the first N videos (of each process).
+        render_fps: Frames per second of the mp4 files (default: the config's, or 10).
+    """
+
+    method: str | None = None
+    key_interval: int | None = None
+    adaptive: Input | None = None
+    scene_cuts: bool = False
+    filter: Literal['none', 'causal', 'both', 'identities'] | None = None
+    light_every: int | None = None
+    protocol: Literal['dense', 'pairs'] | None = None
+    detections: Output | None = None
+    render: Output | None = None
+    render_videos: int | None = None
+    render_fps: float | None = None
 
 
 class Runner(MMEngineRunner):
@@ -55,22 +114,22 @@ class Runner(MMEngineRunner):
             super().dump_config()
 
 
-def prepare_run(args: argparse.Namespace) -> Config:
-    """Set up the process; return the config with the settings of the command line, see ``add_launch_arguments``."""
+def prepare_run(config: str | Path, launch: Launch) -> Config:
+    """Set up the process; return the config with the settings of the launch."""
     keep_freed_memory(get_device())
     setup_cache_size_limit_of_dynamo()
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    cfg = read_config(args.config, args.cfg_options)
+    os.environ.setdefault('LOCAL_RANK', str(launch.local_rank))
+    cfg = read_config(config, launch.cfg_options)
     if 'model' not in cfg:
-        raise ConfigError(f'{args.config}: has no model')
+        raise ConfigError(f'{config}: has no model')
     import_extras(cfg)
-    cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
+    cfg.work_dir = launch.work_dir or cfg.get('work_dir') or f'work_dirs/{Path(config).stem}'
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='NumClassesHook')]
-    cfg.launcher = args.launcher
-    if args.launcher != 'none':
+    cfg.launcher = launch.launcher
+    if launch.launcher != 'none':
         atexit.register(_leave_group)
     has_group = torch.distributed.is_initialized()
-    if args.launcher == 'pytorch' and not has_group and not torch.cuda.is_available():
+    if launch.launcher == 'pytorch' and not has_group and not torch.cuda.is_available():
         # mmengine would select a CUDA device before it starts the group; it leaves an existing group alone.
         torch.distributed.init_process_group('gloo')
     return cfg
@@ -222,11 +281,8 @@ def _check_backbone(cfg: Config) -> None:
         backbone.init_cfg = None
 
 
-def apply_test_options(cfg: Config, args: argparse.Namespace) -> None:
-    """Put method, schedule, protocol, detections and rendering into a test config, and remove its own checkpoint.
-
-    Options of ``tools/test.py`` that are None change nothing.
-    """
+def apply_test_options(cfg: Config, options: VideoTestOptions) -> None:
+    """Put options into a test config, but for those that are None, and remove its own checkpoint."""
     if not cfg.get('test_cfg'):
         raise ValueError(
             f'{cfg.filename}: has no test_cfg; base the config on one of configs/_base_/datasets'
@@ -235,25 +291,29 @@ def apply_test_options(cfg: Config, args: argparse.Namespace) -> None:
     resolve_detector(cfg, keep_checkpoint=False)
     test = cfg.test_cfg
     for name in ('method', 'key_interval', 'protocol', 'filter', 'light_every'):
-        if getattr(args, name) is not None:
-            test[name] = getattr(args, name)
-    if args.adaptive or args.scene_cuts:
+        if getattr(options, name) is not None:
+            test[name] = getattr(options, name)
+    if options.adaptive or options.scene_cuts:
         interval = test.get('key_interval', 10)
-        test.schedule = schedule_config(interval, args.adaptive, bool(args.scene_cuts))
-    elif test.get('schedule') and args.key_interval is not None:
+        test.schedule = schedule_config(interval, options.adaptive, options.scene_cuts)
+    elif test.get('schedule') and options.key_interval is not None:
         # It decides alone. One with another setting, as a tolerated error, stays as it is.
         schedule = test.schedule
         while isinstance(schedule.get('base'), dict):
             schedule = schedule.base
         if 'interval' in schedule:
-            schedule.interval = args.key_interval
+            schedule.interval = options.key_interval
         elif schedule.get('type') == 'SceneCutSchedule':
-            schedule.base = args.key_interval
-    if args.render is not None:
-        output = dict(out_dir=args.render, max_videos=args.render_videos, fps=args.render_fps)
+            schedule.base = options.key_interval
+    if options.render is None and (options.render_videos or options.render_fps):
+        raise ValueError('--render-videos and --render-fps need --render')
+    if options.render is not None:
+        output = dict(
+            out_dir=options.render, max_videos=options.render_videos, fps=options.render_fps
+        )
         given = {name: value for name, value in output.items() if value is not None}
         test.render = {**(test.get('render') or {}), **given}
-    if args.detections is not None:
+    if options.detections is not None:
         evaluator = cfg.test_evaluator
         metrics = evaluator if isinstance(evaluator, list) else [evaluator]
         kinds = [metric.get('type') for metric in metrics]
@@ -261,4 +321,4 @@ def apply_test_options(cfg: Config, args: argparse.Namespace) -> None:
             raise ValueError(
                 f'{cfg.filename}: --detections needs a VIDMetric in test_evaluator; it has {kinds}'
             )
-        metrics[kinds.index('VIDMetric')].outfile = args.detections
+        metrics[kinds.index('VIDMetric')].outfile = options.detections

@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
 
 from semidff.utils.atomic_write import read_json, write_json
+from semidff.utils.command_line import Count
 from semidff.utils.progress import track
 from semidff.utils.run_folder import occupy
 from semidff.utils.video_writer import VideoWriter
@@ -19,7 +20,7 @@ from semidff.utils.worker_pool import pool_map
 
 from .chairs import make_chairs
 from .clip import TrueBox, make_clip, make_crop, true_boxes
-from .presets import VERSION, DatasetSpec
+from .presets import VERSION, DatasetSpec, make_spec
 from .render import Clip, render, true_flow
 from .sprites import CLASSES, CROP_CLASSES, SEGMENTATION_CLASSES
 
@@ -35,6 +36,25 @@ class Item(NamedTuple):
     split: str
     index: int
     seed: np.random.SeedSequence
+
+
+def make_synthetic(
+    root: str,
+    *,
+    preset: Literal['quickstart', 'long', 'tiny'] = 'quickstart',
+    workers: Count = 2,
+    **changes: DatasetSpec,
+) -> str:
+    """Write the generated data set of the quick start, or its missing parts, into a folder.
+
+    Args:
+        root: Folder of the data set.
+        preset: Initial sizes (default: quickstart, as those of the following options).
+        workers: Processes.
+    """
+    parts = build_dataset(root, make_spec(preset, **changes), workers)['parts']
+    shown = {name: {k: v for k, v in parts[name].items() if k != 'arguments'} for name in parts}
+    return '\n'.join(f'{name} {part}' for name, part in shown.items())
 
 
 def build_dataset(root: str | Path, spec: DatasetSpec, workers: int = 1) -> dict:

@@ -1,13 +1,8 @@
 """Sizes of generated data sets."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 VERSION = 2  # Increase it if the same arguments give other pictures.
-
-
-def _argument(default: float, text: str):
-    """Return a field with its default and its description on the command line."""
-    return field(default=default, metadata={'help': text})
 
 
 @dataclass(frozen=True)
@@ -15,26 +10,46 @@ class DatasetSpec:
     """Arguments of a data set; equal arguments and versions give equal files, byte for byte.
 
     Each part draws from its own stream of the seed. Every second video is fast.
+
+    Attributes:
+        seed: Seed of the data set.
+        height: Height of all frames, even.
+        width: Width of all frames, even.
+        motion: Factor on all movements of the videos.
+        shake: Further factor on the shake of the hand-held camera.
+        stills: Labeled pictures for stage one; 0 omits a part.
+        videos: Unlabeled mp4 videos for stage two.
+        video_length: Frames per unlabeled video.
+        train: Labeled videos for supervised training.
+        train_length: Frames per training video.
+        label_every: Every n-th frame of a training video is labeled.
+        val: Labeled videos for evaluation.
+        dev: Labeled videos for choosing settings, so that none is chosen on val.
+        eval_length: Frames per video of val and dev.
+        flow: Pairs with true flow, in the format of Flying Chairs.
+        crops: Classification crops, which replace ImageNet.
+        crop_size: Side of the crops in pixels.
+        label_maps: 1 adds label maps for semantic segmentation.
     """
 
-    seed: int = _argument(0, 'seed of the data set')
-    height: int = _argument(192, 'height of all frames, even')
-    width: int = _argument(256, 'width of all frames, even')
-    motion: float = _argument(1.0, 'factor on all movements of the videos')
-    shake: float = _argument(1.0, 'further factor on the shake of the hand-held camera')
-    stills: int = _argument(2400, 'labeled pictures for stage one; 0 omits a part')
-    videos: int = _argument(120, 'unlabeled mp4 videos for stage two')
-    video_length: int = _argument(40, 'frames per unlabeled video')
-    train: int = _argument(60, 'labeled videos for supervised training')
-    train_length: int = _argument(40, 'frames per training video')
-    label_every: int = _argument(3, 'every n-th frame of a training video is labeled')
-    val: int = _argument(16, 'labeled videos for evaluation')
-    dev: int = _argument(8, 'labeled videos for choosing settings, so that none is chosen on val')
-    eval_length: int = _argument(60, 'frames per video of val and dev')
-    flow: int = _argument(1200, 'pairs with true flow, in the format of Flying Chairs')
-    crops: int = _argument(6000, 'classification crops, which replace ImageNet')
-    crop_size: int = _argument(64, 'side of the crops in pixels')
-    label_maps: int = _argument(0, '1 adds label maps for semantic segmentation')
+    seed: int = 0
+    height: int = 192
+    width: int = 256
+    motion: float = 1.0
+    shake: float = 1.0
+    stills: int = 2400
+    videos: int = 120
+    video_length: int = 40
+    train: int = 60
+    train_length: int = 40
+    label_every: int = 3
+    val: int = 16
+    dev: int = 8
+    eval_length: int = 60
+    flow: int = 1200
+    crops: int = 6000
+    crop_size: int = 64
+    label_maps: int = 0
 
     def length(self, split: str) -> int:
         """Number of frames of a labeled video."""

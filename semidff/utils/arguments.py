@@ -8,15 +8,15 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from .command_line import INTERRUPTED, parse_settings
 from .error_messages import FileError, describe
 from .files import check_outputs
 from .stopping import interrupted_by_signals
 
-INTERRUPTED = 130
 PRECISIONS = ('fp32', 'bf16', 'fp16')
 RUNTIMES = ('torch', 'onnxruntime', 'openvino', 'auto')
 
@@ -44,8 +44,6 @@ class ToolParser(argparse.ArgumentParser):
 
     An output that is an input, or that exists without ``--overwrite``, is an error of usage.
     """
-
-    takes_folders = False
 
     def __init__(self, **options) -> None:
         super().__init__(formatter_class=_HelpFormatter, **options)
@@ -89,13 +87,6 @@ class ToolParser(argparse.ArgumentParser):
 
     def parse_known_args(self, args=None, namespace=None) -> tuple[argparse.Namespace, list[str]]:
         parsed, others = super().parse_known_args(args, namespace)
-        if self.takes_folders and not parsed.checkpoint:
-            folder = Path(parsed.config)
-            if not folder.is_dir():
-                self.error('the following arguments are required: checkpoint')
-            parsed.config, parsed.checkpoint = str(folder / 'config.py'), str(folder / 'last.pth')
-            if 'detector' in parsed:
-                parsed.detector = parsed.detector or str(folder / 'detector.pth')
         inputs, outputs = (
             [path for name in names for path in _paths(getattr(parsed, name))]
             for names in (self.inputs, self.outputs)
@@ -109,16 +100,6 @@ class ToolParser(argparse.ArgumentParser):
 
 def _paths(value: str | Sequence[str] | None) -> Sequence[str]:
     return [value] if isinstance(value, str) else value or []
-
-
-def detector_parser(description: str) -> ToolParser:
-    """Return a parser with the arguments ``config`` and ``checkpoint`` of a video detector, or with a folder."""
-    parser = ToolParser(description=description)
-    help = 'config of a video detector (stage two), or a folder of tools/adapt.py'
-    parser.add_input('config', help=help)
-    parser.add_checkpoint('checkpoint', nargs='?', help='its weights; not needed with a folder')
-    parser.takes_folders = True
-    return parser
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
@@ -166,22 +147,6 @@ def _setting(text: str) -> str:
     if '=' not in text:
         raise argparse.ArgumentTypeError(f'{text}: expected KEY=VALUE')
     return text
-
-
-def add_launch_arguments(parser: argparse.ArgumentParser, example: str) -> None:
-    """Add the options of every tool that runs a config; ``example`` is a setting for the help."""
-    help = 'folder for logs and results (default: work_dirs/CONFIG NAME)'
-    parser.add_argument('--work-dir', help=help)
-    add_cfg_options(parser, f'the config, for example {example}')
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none',
-        help='how the processes of a distributed run were started (torchrun: pytorch)',
-    )
-    parser.add_argument(
-        '--local_rank', '--local-rank', type=int, default=0, help='set by launchers'
-    )
 
 
 def add_measuring_arguments(parser: argparse.ArgumentParser, config: str = 'the config') -> None:
@@ -245,8 +210,6 @@ def run_tool(
                 use_idle_cores()
             if options.get('cfg_options'):
                 options['cfg_options'] = parse_settings(options['cfg_options'])
-            if debug and 'launcher' in options:
-                options['cfg_options'] = {'log_level': 'DEBUG'} | (options['cfg_options'] or {})
             with trusted(bool(trust)), safe_loading():
                 work(args)
     except (Exception, KeyboardInterrupt) as error:
@@ -257,12 +220,3 @@ def run_tool(
             print(f'{program}: stopped', file=sys.stderr)
             sys.exit(INTERRUPTED)
         sys.exit(f'{program}: error: {describe(error)}')
-
-
-def parse_settings(texts: Iterable[str]) -> dict:
-    """Return the settings of ``KEY=VALUE`` texts, as mmengine reads them."""
-    from mmengine.config import DictAction
-
-    parser = argparse.ArgumentParser()
-    parser.add_argument('--settings', nargs='+', action=DictAction)
-    return parser.parse_args(['--settings', *texts]).settings

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 
-from semidff.converters.cityscapes import CLASS_IDS, convert_cityscapes, training_ids
+from semidff.converters.cityscapes import CLASS_IDS, convert_split, training_ids
 from semidff.utils.error_messages import FileError
 from tests.tiny.datasets import write_cityscapes
 from tests.tiny.models import awake, build, segmentor, temporal
@@ -39,14 +39,14 @@ def test_conversion_training_and_evaluation(root):
 
     init_default_scope('mmdet')
     out = root / 'out'
-    assert convert_cityscapes(root, out, 'train') == dict(snippets=2, images=20)
-    convert_cityscapes(root, out, 'val')
-    assert convert_cityscapes(root, out, 'val') == dict(snippets=1, images=10)  # again
+    assert convert_split(root, out, 'train') == dict(snippets=2, images=20)
+    convert_split(root, out, 'val')
+    assert convert_split(root, out, 'val') == dict(snippets=1, images=10)  # again
     content = json.loads((out / 'train.json').read_text())
     labeled = [i['file_name'] for i in content['images'] if i['is_labeled']]
     names = ['aachen_000000_000019', 'bochum_000000_000313']
     assert labeled == [f'{name}/000019.png' for name in names]
-    assert convert_cityscapes(root, root / 'whole', 'val', 19, 10) == dict(snippets=1, images=30)
+    assert convert_split(root, root / 'whole', 'val', 19, 10) == dict(snippets=1, images=30)
     link = out / 'snippets/train/bochum_000000_000313/000000.png'
     assert link.resolve().name == 'bochum_000000_000294_leftImg8bit.png'
     assert (out / 'train.txt').read_text().split() == [f'snippets/train/{n}' for n in names]
@@ -89,20 +89,20 @@ def test_files_of_the_user_are_kept(root, name):
     out.mkdir()
     (out / name).write_text('mine')
     with pytest.raises(FileError, match=f'{name}: exists already'):
-        convert_cityscapes(root, out, 'val')
+        convert_split(root, out, 'val')
     (out / name).unlink()
     for _ in range(2):  # the second replaces its own results
-        convert_cityscapes(root, out, 'val')
+        convert_split(root, out, 'val')
 
 
 def test_bad_input(root):
     out = root / 'out'
     with pytest.raises(FileNotFoundError, match=r'gtFine/test: has no .*unpack gtFine'):
-        convert_cityscapes(root, out, 'test')
+        convert_split(root, out, 'test')
     for frames in ((20, 0), (9, 11)):
         with pytest.raises(ValueError, match='19 frames before and 10 after'):
-            convert_cityscapes(root, out, 'val', *frames)
+            convert_split(root, out, 'val', *frames)
     next((root / 'leftImg8bit_sequence/val').rglob('*_000007_*')).unlink()
     with pytest.raises(FileNotFoundError, match=r'000007_leftImg8bit.png: does not exist \(1 of'):
-        convert_cityscapes(root, out, 'val')
+        convert_split(root, out, 'val')
     assert not (out / 'val.json').exists()

@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 import time
-from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from mmengine.config import Config
 
 from semidff.engine.launch import (
     Runner,
+    VideoTestOptions,
     accumulate_gradients,
     apply_test_options,
     prepare_training,
@@ -35,11 +35,9 @@ atexit.register(lambda: print(sum('gloo' in name for name in names())))
 
 import sys
 import torch
-from argparse import Namespace
-from semidff.engine.launch import prepare_run
+from semidff.engine.launch import Launch, prepare_run
 
-options = dict(work_dir=None, cfg_options=None, local_rank=0, launcher='pytorch')
-prepare_run(Namespace(config=sys.argv[1], **options))
+prepare_run(sys.argv[1], Launch(launcher='pytorch'))
 model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(1, 1))
 model.itself = [model]
 del model
@@ -73,22 +71,18 @@ def video_config(**test_cfg) -> Config:
     )
 
 
-def options(**given) -> Namespace:
-    names = 'method key_interval adaptive scene_cuts protocol filter light_every'
-    names += ' render render_videos render_fps detections'
-    return Namespace(**{**dict.fromkeys(names.split()), **given})
-
-
 def test_video_test_takes_them():
     cfg = video_config(type='VideoTestLoop', method='copy', key_interval=10)
     cfg.merge_from_dict(dict(load_from='other.pth', resume=True))
-    apply_test_options(cfg, options())
+    apply_test_options(cfg, VideoTestOptions())
     assert cfg.test_cfg == dict(type='VideoTestLoop', method='copy', key_interval=10)
     assert cfg.load_from is None and cfg.resume is False  # the given checkpoint is tested
-    apply_test_options(cfg, options(method='frame', key_interval=5))
+    apply_test_options(cfg, VideoTestOptions(method='frame', key_interval=5))
     assert cfg.test_cfg == dict(type='VideoTestLoop', method='frame', key_interval=5)
     cfg.test_cfg.render = dict(out_dir='a', fps=25)
-    apply_test_options(cfg, options(detections='out.txt', render='videos', render_videos=2))
+    apply_test_options(
+        cfg, VideoTestOptions(detections='out.txt', render='videos', render_videos=2)
+    )
     assert cfg.test_evaluator.outfile == 'out.txt'
     assert cfg.test_cfg.render == dict(out_dir='videos', fps=25, max_videos=2)
 
@@ -118,7 +112,7 @@ TOLERANT = dict(type='AdaptiveSchedule', file='a.json', tolerance=0.1)
 )
 def test_schedules(schedule, given, expected):
     cfg = video_config(type='VideoTestLoop', **dict(schedule=schedule) if schedule else {})
-    apply_test_options(cfg, options(**given))
+    apply_test_options(cfg, VideoTestOptions(**given))
     assert cfg.test_cfg.get('schedule') == expected
 
 

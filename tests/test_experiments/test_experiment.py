@@ -3,7 +3,7 @@
 import pytest
 
 from semidff.experiments.experiment import ExperimentError, cli_value
-from semidff.utils.arguments import parse_settings
+from semidff.utils.command_line import parse_settings
 from tests.tiny.experiment import EXPERIMENT, load, make_project
 
 

@@ -18,7 +18,7 @@ weights are divided.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from torch import nn
@@ -26,6 +26,7 @@ from torch import nn
 from semidff.converters.fit import departures, detector_of, load_parts, write_checkpoint
 from semidff.datasets.imagenet import VID_CLASSES
 from semidff.utils.checkpoint import DETECTOR
+from semidff.utils.command_line import Input, Output
 from semidff.utils.error_messages import first_names
 from semidff.utils.model_building import build_model
 
@@ -102,27 +103,35 @@ class Converted:
 
 
 def convert_file(
-    source: str | Path,
-    out: str | Path,
-    config: str | Path | None = None,
+    source: Input,
+    out: Output,
+    *,
+    config: Input | None = None,
     parts: Sequence[str] | None = None,
-    form: str | None = None,
+    boxes: Literal['copies', 'inference', 'training'] | None = None,
     pass_over: Sequence[str] = (),
-) -> list[str]:
-    """Convert a ``.params`` file, see :func:`to_checkpoint`; on an error no file is written.
+) -> str:
+    """Convert parameters of the original Deep Feature Flow (MXNet); on an error no file is written.
 
     Args:
-        config: Config of the model that the weights must fit. Its box coder determines the divisor of the box weights,
-            its head the number of box groups.
+        source: File to convert (.params).
+        out: Checkpoint to write.
+        config: Config whose model the weights must fit. Its box coder determines the divisor of the box weights, its
+            head the number of box groups.
+        parts: Parts to convert, such as detector or temporal (default: all parts in the file).
+        boxes: Meaning of the box weights rfcn_bbox_* in the file: copies: weights of training, with those of inference
+            as *_test; inference: weights of inference, already multiplied by the deviations; training: weights of
+            training (default: copies if there is a *_test, else inference).
+        pass_over: Prefixes of unknown parameter names to skip.
 
     Returns:
-        Lines of a report, with the settings of the config that differ from the original's network.
+        A report, with the settings of the config that differ from the original's network.
     """
     arrays = read_params(source)
     model = None if config is None else build_model(config)
     options = {} if model is None else _box_options(model)
     try:
-        converted = to_checkpoint(arrays, parts, form, pass_over=pass_over, **options)
+        converted = to_checkpoint(arrays, parts, boxes, pass_over=pass_over, **options)
     except NameMappingError as error:
         raise NameMappingError(f'{source}: {error}') from None
     state, meta = converted.content['state_dict'], converted.content['meta']
@@ -133,7 +142,7 @@ def convert_file(
         lines += [f'note: {n}' for n in departures(model.cfg.model, 'caffe', MEAN, STD)]
     meta['mxnet']['source'] = Path(source).name
     write_checkpoint(state, meta, out)
-    return lines
+    return '\n'.join(lines)
 
 
 def to_checkpoint(

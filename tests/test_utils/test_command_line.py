@@ -6,44 +6,139 @@ import subprocess
 import sys
 import time
 import weakref
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from typing import Literal
 
 import pytest
 import torch
 
-from semidff.utils import stopping
-from semidff.utils.arguments import ToolParser, run_tool
+from semidff.utils import command_line, stopping
 from semidff.utils.checkpoint import CheckpointError, read_checkpoint
+from semidff.utils.command_line import Checkpoint, Count, Input, Output, parse
 from tests.processes import TOOLS
 from tests.test_utils.test_safe_loading import FORMATS, Touch
 
 
-def parsed(*arguments):
-    parser = ToolParser()
-    parser.add_input('source')
-    parser.add_output('--out')
-    parser.add_checkpoint('--weights', nargs='*')
-    parser.add_value('--lengths', [2, 5], 'lengths', 'L')
-    return parser.parse_args(arguments)
+@dataclass
+class Group:
+    """Options of a group.
+
+    Attributes:
+        first: First option (default: that of the config).
+    """
+
+    first: int | None = None
 
 
-def test_options_of_the_parser_are_gone():
+def example(
+    source: Input,
+    other: int | None = None,
+    *,
+    out: Output | None = None,
+    weights: Sequence[Checkpoint] = (),
+    lengths: Sequence[Count] = (2, 5),
+    kind: Literal['small', 'large'] = 'small',
+    size: tuple[Count, Count] | None = None,
+    resume: str | bool = False,
+    fast: bool = False,
+    graphs: bool | None = None,
+    cfg_options: dict | None = None,
+    ffmpeg: dict[str, str] | None = None,
+    progress: Callable | None = None,
+    group: Group,
+) -> None:
+    """Do what :func:`work` does, in ``100 %`` of cases.
+
+    Args:
+        source: The source.
+        lengths: Lengths of
+            ``clips``.
+        weights: Weights.
+    """
+    work(source, out=out, weights=weights, lengths=lengths)
+
+
+def work(*args, **options) -> None:
+    """Replaced by the tests."""
+
+
+def keywords(**changes: Group) -> str:
+    """Take fields as keywords."""
+    return f'changed: {changes}'
+
+
+HERE = 'tests.test_utils.test_command_line'
+EXAMPLE = f'{HERE}.example'
+
+
+def options(*arguments: str) -> dict:
+    given = parse(EXAMPLE, arguments)
+    del given['command']
+    return given
+
+
+def run_example(monkeypatch, function, *arguments: str) -> None:
+    """Run the example with another ``work``."""
+    monkeypatch.setattr(f'{HERE}.work', function)
+    monkeypatch.setattr(sys, 'argv', ['example.py', 'a', *arguments])
+    command_line.run(EXAMPLE)
+
+
+def test_only_what_is_given_is_passed_on():
+    assert options('a') == dict(source='a', other=None)
+    text = 'a 3 --lengths 1 --lengths 2 3 --size 4 5 --kind large --resume --fast --no-graphs'
+    text += ' --cfg-options a.b=1 --ffmpeg c=[1 --first 7 --debug'
+    given = options(*text.split())
+    assert given == dict(
+        source='a', other=3, lengths=[1, 2, 3], size=[4, 5], kind='large', resume=True, fast=True,
+        graphs=False, cfg_options=['a.b=1'], ffmpeg=['c=[1'], first=7, debug=True,
+    )  # fmt: skip
+
+
+def test_a_call_has_read_settings_and_groups(monkeypatch):
     seen = {}
-    run_tool(lambda args: seen.update(vars(args)), parsed('a', '--out', 'b', '--debug'))
-    assert seen == dict(source='a', out='b', weights=None, lengths=[2, 5])
+    monkeypatch.setattr(f'{HERE}.example', lambda **given: seen.update(given))
+    given = parse(
+        EXAMPLE, ['a', '--cfg-options', 'a.b=1', 'c=x', '--ffmpeg', 'd=1', '--first', '7']
+    )
+    given.pop('command').call(given)
+    assert seen == dict(
+        source='a', other=None, cfg_options={'a.b': 1, 'c': 'x'}, ffmpeg=dict(d='1'), group=Group(7)
+    )
 
 
-def test_counts_are_at_least_one(capsys):
+def test_fields_of_further_keywords(monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', ['x', '--first', '7'])
+    command_line.run(f'{HERE}.keywords')
+    assert capsys.readouterr().out == "changed: {'first': 7}\n"
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ((), 'required: source'),
+        (('a', '--lengths', '3', '0'), 'argument --lengths: 0 is below 1'),
+        (('a', '--kind', 'x'), 'invalid choice'),
+        (('a', '--cfg-options', '=x'), 'expected KEY=VALUE'),
+        (('a', '--progress', 'x'), 'unrecognized arguments'),
+    ],
+)
+def test_errors_of_usage(arguments, message, capsys):
     with pytest.raises(SystemExit, match='2'):
-        parsed('a', '--lengths', '3', '0')
-    assert 'argument --lengths: 0 is below 1' in capsys.readouterr().err
+        options(*arguments)
+    assert message in capsys.readouterr().err
 
 
-def test_the_help_shows_defaults(capsys):
+def test_the_help_is_the_docstring(capsys):
     with pytest.raises(SystemExit, match='0'):
-        parsed('--help')
-    shown = capsys.readouterr().out
-    assert 'lengths (default: [2, 5])' in shown and shown.count('default') == 1
+        options('--help')
+    shown = ' '.join(capsys.readouterr().out.split())
+    assert 'Do what work does, in 100 % of cases. positional' in shown
+    assert 'Lengths of clips (default: 2 5)' in shown
+    assert 'First option (default: that of the config)' in shown
+    assert shown.count('default') == 3  # of kind, too
 
 
 @pytest.mark.parametrize(
@@ -55,21 +150,21 @@ def test_the_help_shows_defaults(capsys):
         (AssertionError(), 'error: AssertionError: raise error ('),
     ],
 )
-def test_an_error_is_a_message_and_a_traceback_with_debug_only(error, message):
-    def work(args):
+def test_an_error_is_a_message_and_a_traceback_with_debug_only(monkeypatch, error, message):
+    def work(*args, **options):
         raise error
 
     with pytest.raises(SystemExit) as end:
-        run_tool(work, parsed('a'))
+        run_example(monkeypatch, work)
     assert message in end.value.code
     with pytest.raises(type(error)):
-        run_tool(work, parsed('a', '--debug'))
+        run_example(monkeypatch, work, '--debug')
 
 
 @pytest.mark.usefixtures('interruptible')
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_signals_end_the_tool_and_its_workers_quietly(number, capfd):
-    def work(args):
+def test_signals_end_the_tool_and_its_workers_quietly(monkeypatch, number, capfd):
+    def work(*args, **options):
         ready, tell = os.pipe()
         worker = os.fork()
         if not worker:
@@ -84,7 +179,7 @@ def test_signals_end_the_tool_and_its_workers_quietly(number, capfd):
 
     before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
     with pytest.raises(SystemExit, match='130'):
-        run_tool(work, parsed('a'))
+        run_example(monkeypatch, work)
     assert 'Traceback' not in capfd.readouterr().err
     assert before == [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
 
@@ -115,12 +210,12 @@ def test_a_swallowed_interruption_comes_again(monkeypatch, interrupt):
     """Python drops exceptions in destructors and callbacks; what follows may compute or wait."""
     monkeypatch.setattr(stopping, '_AGAIN', 0.1)
 
-    def work(args):
+    def work(*args, **options):
         interrupt()
         time.sleep(30)
 
     with pytest.raises(SystemExit, match='130'):
-        run_tool(work, parsed('a'))
+        run_example(monkeypatch, work)
 
 
 def test_what_ends_is_not_interrupted_again(monkeypatch):
@@ -135,7 +230,7 @@ def test_what_ends_is_not_interrupted_again(monkeypatch):
             time.sleep(0.2)
             completed.append('generator')
 
-    def work(args):
+    def work(*args, **options):
         iterator = results()
         next(iterator)
         try:
@@ -149,7 +244,7 @@ def test_what_ends_is_not_interrupted_again(monkeypatch):
             completed.append('block')
 
     with pytest.raises(SystemExit, match='130'):
-        run_tool(work, parsed('a'))
+        run_example(monkeypatch, work)
     assert completed == ['generator', 'block']
 
 
@@ -161,23 +256,23 @@ def test_a_loop_without_further_results_ends_at_the_first_signal(monkeypatch):
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(30)  # a camera without frames
 
-    def work(args):
+    def work(*args, **options):
         for _ in stopping.until_stopped(results()):
             pass
 
     with pytest.raises(SystemExit, match='130'):
-        run_tool(work, parsed('a'))
+        run_example(monkeypatch, work)
 
 
-def test_an_interruption_that_becomes_an_error_is_one():
-    def work(args):
+def test_an_interruption_that_becomes_an_error_is_one(monkeypatch):
+    def work(*args, **options):
         try:
             os.kill(os.getpid(), signal.SIGTERM)
         except:  # noqa: E722 (as in mmengine)
             raise SyntaxError('Failed to format the config file')  # noqa: B904
 
     with pytest.raises(SystemExit, match='130'):
-        run_tool(work, parsed('a'))
+        run_example(monkeypatch, work)
 
 
 def test_files_are_checked_by_the_parser(tmp_path, monkeypatch, capsys):
@@ -190,9 +285,9 @@ def test_files_are_checked_by_the_parser(tmp_path, monkeypatch, capsys):
         (['in.json', '--weights', 'w.pth', '--out', 'w.pth', '--overwrite'], 'overwrite the input'),
     ):
         with pytest.raises(SystemExit, match='2'):
-            parsed(*arguments)
+            options(*arguments)
         assert words in capsys.readouterr().err
-    assert parsed('in.json', '--out', 'old.txt', '--overwrite')
+    assert options('in.json', '--out', 'old.txt', '--overwrite')
 
 
 def test_help_of_all_tools_needs_neither_pytorch_nor_mmdetection():
@@ -213,17 +308,17 @@ assert not {'torch', 'mmdet', 'mmengine', 'cv2'} & sys.modules.keys()
 
 
 @pytest.mark.parametrize('form', ['zip', 'legacy'])
-def test_trust_runs_what_is_refused_without_it(form, tmp_path):
+def test_trust_runs_what_is_refused_without_it(monkeypatch, form, tmp_path):
     file, touched = tmp_path / 'bad.pth', tmp_path / 'touched'
     FORMATS[form](dict(state_dict=dict(a=torch.ones(1)), other=Touch(touched)), file)
 
-    def work(args):
-        read_checkpoint(args.weights[0])
+    def work(*args, **options):
+        read_checkpoint(options['weights'][0])
 
     with pytest.raises(SystemExit, match='refused.*--trust'):
-        run_tool(work, parsed('a', '--weights', str(file)))
+        run_example(monkeypatch, work, '--weights', str(file))
     assert not touched.exists()
-    run_tool(work, parsed('a', '--weights', str(file), '--trust'))
+    run_example(monkeypatch, work, '--weights', str(file), '--trust')
     assert touched.exists()
     with pytest.raises(CheckpointError, match='refused'):
         read_checkpoint(file)  # trust ends with the tool

@@ -1,0 +1,119 @@
+"""What propagation does on videos: its figures, and the fit of an adaptive schedule to its errors."""
+
+from collections.abc import Sequence
+
+from semidff.datasets.video_readers import Frame
+from semidff.inference.schedule_fit import fit_adaptive, unlabeled_videos
+from semidff.utils.atomic_write import atomic_path
+from semidff.utils.command_line import Checkpoint, Count, Input, Output
+from semidff.utils.tables import text_table
+from semidff.visualization.propagation import FigureStyle, draw_propagation, view_frames
+
+from .video_inferencer import VideoInferencer
+
+
+def fit_schedule(
+    config: Input,
+    checkpoint: Checkpoint | None = None,
+    *,
+    out: Output,
+    videos: Input | None = None,
+    clips: Count = 60,
+    clip_length: Count = 60,
+    max_interval: Count = 30,
+    device: str | None = None,
+) -> str:
+    """Fit an adaptive key-frame schedule to a video detector, on unlabeled videos.
+
+    Fits a predictor of the error of propagated features, given flow, scale field and images; the feature network gives
+    the true features. Then measures the average key-frame interval for each tolerated error. Use the file with
+    ``tools/test.py --adaptive FILE --key-interval L`` and ``tools/video_demo.py --adaptive FILE --key-interval L``.
+
+    Args:
+        config: Config of a video detector (stage two), or a folder of tools/adapt.py.
+        checkpoint: Its weights; not needed with a folder.
+        out: JSON file to write.
+        videos: Text file with a video file, a folder of frames or a glob on each line (default: the unlabeled videos of
+            the config's training).
+        clips: Number of clips.
+        clip_length: Frames of a clip, fewer where videos are shorter; average intervals up to 0.4 of it are calibrated.
+        max_interval: Longest key-frame interval.
+        device: Where to run (default: a GPU if available).
+
+    Returns:
+        A report.
+    """
+    inferencer = VideoInferencer(
+        config, checkpoint, device, method='propagate', show_progress=False
+    )
+    fit = fit_adaptive(
+        inferencer.model,
+        lambda image: inferencer.preprocess(Frame(image, 0, 0.0)),
+        unlabeled_videos(inferencer.model.cfg, videos),
+        clips,
+        clip_length,
+        max_interval,
+    )
+    fit.predictor.save(out)
+    explained = '-' if fit.explained is None else f'{fit.explained:.3f}'
+    low, middle, high = fit.errors
+    calibrated = zip(fit.predictor.intervals, fit.predictor.tolerances, strict=True)
+    rows = [(f'{interval:.2f}', f'{tolerance:.3f}') for interval, tolerance in calibrated]
+    return (
+        f'{fit.pairs} pairs; relative feature error {middle:.2f} ({low:.2f} to {high:.2f}); '
+        f'R2 of its logarithm on held-out clips: {explained}\n'
+        f'{text_table([("average interval", "tolerated error"), *rows[::3]])}\nWritten: {out}'
+    )
+
+
+def show_propagation(
+    config: Input,
+    checkpoint: Checkpoint | None,
+    video: Input,
+    *,
+    key: int,
+    current: Sequence[int],
+    out: Output,
+    arrows: bool = False,
+    level: int = 0,
+    channel: int | None = None,
+    score_thr: float = 0.3,
+    device: str | None = None,
+) -> str:
+    """Draw the propagation from a key frame to other frames of a video.
+
+    For each current frame: key frame, current frame with the student's and the teacher's detections, feature flow with
+    its color wheel, scale field, the features of the key frame, the propagated ones and the teacher's, and the errors.
+
+    Args:
+        config: Config of a video detector (stage two), or a folder of tools/adapt.py.
+        checkpoint: Its weights; not needed with a folder.
+        video: Video file or folder of frames.
+        key: Number of the key frame, from 0.
+        current: Numbers of the current frames, before or after the key frame.
+        out: The picture (.png, .pdf, .svg).
+        arrows: Draw the feature flow with arrows.
+        level: Level of the features; 0 is the finest.
+        channel: Channel of the features that is drawn (default: the mean over channels).
+        score_thr: Detections with lower scores are not drawn.
+        device: Where to run (default: a GPU if available).
+
+    Returns:
+        The figures of each current frame.
+    """
+    inferencer = VideoInferencer(config, checkpoint, device, method='propagate')
+    model = inferencer.model
+    views = view_frames(model, inferencer.preprocess, video, key, current, level)
+    names = [(f'{key}', f'{index} ({index - key:+d})') for index in current]
+    style = FigureStyle(model.dataset_meta['classes'], score_thr, arrows=arrows, channel=channel)
+    with atomic_path(out) as path:
+        draw_propagation(views, names, style).savefig(path)
+    lines = []
+    for (_, name), view in zip(names, views, strict=True):
+        errors = [view.feature_error(f) for f in (view.key_features, view.propagated)]
+        scaling = '-' if view.scale is None else f'{view.mean_scaling():.3f}'
+        lines.append(
+            f'key frame {key}, current frame {name}: motion {view.mean_motion():.2f} pixels, |S - 1| {scaling}, '
+            f'feature error {errors[0]:.1%} before the warp, {errors[1]:.1%} propagated'
+        )
+    return '\n'.join([*lines, f'Written: {out}'])

@@ -1,0 +1,85 @@
+"""Runs of a config: training and test."""
+
+from mmengine.dist import is_main_process
+
+from semidff.engine.launch import (
+    Launch,
+    Runner,
+    VideoTestOptions,
+    accumulate_gradients,
+    apply_test_options,
+    prepare_run,
+    prepare_training,
+    use_mixed_precision,
+)
+from semidff.utils.atomic_write import write_json
+from semidff.utils.checkpoint import (
+    check_class_order,
+    load_for_test,
+    read_checkpoint,
+    stored_classes,
+)
+from semidff.utils.command_line import Checkpoint, Count, Input, Output
+
+
+def train(
+    config: Input,
+    *,
+    resume: Checkpoint | bool | None = None,
+    amp: bool = False,
+    accumulate: Count | None = None,
+    seed: int | None = None,
+    launch: Launch,
+) -> None:
+    """Train a model: stage one, stage two or flow pre-training, depending on the config.
+
+    Args:
+        config: Config file, for example configs/quickstart/rfcn_synthetic.py.
+        resume: Checkpoint to resume from; without a value, the latest checkpoint in the work directory if there is one.
+        amp: Use automatic mixed precision.
+        accumulate: Update the weights with the mean gradient of N batches, which count as one iteration.
+        seed: Random seed (default: the config's; of a resumed training, its own).
+    """
+    cfg = prepare_run(config, launch)
+    if amp:
+        use_mixed_precision(cfg)
+    if accumulate:
+        accumulate_gradients(cfg, accumulate)
+    prepare_training(cfg, 'auto' if resume is True else resume, seed)
+    Runner.from_cfg(cfg).train()
+
+
+def test(
+    config: Input,
+    checkpoint: Checkpoint,
+    *,
+    options: VideoTestOptions,
+    metrics_out: Output | None = None,
+    launch: Launch,
+) -> None:
+    """Test a detector on videos, frame by frame, with a key frame every l frames or by another schedule.
+
+    Models that are no video detectors, such as those of flow pre-training, are tested by the loop of their config
+    (test_cfg.type: TestLoop).
+
+    Args:
+        config: Config file.
+        checkpoint: Weights of the video detector; methods without temporal module also take those of a stage-one
+            detector.
+        metrics_out: Write the metrics as JSON.
+    """
+    cfg = prepare_run(config, launch)
+    apply_test_options(cfg, options)
+    state, meta = read_checkpoint(checkpoint)
+    dataset = cfg.test_dataloader.dataset
+    if dataset.get('type') == 'CocoVIDDataset':  # by default, its classes are those of the json
+        dataset.setdefault('metainfo', dict(classes=stored_classes(meta) or None))
+    runner = Runner.from_cfg(cfg)
+    loop = runner.test_loop
+    metainfo = getattr(loop.dataloader.dataset, 'metainfo', None) or {}
+    check_class_order(checkpoint, meta, metainfo.get('classes') or ())
+    # A loop that is not over videos tests other models, which need all weights.
+    load_for_test(runner.model, checkpoint, getattr(loop, 'needs_temporal', None), state)
+    metrics = runner.test()
+    if metrics_out and is_main_process():
+        write_json(metrics, metrics_out, indent=2, nan_as_null=True)

@@ -1,0 +1,311 @@
+"""Command lines made of the signatures and docstrings of functions.
+
+``f(a, *, b_c=1)`` has the positional argument ``a`` and the option ``--b-c``; without a ``*``, all parameters are
+options. The texts of ``Args:`` are their help.
+
+| type | command line |
+|---|---|
+| ``bool``; ``bool | None`` | ``--b``; ``--b`` or ``--no-b`` |
+| ``str``, ``int``, ``float``, :data:`Count`, ``Literal``; ``str | bool`` | a value; True without a value |
+| ``Sequence``; ``tuple`` | several values, also of a repeated option; as many values as it has types |
+| ``dict[str, str]``; ``dict`` | ``KEY=VALUE ...``; the same with values as mmengine reads them |
+| :data:`Input`, :data:`Checkpoint`, :data:`Output` | a path; an existing output needs ``--overwrite`` |
+| a class | options for its fields, with the texts of ``Attributes:``; of a ``**`` parameter, they are keywords |
+
+Parameters of other types have no option. The source of the function is read instead of imported: PyTorch and
+mmdetection would delay the help and errors of usage by seconds.
+"""
+
+import argparse
+import ast
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from functools import cache
+from importlib import import_module
+from importlib.util import resolve_name
+from pathlib import Path
+from typing import Any
+
+from .error_messages import FileError, describe
+from .files import check_outputs
+from .stopping import interrupted_by_signals
+
+INTERRUPTED = 130
+_ROOT = Path(__file__).resolve().parents[2]
+Input = str | Path
+Checkpoint = str | Path
+"""An input that can run code."""
+Output = str | Path
+"""A file, or a folder of nothing but results."""
+Count = int
+"""At least 1."""
+
+_PATHS = ('Input', 'Checkpoint', 'Output')
+_SECTION = re.compile(r'^(?:Args|Attributes|Returns|Raises):$', re.MULTILINE)
+_ENTRY = re.compile(r'^ {4}(\w[\w, ]*): (.*(?:\n {8}.*)*)', re.MULTILINE)
+
+
+def run(target: str | dict[str, str], trains: bool = False) -> None:
+    """Call a function with the command line of the process; print its result if that has a text (``__str__``).
+
+    An error ends the process with a message and exit code 1, with ``--debug`` with its traceback; an error of usage
+    with 2; Ctrl-C and SIGTERM with 130.
+
+    Args:
+        target: Full name of the function, or those of sub-commands.
+        trains: Whether PyTorch's threads sleep while they wait for one another. By default they spin, and a training
+            beside another busy process takes several times as long.
+    """
+    options = parse(target, sys.argv[1:])
+    if trains:
+        os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # read when PyTorch is loaded
+    command, debug = options.pop('command'), options.pop('debug', False)
+    program = re.sub('.*/(?=tools/)', '', Path(sys.argv[0]).resolve().as_posix())
+    stopped: list[int] = []
+    try:
+        with interrupted_by_signals(stopped):
+            import torch
+            from mmengine.device import get_device
+
+            from . import quiet  # noqa: F401 (before mmdet)
+            from .allocator import keep_freed_memory
+            from .safe_loading import safe_loading, trusted
+            from .threads import use_idle_cores
+
+            if 'device' in command.names:
+                device = options.setdefault('device', get_device())
+                keep_freed_memory(device)
+            if threads := options.pop('threads', None):
+                torch.set_num_threads(threads)
+            elif options.get('device', 'cpu' if trains else None) == 'cpu':
+                use_idle_cores()
+            if debug and 'launcher' in command.names:
+                options['cfg_options'] = ['log_level=DEBUG', *options.get('cfg_options', ())]
+            with trusted(options.pop('trust', False)), safe_loading():
+                result = command.call(options)
+                if type(result).__str__ is not object.__str__:
+                    print(result)
+    except (Exception, KeyboardInterrupt) as error:
+        if debug:
+            raise
+        # mmengine turns an interruption while it formats a config into a SyntaxError.
+        if stopped or isinstance(error, KeyboardInterrupt):
+            print(f'{program}: stopped', file=sys.stderr)
+            sys.exit(INTERRUPTED)
+        sys.exit(f'{program}: error: {describe(error)}')
+
+
+def parse(target: str | dict[str, str], arguments: Sequence[str]) -> dict[str, Any]:
+    """Return the options that are given, and as ``command`` the parser of the function.
+
+    An output that is an input, or that exists without ``--overwrite``, is an error of usage.
+    """
+    if isinstance(target, str):
+        parser = CommandParser(target)
+    else:
+        parser = argparse.ArgumentParser()
+        kinds = parser.add_subparsers(required=True, metavar='COMMAND', parser_class=CommandParser)
+        for name, function in target.items():
+            kinds.add_parser(name, target=function, help=_summary(_definition(function)[1]))
+    # launchers give --local_rank
+    arguments = [re.sub('^--[^=]+', lambda m: m[0].replace('_', '-'), a) for a in arguments]
+    options = vars(parser.parse_args(arguments))
+    command, paths = options['command'], dict(Output=[], Input=[], Checkpoint=[])
+    for name, kind in command.paths.items():
+        value = options.get(name) or []
+        paths[kind] += [value] if isinstance(value, str) else value
+    inputs, overwrite = paths['Input'] + paths['Checkpoint'], options.pop('overwrite', False)
+    try:
+        check_outputs(paths['Output'], inputs, overwrite)
+    except FileError as error:
+        command.error(str(error))
+    return options
+
+
+class CommandParser(argparse.ArgumentParser):
+    """Parser of the command line of a function.
+
+    Attributes:
+        names: Parameters and fields that have options.
+        paths: Types of files by name.
+        groups: Class and names of the fields by parameter.
+        settings: Options with ``KEY=VALUE``, and what reads them.
+    """
+
+    def __init__(self, target: str, **options: Any) -> None:
+        module, function = _definition(target)
+        super().__init__(
+            description=_summary(function), argument_default=argparse.SUPPRESS, **options
+        )
+        self.set_defaults(command=self)
+        self.target, self.paths, self.groups, self.settings = target, {}, {}, {}
+        self.names = self._add_all(module, function)
+        self._flag('debug', 'show the traceback of an error, and the whole log of mmengine')
+        if 'device' in self.names:
+            self.add_argument('--threads', type=int, help='CPU threads (default: idle cores)')
+        if 'Checkpoint' in ast.unparse(function.args):
+            self._flag('trust', 'load checkpoints that can run code; only if you trust them')
+        if 'Output' in self.paths.values():
+            self._flag('overwrite', 'replace existing outputs')
+
+    def _flag(self, name: str, help: str) -> None:
+        self.add_argument(f'--{name}', action='store_true', help=help)
+
+    def _add_all(self, module: str, node: ast.FunctionDef | ast.ClassDef) -> list[str]:
+        names, entries = [], _ENTRY.findall(ast.get_docstring(node))
+        texts = {name: _plain(text) for several, text in entries for name in several.split(', ')}
+        for name, annotation, default, positional in _parameters(node):
+            kinds = list(_members(annotation))
+            if group := _definition(f'{module}.{_name(kinds[0])}'):
+                fields = self._add_all(*group)
+                self.groups[name] = f'{group[0]}.{group[1].name}', fields
+                names += fields
+            elif options := self._options(name, kinds):
+                values = _values(default)
+                names.append(name)
+                help = texts.get(name, '').removesuffix('.')
+                if any(values) and 'default' not in help.lower():
+                    help += f' (default: {" ".join(map(str, values))})'
+                options['help'] = help.replace('%', '%%')
+                if positional:
+                    optional = ast.unparse(annotation).endswith('| None')
+                    del options['action']
+                    options |= dict(nargs='?', default=None) if optional else {}
+                    self.add_argument(name, **options)
+                    continue
+                option = name.replace('_', '-')
+                self.add_argument(f'--{option}', required=default is None, **options)
+                if options['action'] == 'store_true' and values != [False]:
+                    self.add_argument(f'--no-{option}', dest=name, action='store_false')
+        return names
+
+    def _options(self, name: str, kinds: Sequence[ast.expr]) -> dict[str, Any]:
+        """Return the options of ``add_argument`` for a type; none if it has no form on the command line."""
+        kind, inner = _name(kinds[0]), getattr(kinds[0], 'slice', None)
+        if kind == 'bool':
+            return dict(action='store_true')
+        if kind == 'Literal':
+            return dict(action='store', choices=ast.literal_eval(inner))
+        if kind == 'dict':
+            self.settings[name] = _split if inner else parse_settings
+            return dict(type=_setting, nargs='+', action='extend', metavar='KEY=VALUE')
+        if kind in ('Sequence', 'tuple'):
+            parts = inner.elts if isinstance(inner, ast.Tuple) else [inner]
+            options = self._options(name, list(_members(parts[0])))
+            count = dict(nargs=len(parts)) if kind == 'tuple' else dict(nargs='+', action='extend')
+            return options and options | count
+        if kind not in _VALUES:
+            return {}
+        if kind in _PATHS:
+            self.paths[name] = kind
+        optional = dict(nargs='?', const=True) if 'bool' in map(_name, kinds) else {}
+        return dict(action='store', type=_VALUES[kind], **optional)
+
+    def call(self, options: dict[str, Any]) -> Any:
+        """Import the function and call it."""
+        for name, read in self.settings.items():
+            if name in options:
+                options[name] = read(options[name])
+        for name, (kind, fields) in self.groups.items():
+            given = {field: options.pop(field) for field in fields if field in options}
+            options |= given if name == '**' else {name: _load(kind)(**given)}
+        return _load(self.target)(**options)
+
+
+def _definition(name: str) -> tuple[str, Any] | None:
+    """Return module and source of a function or class of this package; None for other names."""
+    module, _, name = name.rpartition('.')
+    file = _ROOT.joinpath(*module.split('.'))
+    package = module if file.is_dir() else module.rpartition('.')[0]
+    for node in _statements(file / '__init__.py' if file.is_dir() else file.with_suffix('.py')):
+        if getattr(node, 'name', None) == name:
+            return module, node
+        if isinstance(node, ast.ImportFrom) and name in [alias.name for alias in node.names]:
+            source = resolve_name('.' * node.level + (node.module or ''), package)
+            return _definition(f'{source}.{name}')
+    return None
+
+
+@cache
+def _statements(file: Path) -> list[ast.stmt]:
+    return ast.parse(file.read_text()).body if file.is_file() else []
+
+
+def _load(target: str) -> Any:
+    module, _, name = target.rpartition('.')
+    return getattr(import_module(module), name)
+
+
+def _parameters(node: ast.FunctionDef | ast.ClassDef) -> Iterator[tuple]:
+    """Yield name, annotation, default and whether it is positional of each parameter or field."""
+    if isinstance(node, ast.ClassDef):
+        fields = [field for field in node.body if isinstance(field, ast.AnnAssign)]
+        yield from ((field.target.id, field.annotation, field.value, False) for field in fields)
+        return
+    ahead, further = node.args.args, node.args.kwonlyargs
+    defaults = [None] * (len(ahead) - len(node.args.defaults)) + node.args.defaults
+    for one, default in zip(ahead + further, defaults + node.args.kw_defaults, strict=True):
+        yield one.arg, one.annotation, default, bool(further) and one in ahead
+    if node.args.kwarg:
+        yield '**', node.args.kwarg.annotation, None, False
+
+
+def _members(annotation: ast.expr) -> Iterator[ast.expr]:
+    """Yield the types of a union, without None, or the only type."""
+    if isinstance(annotation, ast.BinOp):
+        yield from (*_members(annotation.left), *_members(annotation.right))
+    elif not isinstance(annotation, ast.Constant):
+        yield annotation
+
+
+def _name(kind: ast.expr) -> str:
+    return getattr(getattr(kind, 'value', kind), 'id', '')
+
+
+def _values(default: ast.expr | None) -> list:
+    """Return the value or the values of a default; none if it is no literal."""
+    try:
+        value = ast.literal_eval(default)
+    except ValueError:
+        return []
+    return list(value) if isinstance(value, tuple) else [value]
+
+
+def _summary(node: ast.FunctionDef) -> str:
+    return _plain(_SECTION.split(ast.get_docstring(node))[0])
+
+
+def _plain(text: str) -> str:
+    """Return text of a docstring without markup and line breaks."""
+    text = re.sub(r':\w+:`~?(?:[\w.]*\.)?(\w+)`', r'\1', text).replace('``', '')
+    return ' '.join(text.split())
+
+
+def _count(text: str) -> int:
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f'{text} is below 1')
+    return int(text)
+
+
+def _setting(text: str) -> str:
+    if '=' not in text[1:]:
+        raise argparse.ArgumentTypeError(f'{text}: expected KEY=VALUE')
+    return text
+
+
+def _split(settings: Sequence[str]) -> dict[str, str]:
+    return dict(setting.split('=', 1) for setting in settings)
+
+
+_VALUES = dict(str=str, int=int, float=float, Count=_count) | dict.fromkeys(_PATHS, str)
+
+
+def parse_settings(settings: Sequence[str]) -> dict:
+    """Return the settings of ``KEY=VALUE`` texts, as mmengine reads them."""
+    from mmengine.config import DictAction
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--settings', nargs='+', action=DictAction)
+    return parser.parse_args(['--settings', *settings]).settings
