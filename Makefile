@@ -22,7 +22,7 @@ help:
 	@echo '             (26 minutes on 2 idle cores)'
 	@echo 'make demo-dff  the rows of semi-DFF'\''s Table 1 and supervised variants of Deep Feature Flow (45 minutes)'
 	@echo 'make demo-segmentation  semantic segmentation in place of detection'
-	@echo 'make test    run the tests (20 minutes on 2 cores)'
+	@echo 'make test    run the tests (13 minutes on 2 cores)'
 	@echo 'make env     create the environment in $(VENV), as demo and test do'
 	@echo '             (a few minutes the first time: 3 GB of downloads)'
 	@echo 'make lint    check the style with ruff;  make format  apply it'
@@ -48,7 +48,7 @@ demo-segmentation: $(STAMP)
 	$(BIN)/python tools/run_experiment.py configs/quickstart/experiment_segmentation.py $(ARGS)
 
 test: $(STAMP)
-	@echo 'Tests: 20 minutes on 2 cores.'
+	@echo 'Tests: 13 minutes on 2 cores.'
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --maxprocesses 8 --dist worksteal --durations 10 $(ARGS)
 
 lint: $(STAMP)
