@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-VERSION = 2  # Increase it if the same arguments give other pictures.
+VERSION = 3  # Increase it if the same arguments give other pictures.
 
 
 @dataclass(frozen=True)

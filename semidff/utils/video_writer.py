@@ -91,7 +91,8 @@ class VideoWriter(AbstractContextManager):
             self._track = self._container.add_stream('libx264', rate or Fraction(self.fps))
         self._stack.push(self._close)
         self._track.height, self._track.width, self._track.pix_fmt = height, width, 'yuv420p'
-        self._track.options = dict(preset='veryfast', crf='23')
+        # mbtree reads uninitialized memory for small frames: the content would vary.
+        self._track.options = {'preset': 'veryfast', 'crf': '23', 'x264-params': 'mbtree=0'}
         context = self._track.codec_context
         context.time_base, context.thread_count = Fraction(1, _TICKS), _THREADS
         context.gop_size, context.color_range = _KEY_DISTANCE, 1  # limited

@@ -6,9 +6,7 @@ import shutil
 import sys
 from importlib.util import find_spec
 
-import av
 import cv2
-import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -288,17 +286,7 @@ def test_workers_that_end_are_replaced(project, tmp_path, monkeypatch):
     ]
     assert len(results) == 16
     for file in results:
-        other = tmp_path / 'out' / file.name
-        if file.suffix == '.json' or file.name.removesuffix('.boxes.mp4') not in damaged:
-            assert file.read_bytes() == other.read_bytes(), file
-        else:  # The encoder may choose other bits where the decoder conceals damage.
-            pairs = zip(frames_of(file), frames_of(other), strict=True)
-            assert max(np.abs(a.astype(int) - b).mean() for a, b in pairs) < 8, file
-
-
-def frames_of(file):
-    with av.open(str(file)) as container:
-        return [frame.to_ndarray(format='bgr24') for frame in container.decode(video=0)]
+        assert file.read_bytes() == (tmp_path / 'out' / file.name).read_bytes(), file
 
 
 def test_detectors_by_name_and_the_config_of_a_checkpoint(project, tmp_path):
