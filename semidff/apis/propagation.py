@@ -74,7 +74,6 @@ def show_propagation(
     key: int,
     current: Sequence[int],
     out: Output,
-    arrows: bool = False,
     level: int = 0,
     channel: int | None = None,
     score_thr: float = 0.3,
@@ -92,7 +91,6 @@ def show_propagation(
         key: Number of the key frame, from 0.
         current: Numbers of the current frames, before or after the key frame.
         out: The picture (.png, .pdf, .svg).
-        arrows: Draw the feature flow with arrows.
         level: Level of the features; 0 is the finest.
         channel: Channel of the features that is drawn (default: the mean over channels).
         score_thr: Detections with lower scores are not drawn.
@@ -105,7 +103,7 @@ def show_propagation(
     model = inferencer.model
     views = view_frames(model, inferencer.preprocess, video, key, current, level)
     names = [(f'{key}', f'{index} ({index - key:+d})') for index in current]
-    style = FigureStyle(model.dataset_meta['classes'], score_thr, arrows=arrows, channel=channel)
+    style = FigureStyle(model.dataset_meta['classes'], score_thr, channel)
     with atomic_path(out) as path:
         draw_propagation(views, names, style).savefig(path)
     lines = []

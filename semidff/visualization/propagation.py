@@ -1,12 +1,11 @@
 """Propagation from a key frame to a current frame (semi-DFF Eq. 1): fields, features, detections, and their figure."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from mmdet.structures import DetDataSample
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 PANEL = 3.6  # width of a panel in inches
 MARGIN = 2.2  # width of the legends in inches
 PIXELS = 480  # width of a frame, small enough that the labels of boxes can be read
-ARROWS = 24  # maximum number of arrows in a row of the flow
 OUTSIDE = 1.03  # left edge of the legends, in widths of a panel
 
 
@@ -79,12 +77,6 @@ class PairView(NamedTuple):
             for share, size in zip(self.covered, field.shape[-2:], strict=True)
         )
         return field[..., :rows, :columns].detach().float().cpu()
-
-    @property
-    def extent(self) -> tuple[float, float]:
-        """Height and width of the maps in pixels of ``frames``."""
-        height, width = self.frames.shape[1:3]
-        return height / self.covered[0], width / self.covered[1]
 
     def pixel_flow(self) -> Tensor:
         """Return the flow in pixels of ``frames``."""
@@ -186,26 +178,27 @@ def view_frames(
     indices = [key, *currents]
     with closing(open_video(video)) as reader:
         images = reader.frames(indices)
-    frames = [Frame(image, index, 0.0) for index, image in zip(indices, images, strict=True)]
-    packed = [model.data_preprocessor(pack(f, key_frame_id=key), False) for f in frames]
-    views = []
-    for data, image in zip(packed[1:], images[1:], strict=True):
-        pair = packed[0]['inputs'], data['inputs'], data['data_samples'][0]
-        views.append(view_pair(model, *pair, (images[0], image), level=level))
-    return views
+    frames = map(Frame, images, indices, [0.0] * len(indices))
+    first, *others = (model.data_preprocessor(pack(f, key_frame_id=key), False) for f in frames)
+    return [
+        view_pair(
+            model,
+            first['inputs'],
+            other['inputs'],
+            other['data_samples'][0],
+            (images[0], image),
+            level=level,
+        )
+        for other, image in zip(others, images[1:], strict=True)
+    ]
 
 
 class FigureStyle(NamedTuple):
-    """Options of the figure; arrows point from cells of the flow to the sources of their features.
-
-    Features are those of one channel, as in DFF Figure 1, or by default the mean over channels.
-    """
+    """Options of the figure; the features of a channel, as in DFF Figure 1, or None for the mean over channels."""
 
     classes: Sequence[str] = ()
     score_thr: float = 0.3
-    arrows: bool = False
     channel: int | None = None
-    dpi: int = 110
 
 
 def draw_propagation(
@@ -223,7 +216,7 @@ def draw_propagation(
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # no display, no global state
     from matplotlib.figure import Figure
 
-    figure = Figure(size, dpi=style.dpi, layout='constrained')
+    figure = Figure(size, dpi=110, layout='constrained')
     FigureCanvasAgg(figure)
     blocks = np.atleast_1d(figure.subfigures(len(views), 1))
     for block, view, name in zip(blocks, views, names, strict=True):
@@ -250,41 +243,36 @@ def _draw_pair(
     )
     for axes, (at, found, kind, origin) in zip(upper, frames, strict=False):
         options = style.classes, PIXELS, at == 0, style.score_thr
-        drawn = render_scaled(view.frames[at], found, *options)
-        axes.imshow(cv2.cvtColor(drawn, cv2.COLOR_BGR2RGB))
+        axes.imshow(render_scaled(view.frames[at], found, *options)[..., ::-1])
         axes.set_title(f'{kind} frame {names[at]}\n{origin}', fontsize=9)
-    _flow(upper[3], view, style)
+    _flow(upper[3], view)
     if view.scale is None:
         _empty(upper[4], 'scale field')
     else:
         limits = scale_limits(channel_mean(view.visible(view.scale)), FULL_SCALE)
-        deviation = f'mean |S \N{MINUS SIGN} 1| = {view.mean_scaling():.3f}'
-        title = f'scale field S, mean over channels\n{deviation}'
-        _maps(upper[4:], view, [(channel_mean(view.scale), title)], SCALE_COLORS, limits)
-    features = dict(zip(('key-frame', 'propagated', 'teacher'), view[3:6], strict=True))
+        title = 'scale field S, mean over channels\nmean |S \N{MINUS SIGN} 1| = '
+        title += f'{view.mean_scaling():.3f}'
+        _maps(upper[4:], view, [channel_mean(view.scale)], [title], SCALE_COLORS, limits)
     channel, what = slice(None), 'mean over channels'
     if style.channel is not None:
         channel, what = [style.channel], f'channel {style.channel}'
-    shown = {name: each[channel] for name, each in features.items()}
-    limits = feature_limits(*(channel_mean(view.visible(each)) for each in shown.values()))
-    maps = [(channel_mean(each), f'{name} features\n{what}') for name, each in shown.items()]
-    _maps(lower[:3], view, maps, FEATURE_COLORS, limits)
+    features = dict(zip(('key-frame', 'propagated', 'teacher'), view[3:6], strict=True))
+    shown = [each[channel] for each in features.values()]
+    limits = feature_limits(*(channel_mean(view.visible(each)) for each in shown))
+    titles = [f'{name} features\n{what}' for name in features]
+    _maps(lower[:3], view, map(channel_mean, shown), titles, FEATURE_COLORS, limits)
     del features['teacher']
-    errors = {name: view.error_map(each) for name, each in features.items()}
-    largest = torch.maximum(*map(view.visible, errors.values()))
+    errors = [view.error_map(each) for each in features.values()]
+    largest = torch.maximum(*map(view.visible, errors))
     limits = (0.0, max(float(np.percentile(largest.numpy(), 99)), 1e-6))
-    maps = [
-        (
-            error.numpy(),
-            f'error against the teacher, {name} features\n'
-            f'relative error {view.feature_error(features[name]):.1%}',
-        )
-        for name, error in errors.items()
+    titles = [
+        f'error against the teacher, {name} features\nrelative error {view.feature_error(each):.1%}'
+        for name, each in features.items()
     ]
-    _maps(lower[3:], view, maps, ERROR_COLORS, limits)
+    _maps(lower[3:], view, errors, titles, ERROR_COLORS, limits)
 
 
-def _flow(axes: 'Axes', view: PairView, style: FigureStyle) -> None:
+def _flow(axes: 'Axes', view: PairView) -> None:
     if view.flow is None:
         _empty(axes, 'feature flow')
         return
@@ -294,16 +282,7 @@ def _flow(axes: 'Axes', view: PairView, style: FigureStyle) -> None:
     cells = float(view.visible(view.flow).norm(dim=0).mean())
     mean = f'mean {view.mean_motion():.1f} pixels ({cells:.2f} cells)'
     title = f'feature flow, from current to key frame\n{mean}'
-    _maps([axes], view, [(flow_colors(pixels, longest), title)])
-    if style.arrows:  # from cells of the current frame to the source of their features
-        height, width = view.extent
-        step = max(1, -(-flow.shape[-1] // ARROWS))
-        grid = np.mgrid[step // 2 : flow.shape[-2] : step, step // 2 : flow.shape[-1] : step]
-        x = (grid[1] + 0.5) * width / pixels.shape[-1]
-        y = (grid[0] + 0.5) * height / pixels.shape[-2]
-        look = dict(color='black', alpha=0.75, width=0.003)
-        vectors = flow[:, grid[0], grid[1]].numpy()
-        axes.quiver(x, y, *vectors, angles='xy', scale_units='xy', scale=1, **look)
+    _maps([axes], view, [flow_colors(pixels, longest)], [title])
     legend = axes.inset_axes([OUTSIDE, 0.3, 0.3, 0.4])
     picture, inside = flow_wheel(160)
     alpha = inside[..., None] * np.uint8(255)
@@ -318,16 +297,18 @@ def _flow(axes: 'Axes', view: PairView, style: FigureStyle) -> None:
 def _maps(
     panels: 'Sequence[Axes]',
     view: PairView,
-    maps: Sequence[tuple[np.ndarray, str]],
+    maps: Iterable[np.ndarray],
+    titles: Iterable[str],
     colors: str | None = None,
     limits: tuple[float, float] = (0.0, 1.0),
 ) -> None:
     """Draw maps with their titles, without padding and without interpolation; a color bar after the last one."""
-    height, width = view.extent
+    height, width = view.frames.shape[1:3]
+    whole = (0, width / view.covered[1], height / view.covered[0], 0)
     look = dict(cmap=colors, vmin=limits[0], vmax=limits[1], interpolation='nearest')
-    for axes, (picture, title) in zip(panels, maps, strict=True):
-        drawn = axes.imshow(picture, extent=(0, width, height, 0), **look)
-        axes.set(xlim=(0, width * view.covered[1]), ylim=(height * view.covered[0], 0))
+    for axes, values, title in zip(panels, maps, titles, strict=True):
+        drawn = axes.imshow(values, extent=whole, **look)
+        axes.set(xlim=(0, width), ylim=(height, 0))
         axes.set_title(title, fontsize=9)
     if colors:
         place = axes.inset_axes([OUTSIDE, 0, 0.04, 1])

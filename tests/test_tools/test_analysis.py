@@ -87,7 +87,7 @@ def show(*arguments: object) -> tuple:
 
 def test_show_propagation(run, fails, project):
     inputs = ('config.py', 'two.pth', 'in.mp4', '--key', 5, '--current', 8, 2)
-    printed = run(*show(*inputs, '--out', 'p.png', '--arrows', '--level', 1))
+    printed = run(*show(*inputs, '--out', 'p.png', '--level', 1))
     height, width = cv2.imread(str(project / 'p.png')).shape[:2]
     assert width > 1500 and height > 1000
     lines = printed.splitlines()[-3:]
