@@ -1,11 +1,11 @@
 """Streaming accuracy (Li et al., ECCV 2020): each frame is judged with what had been output by the time it arrived."""
 
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
-from typing import Any, NamedTuple
+from time import monotonic, sleep
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,30 +13,23 @@ from mmdet.structures import DetDataSample, SampleList
 from mmengine.structures import InstanceData
 
 from semidff.datasets.video_readers import Frame, LiveStream
-from semidff.datasets.video_readers.live import Clock
+from semidff.datasets.video_readers.live import Connection, LiveOptions, Pictures
 from semidff.inference import VideoEngine
 from semidff.inference.bounded_delay import run_bounded
 
 
-class _Camera:
-    """A connection that gives frames at a fixed rate, with the arguments of ``Address`` behind them."""
+def _camera(
+    images: Sequence[np.ndarray], rate: float, source: str, options: LiveOptions
+) -> Connection:
+    """Return a source that gives images at a fixed rate, with the arguments of ``open_address`` behind them."""
 
-    is_recording = returns = False
+    def pictures() -> Pictures:
+        start = monotonic()
+        for number, image in enumerate(images):
+            sleep(max(start + number / rate - monotonic(), 0))
+            yield number / rate, partial(np.asarray, image)
 
-    def __init__(
-        self, images: Sequence[np.ndarray], rate: float, source: str, options: Any, clock: Clock
-    ) -> None:
-        self._images, self._rate, self._clock = images, rate, clock
-
-    def __iter__(self) -> Iterator[tuple[float, Callable[[], np.ndarray]]]:
-        start, never = self._clock.time(), threading.Event()
-        for number, image in enumerate(self._images):
-            at = number / self._rate
-            self._clock.wait(never, max(start + at - self._clock.time(), 0))
-            yield at, partial(np.asarray, image)
-
-    def close(self) -> None:
-        pass
+    return Connection(pictures(), lambda: None, returns=False)
 
 
 class Streamed(NamedTuple):
@@ -66,8 +59,8 @@ def stream_clip(
     Args:
         bounded: Whether key frames are detected in a second thread.
     """
-    clock, waiting = Clock(), deque()
-    source = LiveStream('clip', clock=clock, connect=partial(_Camera, images, rate))
+    waiting = deque()
+    source = LiveStream('clip', connect=partial(_camera, images, rate))
 
     def batches() -> Iterator[dict]:
         for frame in source:
@@ -81,7 +74,7 @@ def stream_clip(
     with closing(source), closing(run):
         for sample in run:
             frame = waiting.popleft()
-            outputs.append((frame, clock.time(), sample))
+            outputs.append((frame, monotonic(), sample))
             last_key = frame.index if sample.is_key_frame else last_key
             key_ages.append(sample.get('key_age', frame.index - last_key))
     delays = [time - frame.arrival for frame, time, _ in outputs]
