@@ -1,4 +1,4 @@
-"""Sequential access to files, folders, arrays and cameras: intact, unusual and damaged."""
+"""Any source gives the same numbered frames, in order and by number: files, images, arrays and addresses."""
 
 import math
 import warnings
@@ -12,12 +12,14 @@ from semidff.datasets.video_readers import (
     ArrayStream,
     VideoError,
     VideoWarning,
+    natural_key,
     open_any,
     open_video,
 )
 from semidff.datasets.video_readers.sources import videos_of
 from semidff.utils.video_writer import VideoWriter
 from tests.damaged_video import cut, picture, trim, wipe, write_video
+from tests.test_datasets.test_video_readers.test_decoding import check_random_access
 
 
 @pytest.fixture(scope='module')
@@ -25,29 +27,56 @@ def video(tmp_path_factory):
     return write_video(tmp_path_factory.mktemp('video') / 'street.mp4')
 
 
-def read(source, **options) -> list:
-    """All frames; nothing may be warned about."""
-    with warnings.catch_warnings():
-        warnings.simplefilter('error', VideoWarning)
-        return list(open_any(source, **options))
-
-
 def number(image) -> int:
     """Which frame of the test videos a picture is."""
     return round(float(image[..., 0].mean()) / 8)
 
 
-def test_a_file_from_its_first_frame_to_its_last(video):
-    stream = open_any(video)
-    assert (stream.name, stream.length, stream.fps) == ('street', 30, 10)
-    frames = list(stream)
+def write_images(folder, length=30, suffix='.png'):
+    folder.mkdir()
+    for index in range(length):
+        cv2.imwrite(str(folder / f'{index}{suffix}'), picture(index))
+    return folder
+
+
+def write_source(kind, folder):
+    """A source of 30 frames with 10 a second."""
+    pictures = [picture(index) for index in range(30)]
+    if kind in ('list', 'array', 'iterator'):
+        return dict(list=pictures, array=np.stack(pictures), iterator=iter(pictures))[kind]
+    if kind in ('file', 'address'):
+        path = write_video(folder / 'street.mp4')
+        return path if kind == 'file' else f'file://{path}'
+    (write_images(folder / 'street') / '.hidden.png').write_bytes(b'x')
+    (folder / 'street' / 'notes.txt').write_text('x')
+    return folder / 'street' / dict(folder='', pattern='%d.png', glob='*.png')[kind]
+
+
+@pytest.mark.parametrize(
+    'kind', ['file', 'address', 'folder', 'pattern', 'glob', 'list', 'array', 'iterator']
+)
+def test_any_source_gives_the_same_numbered_frames(tmp_path, kind):
+    source = write_source(kind, tmp_path)
+    stream = open_any(source, fps=10)
+    assert stream.live == (kind in ('address', 'iterator'))
+    assert stream.length == (None if stream.live else 30)
+    assert kind == 'address' or stream.fps == 10
+    with warnings.catch_warnings(record=True) as caught:
+        frames = list(stream)
+    assert len(caught) == (kind == 'address'), 'a live stream ends with a warning'
     assert [number(frame.image) for frame in frames] == list(range(30))
     assert [frame.index for frame in frames] == list(range(30))
     assert np.allclose([frame.timestamp for frame in frames], np.arange(30) / 10)
     assert all(f.image.shape == (48, 64, 3) and f.image.dtype == np.uint8 for f in frames)
+    if kind in ('file', 'address', 'folder', 'pattern', 'glob'):
+        assert stream.name == 'street'
+    if kind in ('file', 'folder', 'pattern', 'glob'):
+        check_random_access(source, frames, 30)
+        wanted = [28, 11, 12, 12, 3]
+        assert [number(image) for image in open_video(source).frames(wanted)] == wanted
 
 
-@pytest.mark.parametrize(('start', 'length'), [(0, 14), (5, 20), (17, 10), (13.4, 11)])
+@pytest.mark.parametrize(('start', 'length'), [(0, 14), (5, 20), (17, 10), (13.4, 11), (17, 1)])
 @pytest.mark.parametrize('codec', ['mp4v', 'MPG2'])  # without and with B-frames
 def test_a_file_that_was_trimmed_without_decoding(tmp_path, codec, start, length):
     """An edit list shows a part of it; frames from the key frame of the codec on precede it."""
@@ -59,17 +88,9 @@ def test_a_file_that_was_trimmed_without_decoding(tmp_path, codec, start, length
     frames = list(stream)
     assert [number(frame.image) for frame in frames] == list(range(start, start + length))
     assert np.allclose([frame.timestamp for frame in frames], np.arange(length) / 10)
-    order = [length - 1, 0, length // 2, length - 3]
+    order = [length - 1, 0, length // 2, max(length - 3, 0)]
     for index, image in zip(order, reader.frames(order), strict=True):
         assert number(image) == start + index
-
-
-def test_a_file_of_which_one_frame_is_shown(tmp_path, video):
-    path = trim(tmp_path / 'one.mp4', video, 17, 1)
-    with warnings.catch_warnings():
-        warnings.simplefilter('error')
-        assert [number(frame.image) for frame in open_any(path)] == [17]
-        assert len(open_video(path)) == 1
 
 
 def test_damage_in_the_middle_leaves_out_the_frames_up_to_the_next_key_frame(tmp_path, video):
@@ -85,6 +106,7 @@ def test_damage_in_the_middle_leaves_out_the_frames_up_to_the_next_key_frame(tmp
     assert f'the first of them is frame {gap}' in str(caught[0].message)
     with pytest.raises(VideoError, match=f'frame {gap}'):
         list(open_any(path, strict=True))
+    check_random_access(path, frames, 30)
 
 
 def test_what_cannot_be_opened_names_itself(tmp_path, video):
@@ -113,19 +135,39 @@ def test_nothing_but_damage(tmp_path, video):
 
 
 def test_folder_without_its_corrupt_images(tmp_path):
-    for index in range(12):
-        cv2.imwrite(str(tmp_path / f'{index}.jpg'), picture(index))
-    data = (tmp_path / '3.jpg').read_bytes()
-    (tmp_path / '3.jpg').write_bytes(data[: len(data) // 2])
+    folder = write_images(tmp_path / 'street', 12, '.jpg')
+    broken = {
+        3: folder.joinpath('3.jpg').read_bytes()[:400],
+        4: b'',
+        5: b'\xff\xd8 nonsense \xff\xd9',
+    }
+    for index, data in broken.items():
+        (folder / f'{index}.jpg').write_bytes(data)
+        with pytest.raises(VideoError, match='truncated|corrupt') as caught:
+            open_video(folder).frames([0, index])
+        assert caught.value.path == str(folder / f'{index}.jpg')
     with pytest.warns(VideoWarning, match=r'3\.jpg: .*truncated.*frame 3 is left out'):
-        frames = list(open_any(tmp_path, fps=5))
-    rest = [0, 1, 2, *range(4, 12)]
+        frames = list(open_any(folder, fps=5))
+    rest = [0, 1, 2, *range(6, 12)]
     assert [frame.index for frame in frames] == rest
     assert [number(frame.image) for frame in frames] == rest
     assert [frame.timestamp for frame in frames] == [index / 5 for index in rest]
-    assert frames[3].path == str(tmp_path / '4.jpg')
+    assert frames[3].path == str(folder / '6.jpg')
     with pytest.raises(VideoError, match=r'3\.jpg'):
-        list(open_any(tmp_path, strict=True))
+        list(open_any(folder, strict=True))
+
+
+def test_folder_with_two_sizes(tmp_path):
+    folder = write_images(tmp_path / 'frames', 5)
+    cv2.imwrite(str(folder / '3.png'), picture(3, (32, 32)))
+    with pytest.raises(VideoError, match=r'3\.png: is 32x32, other frames are 64x48'):
+        open_video(folder).frames([0, 3])
+
+
+def test_natural_key():
+    names = ['a10', 'a9', 'b1', 'a', '10', '9', 'a9b2', 'a9b10']
+    expected = ['9', '10', 'a', 'a9', 'a9b2', 'a9b10', 'a10', 'b1']
+    assert sorted(names, key=natural_key) == expected
 
 
 def test_images_that_a_glob_or_a_pattern_names(tmp_path):
@@ -134,9 +176,7 @@ def test_images_that_a_glob_or_a_pattern_names(tmp_path):
     (tmp_path / 'x9.png').hardlink_to(tmp_path / '09.png')
     for pattern, numbers in (('%02d.png', [8, 9, 10, 11]), ('1%d.png', [10, 11]), ('*8.png', [8])):
         for source in (tmp_path / pattern, videos_of(str(tmp_path / pattern))[0]):
-            stream = open_any(source)
-            assert [number(frame.image) for frame in stream] == numbers
-            assert (stream.name, open_video(source).files) == (tmp_path.name, stream.files)
+            assert [number(frame.image) for frame in open_any(source)] == numbers
     with pytest.raises(VideoError, match='no such file'):
         videos_of(tmp_path / '%03d.png')
 
@@ -176,15 +216,6 @@ def test_arrays_of_other_kinds_become_bgr():
     assert [frame.timestamp for frame in frames] == [0, 0.25, 0.5, 0.75, 1]
 
 
-def test_a_live_stream_ends_with_a_warning(video):
-    stream = open_any(f'file://{video}')
-    assert stream.name == 'street' and stream.length is None
-    with pytest.warns(VideoWarning, match='no more frames after frame 29'):
-        frames = list(stream)
-    assert [number(frame.image) for frame in frames] == list(range(30))
-    assert np.allclose([frame.timestamp for frame in frames], np.arange(30) / 10)
-
-
 def test_a_camera_that_is_not_there_and_a_password(capfd):
     with pytest.raises(VideoError, match='camera 987: cannot be opened'):
         open_any(987)
@@ -205,12 +236,6 @@ def test_a_number_is_a_camera_unless_a_file_has_that_name(tmp_path, monkeypatch)
         open_any('987')
     write_video(tmp_path / '987.mp4', 5).rename(tmp_path / '987')
     assert len(list(open_any('987'))) == 5
-
-
-def test_cameras_addresses_and_iterators_are_live(video):
-    frames = [picture(0)]
-    assert open_any(f'file://{video}').live and open_any(iter(frames)).live
-    assert not any(open_any(given).live for given in (video, frames, np.stack(frames)))
 
 
 def test_a_relative_name_with_a_colon(tmp_path, monkeypatch):

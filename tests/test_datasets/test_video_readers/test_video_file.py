@@ -182,15 +182,3 @@ def test_a_transport_stream_that_begins_inside_a_group(tmp_path):
     assert len(reader) == len(frames)
     for index in (len(frames) - 1, 0, 5):
         assert np.array_equal(reader.frames([index])[0], frames[index].image)
-
-
-def test_random_access_equals_decord(tmp_path):
-    """On a file for which decord's seeking is right."""
-    decord = pytest.importorskip('decord')
-    path = encode(tmp_path / 'a.mp4', 'h264 no b')
-    other = decord.VideoReader(str(path), num_threads=1)
-    assert len(other) == LENGTH
-    wanted = [31, 4, 17]
-    for index, image in zip(wanted, open_video(path).frames(wanted), strict=True):
-        difference = np.abs(other[index].asnumpy()[..., ::-1].astype(int) - image)
-        assert difference.max() <= 3
