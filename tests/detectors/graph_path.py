@@ -1,16 +1,12 @@
 """CUDA graphs of stock detectors on the simulated GPU: what is captured, and what a frame needs beside its graph.
 
-    python -m tests.detectors.graph_path [NAME ...]
-
 Detectors are narrow and have random weights. Frames have one size, then another. Boxes are compared with those of eager
 frames on the CPU; kernels and waits are those of the last non-key frame.
 """
 
 import copy
 import re
-import sys
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -26,7 +22,6 @@ from semidff.models import VideoDetector
 from semidff.models.spatial import plain_samples
 from semidff.synthetic.smooth_video import smooth_frames
 from semidff.utils.model_building import build_video_detector
-from semidff.utils.tables import markdown_table
 from tests.simulated_gpu import SimulatedGPU, simulated_gpu
 from tests.tiny.models import unmatched
 
@@ -134,29 +129,3 @@ def on_gpu(model: VideoDetector, options: Acceleration | None = None) -> Executo
     executor = accelerate(copy.deepcopy(model).to('cuda'), options or Acceleration())
     executor.model.data_preprocessor._non_blocking = True
     return executor
-
-
-def rows(names: list[str]) -> Iterator[tuple]:
-    """Yield the rows of a table of the detectors whose configs contain one of the names."""
-    yield (
-        *('detector', 'graph ends at', 'captures', 'failed', 'kernels beside it', 'waits'),
-        *('eager: kernels', 'eager: waits', 'boxes', 'unmatched'),
-    )
-    for config in [RFCN, *(stock.config for stock in STOCK)]:
-        if names and not any(name in config for name in names):
-            continue
-        model, size = build(config)
-        path, boxes, lost = compare(model, size)
-        with simulated_gpu() as gpu:
-            _, eager = detect(on_gpu(model, Acceleration(graphs=False)), size, gpu)
-        counts = path.kernels, path.waits.total(), eager.kernels, eager.waits.total()
-        name = config.rsplit('/', 1)[-1]
-        yield name, path.end or '-', path.captures, path.failed, *counts, boxes, lost
-
-
-if __name__ == '__main__':
-    table = []
-    for row in rows(sys.argv[1:]):
-        print(*row, sep='\t', flush=True)
-        table.append([*map(str, row)])  # zeros, too
-    print(markdown_table(table))

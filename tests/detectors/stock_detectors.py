@@ -42,13 +42,11 @@ class StockDetector(NamedTuple):
 
     Attributes:
         config: Name in mmdetection, ``retinanet/retinanet_r50_fpn_1x_coco``, or a config file.
-        size: Height and width of frames at which it is used.
         small: Height and width for tests of correctness; some detectors need larger frames than others.
         iterations: Iterations of the training on two pictures of this size.
     """
 
     config: str
-    size: Size = (600, 1000)
     small: Size = (128, 160)
     iterations: int = 140
 
@@ -78,16 +76,16 @@ STOCK = (
     StockDetector('autoassign/autoassign_r50-caffe_fpn_1x_coco'),
     StockDetector('ddod/ddod_r50_fpn_1x_coco', small=(384, 384)),
     StockDetector('reppoints/reppoints-moment_r50_fpn_1x_coco'),
-    StockDetector('nas_fpn/retinanet_r50_nasfpn_crop640-50e_coco', (640, 1024), (128, 256)),
+    StockDetector('nas_fpn/retinanet_r50_nasfpn_crop640-50e_coco', (128, 256)),
     StockDetector('yolof/yolof_r50-c5_8xb8-1x_coco', small=(256, 320), iterations=300),
-    StockDetector('rtmdet/rtmdet_tiny_8xb32-300e_coco', (640, 640)),
-    StockDetector('rtmdet/rtmdet_s_8xb32-300e_coco', (640, 640)),
-    StockDetector('yolox/yolox_tiny_8xb8-300e_coco', (640, 640)),
-    StockDetector('yolo/yolov3_mobilenetv2_8xb24-320-300e_coco', (320, 320)),
-    StockDetector('ssd/ssd300_coco', (300, 300), (300, 300)),
-    StockDetector('ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco', (320, 320), (320, 320), 600),
-    StockDetector('centernet/centernet_r18_8xb16-crop512-140e_coco', (512, 512)),
-    StockDetector('centernet/centernet_r18-dcnv2_8xb16-crop512-140e_coco', (512, 512)),
+    StockDetector('rtmdet/rtmdet_tiny_8xb32-300e_coco'),
+    StockDetector('rtmdet/rtmdet_s_8xb32-300e_coco'),
+    StockDetector('yolox/yolox_tiny_8xb8-300e_coco'),
+    StockDetector('yolo/yolov3_mobilenetv2_8xb24-320-300e_coco'),
+    StockDetector('ssd/ssd300_coco', (300, 300)),
+    StockDetector('ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco', (320, 320), 600),
+    StockDetector('centernet/centernet_r18_8xb16-crop512-140e_coco'),
+    StockDetector('centernet/centernet_r18-dcnv2_8xb16-crop512-140e_coco'),
     StockDetector('detr/detr_r50_8xb2-150e_coco'),
     StockDetector('conditional_detr/conditional-detr_r50_8xb2-50e_coco'),
     StockDetector('dab_detr/dab-detr_r50_8xb2-50e_coco'),

@@ -118,14 +118,14 @@ def test_results_are_those_of_mmdet(kind):
 
 @pytest.mark.parametrize('name', ['cascade-rcnn_r50_fpn_1x', 'yolox_tiny_8xb8-300e'])
 def test_stock_detectors(name):
-    assert check_fixed(*stock(name))['deviation'] <= 1e-5
+    assert check_fixed(*stock(name)) <= 1e-5
 
 
 @torch.no_grad()
 def test_transformers_mask_padding():
     """Only mmdet's post-processing knows which part of a frame is padding."""
     detector, size = stock('conditional-detr_r50_8xb2-50e')
-    assert check_fixed(detector, size)['deviation'] <= 1e-5
+    assert check_fixed(detector, size) <= 1e-5
     spatial, padded = SpatialModule(detector), plain_samples(2, size)
     padded[1].set_metainfo(dict(img_shape=(size[0] - 32, size[1])))
     raw = spatial.raw_outputs(spatial.features(pictures(size)[0]))
