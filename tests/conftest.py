@@ -36,6 +36,7 @@ def _configs_are_not_formatted(monkeypatch):
 def log(caplog):
     """Records of mmengine's current logger, which does not propagate to the root logger."""
     logger = MMLogger.get_current_instance()
+    logger._cache.clear()  # logging.disable() does so only for loggers that logging itself has made
     logger.addHandler(caplog.handler)
     caplog.set_level(logging.INFO)
     yield caplog
