@@ -19,6 +19,7 @@ FUNCTIONS: dict[str, str | dict[str, str]] = dict(
         'imagenet-det': 'semidff.converters.ilsvrc.convert_det',
         'cityscapes': 'semidff.converters.cityscapes.convert_cityscapes',
     },
+    demo='semidff.apis.detect.detect',
     eval_detections='semidff.evaluation.detections_file.evaluate_detections_file',
     export_onnx='semidff.apis.export.export_detector',
     make_synthetic='semidff.synthetic.build.make_synthetic',
@@ -35,7 +36,7 @@ def __getattr__(name: str) -> Callable[[], None]:
         raise AttributeError(name)
     if name in FUNCTIONS:
         return partial(run_function, FUNCTIONS[name], name in _TRAIN)
-    return partial(_run, dict(demo='video_demo', experiment='run_experiment').get(name, name))
+    return partial(_run, dict(experiment='run_experiment').get(name, name))
 
 
 def _run(tool: str) -> None:

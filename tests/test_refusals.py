@@ -26,6 +26,7 @@ from semidff.datasets.video_readers import ArrayStream, VideoError, open_video
 from semidff.engine.launch import VideoTestOptions, apply_test_options, prepare_training
 from semidff.evaluation import VIDEvaluator
 from semidff.experiments.tables import build_lines
+from semidff.inference.options import MethodOptions
 from semidff.models.temporal import warp
 from semidff.utils.checkpoint import CheckpointError, read_checkpoint
 from semidff.utils.error_messages import ConfigError, FileError
@@ -149,7 +150,8 @@ def configs() -> Iterator[Refusal]:
          lambda: read_detector(str(write('old.py', old)), warn=False)),
         (FileError, r'missing\.pth: there is no such file; .* https://.*rtmdet_tiny',
          lambda: adapt('rtmdet-t', Path('missing.pth'), [Path()], Path('out'))),
-        (ValueError, 'has no test_cfg', lambda: apply_test_options(Config(dict(test_cfg=None)), VideoTestOptions())),
+        (ValueError, 'has no test_cfg',
+         lambda: apply_test_options(Config(dict(test_cfg=None)), MethodOptions(), VideoTestOptions())),
         # The parts would replace weights of load_from.
         (ValueError, 'load_parts would replace flow; add load_parts=None',
          lambda: prepare_training(original(dff, load_from='a.pth'))),

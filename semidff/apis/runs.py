@@ -12,6 +12,7 @@ from semidff.engine.launch import (
     prepare_training,
     use_mixed_precision,
 )
+from semidff.inference.options import MethodOptions
 from semidff.utils.atomic_write import write_json
 from semidff.utils.checkpoint import (
     check_class_order,
@@ -53,6 +54,7 @@ def test(
     config: Input,
     checkpoint: Checkpoint,
     *,
+    points: MethodOptions,
     options: VideoTestOptions,
     metrics_out: Output | None = None,
     launch: Launch,
@@ -69,7 +71,7 @@ def test(
         metrics_out: Write the metrics as JSON.
     """
     cfg = prepare_run(config, launch)
-    apply_test_options(cfg, options)
+    apply_test_options(cfg, points, options)
     state, meta = read_checkpoint(checkpoint)
     dataset = cfg.test_dataloader.dataset
     if dataset.get('type') == 'CocoVIDDataset':  # by default, its classes are those of the json

@@ -16,10 +16,10 @@ from mmengine.device import get_device
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner as MMEngineRunner
 
-from semidff.inference import schedule_config
+from semidff.inference.options import MethodOptions
 from semidff.utils.allocator import keep_freed_memory
 from semidff.utils.checkpoint import read_checkpoint
-from semidff.utils.command_line import Input, Output
+from semidff.utils.command_line import Output
 from semidff.utils.configs import import_extras, read_config, settings_of
 from semidff.utils.error_messages import ConfigError, FileError
 from semidff.utils.image_detectors import resolve_detector
@@ -56,22 +56,9 @@ class Launch:
 
 @dataclass(frozen=True)
 class VideoTestOptions:
-    """What a test does in place of the settings of its config, see :func:`apply_test_options`.
+    """What a test does and writes; None: as its config says.
 
     Attributes:
-        method: propagate: features propagated by the temporal module; frame: detector on every frame; track: boxes of
-            key frames moved by sparse optical flow; small: the detector at half the input size; copy: key frame's boxes
-            repeated; interpolate: boxes interpolated between key frames, offline; centered: as propagate, from the
-            nearest key frame before or after, offline; blend: as centered, with boxes averaged with those of
-            interpolate, offline; sff-fast, sff-slow: features propagated by OpenCV's optical flow (default: the
-            config's, else propagate, and frame without temporal module).
-        key_interval: Key-frame interval l; with --adaptive, its average (default: the config's).
-        adaptive: Choose key frames by the predicted error of propagation, with a file of
-            tools/analysis/fit_adaptive.py.
-        scene_cuts: Add a key frame at each scene cut.
-        filter: Follow objects through the video: with earlier frames alone, or with later ones, too, which is better;
-            identities: keep the boxes of the method.
-        light_every: Detect on every Nth non-key frame alone and track the boxes on the others; 0: on none (default: 1).
         protocol: dense: every frame at its position in the schedule; pairs: every labeled frame at each distance
             0 ... L-1 from its key frame (DFF 5.2) (default: the config's, else dense).
         detections: Write all detections in the ILSVRC format (frame_id class score x1 y1 x2 y2).
@@ -80,12 +67,6 @@ class VideoTestOptions:
         render_fps: Frames per second of the mp4 files (default: the config's, or 10).
     """
 
-    method: str | None = None
-    key_interval: int | None = None
-    adaptive: Input | None = None
-    scene_cuts: bool = False
-    filter: Literal['none', 'causal', 'both', 'identities'] | None = None
-    light_every: int | None = None
     protocol: Literal['dense', 'pairs'] | None = None
     detections: Output | None = None
     render: Output | None = None
@@ -281,7 +262,7 @@ def _check_backbone(cfg: Config) -> None:
         backbone.init_cfg = None
 
 
-def apply_test_options(cfg: Config, options: VideoTestOptions) -> None:
+def apply_test_options(cfg: Config, points: MethodOptions, options: VideoTestOptions) -> None:
     """Put options into a test config, but for those that are None, and remove its own checkpoint."""
     if not cfg.get('test_cfg'):
         raise ValueError(
@@ -290,21 +271,20 @@ def apply_test_options(cfg: Config, options: VideoTestOptions) -> None:
     cfg.load_from, cfg.resume = None, False  # mmengine would load it over the weights to test
     resolve_detector(cfg, keep_checkpoint=False)
     test = cfg.test_cfg
-    for name in ('method', 'key_interval', 'protocol', 'filter', 'light_every'):
-        if getattr(options, name) is not None:
-            test[name] = getattr(options, name)
-    if options.adaptive or options.scene_cuts:
-        interval = test.get('key_interval', 10)
-        test.schedule = schedule_config(interval, options.adaptive, options.scene_cuts)
-    elif test.get('schedule') and options.key_interval is not None:
+    for name, value in (vars(points) | dict(protocol=options.protocol)).items():
+        if value is not None and name not in ('adaptive', 'scene_cuts'):
+            test[name] = value
+    if schedule := points.schedule(test.get('key_interval', 10)):
+        test.schedule = schedule
+    elif test.get('schedule') and points.key_interval is not None:
         # It decides alone. One with another setting, as a tolerated error, stays as it is.
         schedule = test.schedule
         while isinstance(schedule.get('base'), dict):
             schedule = schedule.base
         if 'interval' in schedule:
-            schedule.interval = options.key_interval
+            schedule.interval = points.key_interval
         elif schedule.get('type') == 'SceneCutSchedule':
-            schedule.base = options.key_interval
+            schedule.base = points.key_interval
     if options.render is None and (options.render_videos or options.render_fps):
         raise ValueError('--render-videos and --render-fps need --render')
     if options.render is not None:

@@ -112,31 +112,6 @@ def add_runtime(parser: argparse.ArgumentParser, by_default: str, **options: Any
     parser.add_argument('--runtime', choices=RUNTIMES, help=help, **options)
 
 
-def duration(text: str) -> float:
-    """Parse seconds, or a number with a unit: ``90``, ``30s``, ``10m``, ``1h``, ``1d``."""
-    units = dict(s=1, m=60, h=3600, d=86400)
-    number, unit = (text[:-1], text[-1]) if text[-1:] in units else (text, 's')
-    return float(number) * units[unit]
-
-
-def add_live_arguments(parser: ToolParser) -> None:
-    """Add the options for cameras, addresses and pipes."""
-    help = 'of a camera, an address or a pipe: whether to drop frames that are too old'
-    parser.add_argument('--live', choices=('newest', 'every-frame'), default='newest', help=help)
-    help = 'bounded: no frame waits for the detector (default, where possible)'
-    parser.add_argument('--latency', choices=('bounded', 'synchronous'), help=help)
-    help = 'a live source that gives no frame for SECONDS is opened again'
-    parser.add_value('--live-timeout', 10.0, help, 'SECONDS')
-    help = (
-        'end with an error after a time without frames, such as 90 (seconds) or 5m (default: never)'
-    )
-    parser.add_argument('--max-outage', type=duration, metavar='TIME', help=help)
-    help = 'options of FFmpeg for an address, for example rtsp_transport=udp'
-    parser.add_argument('--ffmpeg', type=_setting, nargs='+', metavar='KEY=VALUE', help=help)
-    help = 'show the annotated frames in browsers, at http://127.0.0.1:PORT/'
-    parser.add_argument('--serve', metavar='[HOST:]PORT', help=help)
-
-
 def add_cfg_options(parser: argparse.ArgumentParser, config: str = 'the config') -> None:
     """Add ``--cfg-options``, which replace the settings of ``config``, a text for the help."""
     help = f'settings that replace those of {config}'
@@ -154,24 +129,6 @@ def add_measuring_arguments(parser: argparse.ArgumentParser, config: str = 'the 
     add_device(parser)
     parser.add_argument('--threads', type=int, help='CPU threads (default: idle cores)')
     add_cfg_options(parser, config)
-
-
-def add_method_arguments(parser: ToolParser, help: str, interval: str | int) -> None:
-    """Add the options for a method and its key frames; ``help`` is that of the methods, ``interval`` the default."""
-    parser.add_argument('--method', help=help)
-    help = f'key-frame interval l; with --adaptive, its average (default: {interval})'
-    parser.add_argument('--key-interval', type=int, metavar='L', help=help)
-    help = 'choose key frames by the predicted error of propagation, with a file of tools/analysis/fit_adaptive.py'
-    parser.add_input('--adaptive', metavar='FILE', help=help)
-    help = 'add a key frame at each scene cut'
-    parser.add_argument('--scene-cuts', action='store_const', const=True, help=help)
-    help = (
-        'follow objects through the video: with earlier frames alone, or with later ones, too, which is better; '
-        'identities: keep the boxes of the method'
-    )
-    parser.add_argument('--filter', choices=('none', 'causal', 'both', 'identities'), help=help)
-    help = 'detect on every Nth non-key frame alone and track the boxes on the others; 0: on none (default: 1)'
-    parser.add_argument('--light-every', type=int, metavar='N', help=help)
 
 
 def run_tool(

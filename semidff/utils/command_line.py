@@ -10,10 +10,10 @@ options. The texts of ``Args:`` are their help.
 | ``Sequence``; ``tuple`` | several values, also of a repeated option; as many values as it has types |
 | ``dict[str, str]``; ``dict`` | ``KEY=VALUE ...``; the same with values as mmengine reads them |
 | :data:`Input`, :data:`Checkpoint`, :data:`Output` | a path; an existing output needs ``--overwrite`` |
-| a class | options for its fields, with the texts of ``Attributes:``; of a ``**`` parameter, they are keywords |
+| a class | an option for each of its fields or parameters; of a ``**`` parameter, they are keywords |
 
-Parameters of other types have no option. The source of the function is read instead of imported: PyTorch and
-mmdetection would delay the help and errors of usage by seconds.
+Parameters of other types have no option; of two of one name, the first has. The source of the function is read instead
+of imported: PyTorch and mmdetection would delay the help and errors of usage by seconds.
 """
 
 import argparse
@@ -61,7 +61,7 @@ def run(target: str | dict[str, str], trains: bool = False) -> None:
     options = parse(target, sys.argv[1:])
     if trains:
         os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # read when PyTorch is loaded
-    command, debug = options.pop('command'), options.pop('debug', False)
+    command, debug = options['command'], options.get('debug', False)
     program = re.sub('.*/(?=tools/)', '', Path(sys.argv[0]).resolve().as_posix())
     stopped: list[int] = []
     try:
@@ -77,13 +77,13 @@ def run(target: str | dict[str, str], trains: bool = False) -> None:
             if 'device' in command.names:
                 device = options.setdefault('device', get_device())
                 keep_freed_memory(device)
-            if threads := options.pop('threads', None):
+            if threads := options.get('threads'):
                 torch.set_num_threads(threads)
             elif options.get('device', 'cpu' if trains else None) == 'cpu':
                 use_idle_cores()
             if debug and 'launcher' in command.names:
                 options['cfg_options'] = ['log_level=DEBUG', *options.get('cfg_options', ())]
-            with trusted(options.pop('trust', False)), safe_loading():
+            with trusted(options.get('trust', False)), safe_loading():
                 result = command.call(options)
                 if type(result).__str__ is not object.__str__:
                     print(result)
@@ -116,7 +116,7 @@ def parse(target: str | dict[str, str], arguments: Sequence[str]) -> dict[str, A
     for name, kind in command.paths.items():
         value = options.get(name) or []
         paths[kind] += [value] if isinstance(value, str) else value
-    inputs, overwrite = paths['Input'] + paths['Checkpoint'], options.pop('overwrite', False)
+    inputs, overwrite = paths['Input'] + paths['Checkpoint'], options.get('overwrite', False)
     try:
         check_outputs(paths['Output'], inputs, overwrite)
     except FileError as error:
@@ -140,8 +140,9 @@ class CommandParser(argparse.ArgumentParser):
             description=_summary(function), argument_default=argparse.SUPPRESS, **options
         )
         self.set_defaults(command=self)
-        self.target, self.paths, self.groups, self.settings = target, {}, {}, {}
-        self.names = self._add_all(module, function)
+        self.target, self.names = target, []
+        self.paths, self.groups, self.settings = {}, {}, {}
+        self._add_all(module, function)
         self._flag('debug', 'show the traceback of an error, and the whole log of mmengine')
         if 'device' in self.names:
             self.add_argument('--threads', type=int, help='CPU threads (default: idle cores)')
@@ -151,20 +152,22 @@ class CommandParser(argparse.ArgumentParser):
             self._flag('overwrite', 'replace existing outputs')
 
     def _flag(self, name: str, help: str) -> None:
-        self.add_argument(f'--{name}', action='store_true', help=help)
+        if name not in self.names:
+            self.add_argument(f'--{name}', action='store_true', help=help)
 
-    def _add_all(self, module: str, node: ast.FunctionDef | ast.ClassDef) -> list[str]:
-        names, entries = [], _ENTRY.findall(ast.get_docstring(node))
+    def _add_all(self, module: str, node: ast.FunctionDef | ast.ClassDef) -> None:
+        entries = reversed(_ENTRY.findall(ast.get_docstring(node)))  # of two, the first remains
         texts = {name: _plain(text) for several, text in entries for name in several.split(', ')}
         for name, annotation, default, positional in _parameters(node):
-            kinds = list(_members(annotation))
-            if group := _definition(f'{module}.{_name(kinds[0])}'):
-                fields = self._add_all(*group)
-                self.groups[name] = f'{group[0]}.{group[1].name}', fields
-                names += fields
+            kinds, first = list(_members(annotation)), len(self.names)
+            if kinds == [annotation] and (group := _definition(f'{module}.{_name(annotation)}')):
+                self._add_all(*group)
+                self.groups[name] = f'{group[0]}.{group[1].name}', self.names[first:]
+            elif name in self.names:
+                continue
             elif options := self._options(name, kinds):
                 values = _values(default)
-                names.append(name)
+                self.names.append(name)
                 help = texts.get(name, '').removesuffix('.')
                 if any(values) and 'default' not in help.lower():
                     help += f' (default: {" ".join(map(str, values))})'
@@ -179,7 +182,6 @@ class CommandParser(argparse.ArgumentParser):
                 self.add_argument(f'--{option}', required=default is None, **options)
                 if options['action'] == 'store_true' and values != [False]:
                     self.add_argument(f'--no-{option}', dest=name, action='store_false')
-        return names
 
     def _options(self, name: str, kinds: Sequence[ast.expr]) -> dict[str, Any]:
         """Return the options of ``add_argument`` for a type; none if it has no form on the command line."""
@@ -205,6 +207,7 @@ class CommandParser(argparse.ArgumentParser):
 
     def call(self, options: dict[str, Any]) -> Any:
         """Import the function and call it."""
+        options = {name: options[name] for name in self.names if name in options}
         for name, read in self.settings.items():
             if name in options:
                 options[name] = read(options[name])
@@ -240,14 +243,19 @@ def _load(target: str) -> Any:
 
 def _parameters(node: ast.FunctionDef | ast.ClassDef) -> Iterator[tuple]:
     """Yield name, annotation, default and whether it is positional of each parameter or field."""
-    if isinstance(node, ast.ClassDef):
-        fields = [field for field in node.body if isinstance(field, ast.AnnAssign)]
-        yield from ((field.target.id, field.annotation, field.value, False) for field in fields)
-        return
-    ahead, further = node.args.args, node.args.kwonlyargs
-    defaults = [None] * (len(ahead) - len(node.args.defaults)) + node.args.defaults
-    for one, default in zip(ahead + further, defaults + node.args.kw_defaults, strict=True):
-        yield one.arg, one.annotation, default, bool(further) and one in ahead
+    ahead, is_class = getattr(node, 'args', None) and node.args.args, isinstance(node, ast.ClassDef)
+    if is_class:
+        for field in node.body:
+            if isinstance(field, ast.AnnAssign):
+                yield field.target.id, field.annotation, field.value, False
+            if getattr(field, 'name', '') == '__init__':
+                ahead, node = field.args.args[1:], field
+        if ahead is None:
+            return
+    further, some = node.args.kwonlyargs, node.args.defaults
+    defaults = [None] * (len(ahead) - len(some)) + some + node.args.kw_defaults
+    for one, default in zip(ahead + further, defaults, strict=True):
+        yield one.arg, one.annotation, default, bool(further) and one in ahead and not is_class
     if node.args.kwarg:
         yield '**', node.args.kwarg.annotation, None, False
 

@@ -19,6 +19,7 @@ from semidff.engine.launch import (
     prepare_training,
     use_mixed_precision,
 )
+from semidff.inference.options import MethodOptions
 from semidff.utils.error_messages import FileError
 from tests.processes import free_port
 from tests.tiny import training
@@ -74,14 +75,16 @@ def video_config(**test_cfg) -> Config:
 def test_video_test_takes_them():
     cfg = video_config(type='VideoTestLoop', method='copy', key_interval=10)
     cfg.merge_from_dict(dict(load_from='other.pth', resume=True))
-    apply_test_options(cfg, VideoTestOptions())
+    apply_test_options(cfg, MethodOptions(), VideoTestOptions())
     assert cfg.test_cfg == dict(type='VideoTestLoop', method='copy', key_interval=10)
     assert cfg.load_from is None and cfg.resume is False  # the given checkpoint is tested
-    apply_test_options(cfg, VideoTestOptions(method='frame', key_interval=5))
+    apply_test_options(cfg, MethodOptions('frame', 5), VideoTestOptions())
     assert cfg.test_cfg == dict(type='VideoTestLoop', method='frame', key_interval=5)
     cfg.test_cfg.render = dict(out_dir='a', fps=25)
     apply_test_options(
-        cfg, VideoTestOptions(detections='out.txt', render='videos', render_videos=2)
+        cfg,
+        MethodOptions(),
+        VideoTestOptions(detections='out.txt', render='videos', render_videos=2),
     )
     assert cfg.test_evaluator.outfile == 'out.txt'
     assert cfg.test_cfg.render == dict(out_dir='videos', fps=25, max_videos=2)
@@ -112,7 +115,7 @@ TOLERANT = dict(type='AdaptiveSchedule', file='a.json', tolerance=0.1)
 )
 def test_schedules(schedule, given, expected):
     cfg = video_config(type='VideoTestLoop', **dict(schedule=schedule) if schedule else {})
-    apply_test_options(cfg, VideoTestOptions(**given))
+    apply_test_options(cfg, MethodOptions(**given), VideoTestOptions())
     assert cfg.test_cfg.get('schedule') == expected
 
 
