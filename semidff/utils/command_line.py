@@ -112,13 +112,13 @@ def parse(target: str | dict[str, str], arguments: Sequence[str]) -> dict[str, A
     # launchers give --local_rank
     arguments = [re.sub('^--[^=]+', lambda m: m[0].replace('_', '-'), a) for a in arguments]
     options = vars(parser.parse_args(arguments))
-    command, paths = options['command'], dict(Output=[], Input=[], Checkpoint=[])
+    command, outputs, inputs = options['command'], [], []
     for name, kind in command.paths.items():
-        value = options.get(name) or []
-        paths[kind] += [value] if isinstance(value, str) else value
-    inputs, overwrite = paths['Input'] + paths['Checkpoint'], options.get('overwrite', False)
+        value = options.get(name)
+        paths = value if isinstance(value, list) else [value]
+        (outputs if kind == 'Output' else inputs).extend(p for p in paths if isinstance(p, str))
     try:
-        check_outputs(paths['Output'], inputs, overwrite)
+        check_outputs(outputs, inputs, options.get('overwrite', False))
     except FileError as error:
         command.error(str(error))
     return options

@@ -41,7 +41,7 @@ def example(
     lengths: Sequence[Count] = (2, 5),
     kind: Literal['small', 'large'] = 'small',
     size: tuple[Count, Count] | None = None,
-    resume: str | bool = False,
+    resume: Checkpoint | bool = False,
     fast: bool = False,
     graphs: bool | None = None,
     cfg_options: dict | None = None,
