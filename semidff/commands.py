@@ -20,7 +20,7 @@ FUNCTIONS: dict[str, str | dict[str, str]] = dict(
         'cityscapes': 'semidff.converters.cityscapes.convert_cityscapes',
     },
     demo='semidff.apis.detect.detect',
-    eval_detections='semidff.evaluation.detections_file.evaluate_detections_file',
+    eval_detections='semidff.evaluation.vid_evaluator.evaluate_detections_file',
     export_onnx='semidff.apis.export.export_detector',
     make_synthetic='semidff.synthetic.build.make_synthetic',
     complexity='semidff.analysis.complexity.report_complexity',

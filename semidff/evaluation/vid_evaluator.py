@@ -1,14 +1,18 @@
-"""Evaluation of detections against the ground truth of a COCO-VID JSON file."""
+"""Evaluation of detections, also of a file of them, against the ground truth of a COCO-VID JSON file."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from semidff.datasets.ilsvrc_format import read_detections
 from semidff.datasets.vid_json import load_vid_json, match_classes, ordered_frames
+from semidff.utils.atomic_write import write_json
+from semidff.utils.command_line import Input, Output
 from semidff.utils.logs import log_warning
+from semidff.utils.tables import text_table
 
 from .metrics import coco_ap
 from .motion_speed import SPEEDS, ap_by_speed, motion_iou, speed_of
@@ -44,6 +48,18 @@ class VIDResult:
     def mean_of_speed(self, speed: str) -> float:
         """Compute mAP of 'slow', 'medium' or 'fast' objects over the classes that have any."""
         return mean_ap(self.speed_ap[speed], self.speed_boxes[speed])
+
+    def table(self, means: dict[str, float]) -> str:
+        """Draw a text table in per cent, with a row per class and a row of ``means``; ``-`` where undefined."""
+        columns = self.ap, *(self.speed_ap[speed] for speed in SPEEDS)
+        table = list(zip(self.classes, self.num_boxes, *columns, strict=True))
+        speeds = (means[f'mAP_{speed}'] for speed in SPEEDS)
+        table.append(('mean', self.num_boxes.sum(), means['mAP'], *speeds))
+        rows = [('class', 'boxes', 'AP', *SPEEDS)]
+        for name, boxes, *values in table:
+            cells = ('-' if np.isnan(value) else f'{100 * value:.2f}' for value in values)
+            rows.append((name, str(boxes), *cells))
+        return text_table(rows, footer=True)
 
 
 class VIDEvaluator:
@@ -173,3 +189,80 @@ def _frame_numbers(frames: list[dict], source: str) -> np.ndarray:
         wrong = 'only some images have an' if None in given else 'two images have the same'
         raise ValueError(f'{source}: {wrong} ilsvrc_id; every image needs its own, or none')
     return np.array(given, int)
+
+
+class FileEvaluation(NamedTuple):
+    """Result of :func:`evaluate_detections_file`; ``summary`` is the content of the JSON file.
+
+    Of ``num_detections`` lines, ``num_outside`` are of frames that are not in the image set; they are ignored.
+    """
+
+    result: VIDResult
+    num_detections: int
+    num_outside: int
+    summary: dict
+
+    def __str__(self) -> str:
+        values = {key: math.nan if v is None else v for key, v in self.summary.items()}
+        lines = [
+            self.result.table(values),
+            f'mAP over the classes with ground truth: {100 * self.result.mean():.2f}',
+        ]
+        prefix = 'coco_'
+        if coco := {k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix)}:
+            figures = (f'{name} {100 * value:.2f}' for name, value in coco.items())
+            lines.append("COCO's " + ', '.join(figures))
+        outside = f'{self.num_outside} of them outside the image set'
+        return '\n'.join([*lines, f'{self.num_detections} detections, {outside}'])
+
+
+def evaluate_detections_file(
+    ann_file: Input,
+    detections: Input,
+    out: Output,
+    mean: Literal['imagenet', 'present'] = 'imagenet',
+    min_score: float = 0.5,
+    coco: bool = False,
+    classes: Sequence[str] | None = None,
+) -> FileEvaluation:
+    """Evaluate a file of detections in ILSVRC's submission format with the ImageNet VID metric.
+
+    Args:
+        ann_file: COCO-VID JSON file of the image set; without labels, detections of ``video_demo.py --method frame
+            --json`` as a reference.
+        detections: File with lines ``frame_id class score x1 y1 x2 y2``; class k is the k-th of ``--classes``, frame_id
+            is its ilsvrc_id, or 1, 2, 3, ... where it has none.
+        out: JSON file: ``mAP``, ``AP`` (class name -> value), ``mAP_slow``, ``mAP_medium``, ``mAP_fast``,
+            ``mAP_classes_with_ground_truth``, and the metrics of ``--coco``; null where undefined.
+        mean: mAP is the mean over all classes, undefined if a class without ground truth was detected (imagenet), or
+            over the classes with ground truth (present).
+        min_score: Ignore annotations with lower scores, where the reference is a file of detections.
+        coco: Also compute COCO's AP over IoU 0.5 to 0.95: ``coco_AP``, ``coco_AP_50`` and ``coco_AP_75``.
+        classes: Class names of the detector, in order; ``--ann-file`` may have some of them only (default: the
+            categories of ``--ann-file``).
+    """
+    evaluator = VIDEvaluator(str(ann_file), classes, min_score)
+    table = read_detections(detections, len(classes or evaluator.classes))
+    frame_ids, numbers = table[:, :2].astype(np.int64).T
+    order = np.argsort(evaluator.frame_numbers)
+    nearest = np.searchsorted(evaluator.frame_numbers[order], frame_ids)
+    frames = order[np.minimum(nearest, len(order) - 1)]
+    known = evaluator.frame_numbers[frames] == frame_ids
+    inside = Detections(frames, numbers - 1, table[:, 2], table[:, 3:]).select(known)
+    num_outside = len(table) - len(inside)
+    result = evaluator.evaluate(inside)
+    summary = {
+        'mAP': _number(result.mean(mean)),
+        'AP': dict(zip(result.classes, map(_number, result.ap), strict=True)),
+        'mAP_classes_with_ground_truth': _number(result.mean()),
+        **{f'mAP_{speed}': _number(result.mean_of_speed(speed)) for speed in SPEEDS},
+    }
+    if coco:
+        coco_figures = evaluator.coco_ap(inside)
+        summary |= {f'coco_{name}': _number(value) for name, value in coco_figures.items()}
+    write_json(summary, out, indent=1)
+    return FileEvaluation(result, len(table), num_outside, summary)
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)

@@ -14,7 +14,6 @@ from mmengine.logging import print_log
 
 from semidff.datasets.ilsvrc_format import write_detections
 from semidff.utils.logs import log_warning
-from semidff.utils.tables import text_table
 
 from .motion_speed import SPEEDS
 from .vid_ap import Detections
@@ -152,7 +151,7 @@ class VIDMetric(BaseMetric):
         metrics.update({f'mAP_{speed}': result.mean_of_speed(speed) for speed in SPEEDS})
         if self.key_interval:
             metrics['recall_new'] = result.new_recall
-        print_log('\n' + result_table(result, metrics), logger='current')
+        print_log('\n' + result.table(metrics), logger='current')
         if distances != [None]:
             for distance, (outcome, _) in zip(distances, outcomes, strict=True):
                 metrics[f'mAP_at/{distance}'] = outcome.mean(self.class_mean)
@@ -216,19 +215,6 @@ class VIDMetric(BaseMetric):
         if missing:
             count = f'{len(labeled) - len(missing)} of {len(labeled)}'
             log_warning(f'Only {count} frames of {self.ann_file} are evaluated')
-
-
-def result_table(result: VIDResult, means: dict[str, float]) -> str:
-    """Draw a text table in per cent, with a row per class and a row of ``means``; ``-`` where undefined."""
-    columns = result.ap, *(result.speed_ap[speed] for speed in SPEEDS)
-    table = list(zip(result.classes, result.num_boxes, *columns, strict=True))
-    speeds = (means[f'mAP_{speed}'] for speed in SPEEDS)
-    table.append(('mean', result.num_boxes.sum(), means['mAP'], *speeds))
-    rows = [('class', 'boxes', 'AP', *SPEEDS)]
-    for name, boxes, *values in table:
-        cells = ('-' if np.isnan(value) else f'{100 * value:.2f}' for value in values)
-        rows.append((name, str(boxes), *cells))
-    return text_table(rows, footer=True)
 
 
 def _array(values: Any, dtype: type) -> np.ndarray:
