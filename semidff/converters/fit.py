@@ -5,16 +5,15 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
-from semidff.utils.atomic_write import atomic_write
 from semidff.utils.checkpoint import (
     DETECTOR,
     TRAINING_ONLY,
     CheckpointError,
     load_strict,
     read_checkpoint,
+    save_weights,
     stored_classes,
 )
 from semidff.utils.command_line import Checkpoint, Output
@@ -26,12 +25,6 @@ _BELOW = {
     'flow_network': ('temporal.flow_network.',),
     'temporal': ('temporal.flow_network.', 'temporal.scale.', 'temporal.correction.'),
 }
-
-
-def write_checkpoint(state: Mapping[str, Tensor], meta: Mapping, out: str | Path) -> None:
-    """Write weights and ``meta`` as a checkpoint, atomically."""
-    with atomic_write(out, binary=True) as file:
-        torch.save({'meta': meta, 'state_dict': state}, file)
 
 
 def join_checkpoints(part: dict[str, Checkpoint], out: Output) -> str:
@@ -62,7 +55,7 @@ def join_checkpoints(part: dict[str, Checkpoint], out: Output) -> str:
         listed = ', '.join(f'{file}: {list(classes)}' for classes, file in names.items())
         raise CheckpointError(f'the parts were trained for different classes ({listed})')
     classes = next(iter(names), None)
-    write_checkpoint(joined, dict(dataset_meta=dict(classes=classes)) if classes else {}, out)
+    save_weights(out, joined, dict(dataset_meta=dict(classes=classes)) if classes else {})
     return f'{out}: {len(joined)} tensors from {len(part)} checkpoints'
 
 

@@ -16,16 +16,16 @@ weights are divided.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
-from semidff.converters.fit import departures, detector_of, load_parts, write_checkpoint
+from semidff.converters.fit import departures, detector_of, load_parts
 from semidff.datasets.imagenet import VID_CLASSES
-from semidff.utils.checkpoint import DETECTOR
+from semidff.utils.checkpoint import DETECTOR, save_weights
 from semidff.utils.command_line import Input, Output
 from semidff.utils.error_messages import first_names
 from semidff.utils.model_building import build_model
@@ -72,34 +72,19 @@ class Converted:
     """A converted file of parameters.
 
     Attributes:
-        content: The checkpoint (``meta``, ``state_dict``).
+        state, meta: Of the checkpoint.
         prefix: Prefix that the names of a video detector have in addition to those of the checkpoint.
-        form: Meaning of the box weights, one of ``FORMS``; None without box weights.
         agree: Whether plain box weights and their test copies agree.
         passed_over: Names in the file that were skipped.
     """
 
-    content: dict
+    state: dict[str, Tensor]
+    meta: dict
     parts: tuple[str, ...]
     network: Network
-    prefix: str = ''
-    form: str | None = None
-    agree: bool = True
-    passed_over: list[str] = field(default_factory=list)
-
-    def lines(self, source: str, out: str) -> list[str]:
-        """Return a report of the conversion of ``source`` to ``out``."""
-        sizes = []
-        if {'backbone', 'feature_network'} & {*self.parts}:
-            sizes.append(f'ResNet-{self.network.depth}')
-        if 'task_network' in self.parts:
-            sizes.append(f'{self.network.classes - 1} classes')
-        lines = [f'{source}: {", ".join([*self.parts, *sizes])}']
-        if self.form is not None:
-            lines.append(f'box weights: {_FORMS[self.form, self.agree]}')
-        if self.passed_over:
-            lines.append(f'passed over: {len(self.passed_over)} ({first_names(self.passed_over)})')
-        return [*lines, f'{out}: {len(self.content["state_dict"])} arrays']
+    prefix: str
+    agree: bool
+    passed_over: list[str]
 
 
 def convert_file(
@@ -134,14 +119,23 @@ def convert_file(
         converted = to_checkpoint(arrays, parts, boxes, pass_over=pass_over, **options)
     except NameMappingError as error:
         raise NameMappingError(f'{source}: {error}') from None
-    state, meta = converted.content['state_dict'], converted.content['meta']
-    lines = converted.lines(source, out)
+    names = [*converted.parts]
+    if {'backbone', 'feature_network'}.intersection(converted.parts):
+        names.append(f'ResNet-{converted.network.depth}')
+    if 'task_network' in converted.parts:
+        names.append(f'{converted.network.classes - 1} classes')
+    lines = [f'{source}: {", ".join(names)}']
+    if form := converted.meta['mxnet'].get('form'):
+        lines.append(f'box weights: {_FORMS[form, converted.agree]}')
+    if names := converted.passed_over:
+        lines.append(f'passed over: {len(names)} ({first_names(names)})')
+    lines.append(f'{out}: {len(converted.state)} arrays')
     if model is not None:
-        full = {converted.prefix + key: value for key, value in state.items()}
+        full = {converted.prefix + key: value for key, value in converted.state.items()}
         load_parts(model, full, converted.parts, source)
         lines += [f'note: {n}' for n in departures(model.cfg.model, 'caffe', MEAN, STD)]
-    meta['mxnet']['source'] = Path(source).name
-    write_checkpoint(state, meta, out)
+    converted.meta['mxnet']['source'] = Path(source).name
+    save_weights(out, converted.state, converted.meta)
     return '\n'.join(lines)
 
 
@@ -187,25 +181,21 @@ def to_checkpoint(
 
     kept = {name: array for name, array in params.items() if not superfluous(name)}
     check_names(kept, parts, network)
-    meta = {'mxnet': {}}
-    result = Converted(
-        {'meta': meta}, parts, network, passed_over=[name for name in params if name not in kept]
-    )
+    meta, agree, prefix = {'mxnet': {}}, True, ''
+    passed_over = [name for name in params if name not in kept]
     if 'task_network' in parts:
         copied = any(f'{name}_test' in kept for name in _BOXES)
-        result.form = form or ('copies' if copied else 'inference')
-        meta['mxnet']['form'] = result.form
-        boxes, result.agree = _training_boxes(kept, result.form, normalization or Normalization())
+        meta['mxnet']['form'] = form = form or ('copies' if copied else 'inference')
+        boxes, agree = _training_boxes(kept, form, normalization or Normalization())
         kept |= boxes
         if network.classes == len(VID_CLASSES) + 1:
             meta['dataset_meta'] = {'classes': VID_CLASSES}
     if broken := [name for name in wanted if not np.isfinite(kept[name]).all()]:
         raise NameMappingError(f'{len(broken)} not finite: {first_names(broken)}')
     if 'temporal' not in parts and 'flow_network' not in parts:
-        result.prefix = f'{DETECTOR}backbone.' if parts == ('backbone',) else DETECTOR
-    state = convert(kept, parts, network)
-    result.content['state_dict'] = {k.removeprefix(result.prefix): v for k, v in state.items()}
-    return result
+        prefix = f'{DETECTOR}backbone.' if parts == ('backbone',) else DETECTOR
+    state = {k.removeprefix(prefix): v for k, v in convert(kept, parts, network).items()}
+    return Converted(state, meta, parts, network, prefix, agree, passed_over)
 
 
 def _training_boxes(

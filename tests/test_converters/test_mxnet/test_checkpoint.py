@@ -29,17 +29,17 @@ def test_our_boxes_times_the_deviations_are_the_inference_ones():
     wanted = heads()['rfcn_bbox_bias']
     for params in (heads(), inverse_copies()):
         converted = to_checkpoint(full(params))
-        bias = converted.content['state_dict'][f'{BOXES}bias'].numpy()
+        bias = converted.state[f'{BOXES}bias'].numpy()
         np.testing.assert_allclose(bias * STDS, wanted, rtol=1e-6)
         assert converted.agree
     for params, form in ((heads(), 'training'), (with_copies(heads()), 'copies')):
-        ours = to_checkpoint(full(params), form=form).content['state_dict']
+        ours = to_checkpoint(full(params), form=form).state
         assert np.array_equal(ours[f'{BOXES}bias'], wanted)
 
 
 def test_boxes_of_another_coder():
     coder = Normalization(means=(0.5, 0, 0, 0), stds=(1.0, 1.0, 2.0, 2.0))
-    state = to_checkpoint(full(heads()), normalization=coder).content['state_dict']
+    state = to_checkpoint(full(heads()), normalization=coder).state
     bias = state[f'{BOXES}bias'].reshape(2, 4, 49)
     wanted = torch.from_numpy(heads()['rfcn_bbox_bias']).reshape(2, 4, 49)
     torch.testing.assert_close(bias[:, 0], wanted[:, 0] - 0.5)
@@ -51,13 +51,12 @@ def test_copies_win_where_they_disagree():
     params['rfcn_bbox_bias_test'] = params['rfcn_bbox_bias_test'] * 3
     converted = to_checkpoint(full(params))
     assert not converted.agree
-    bias = converted.content['state_dict'][f'{BOXES}bias'].numpy()
+    bias = converted.state[f'{BOXES}bias'].numpy()
     np.testing.assert_allclose(bias, 3 * heads()['rfcn_bbox_bias'], rtol=1e-5)
 
 
 def test_one_box_group():
-    checkpoint = to_checkpoint(full(with_copies(heads())), box_groups=1).content
-    weight = checkpoint['state_dict'][f'{BOXES}weight']
+    weight = to_checkpoint(full(with_copies(heads())), box_groups=1).state[f'{BOXES}weight']
     assert np.array_equal(weight, heads()['rfcn_bbox_weight'][196:])
 
 
@@ -67,7 +66,7 @@ def test_sizes_are_found(classes, anchors, bins):
     params = heads(network)
     converted = to_checkpoint(full(params), form='training')
     assert converted.network == network
-    meta, state = converted.content['meta'], converted.content['state_dict']
+    meta, state = converted.meta, converted.state
     named = dict(dataset_meta=dict(classes=VID_CLASSES)) if classes == 31 else {}
     assert meta == dict(mxnet=dict(form='training'), **named)
     assert state['rpn_head.rpn_cls.bias'][:2].tolist() == [
@@ -87,7 +86,7 @@ def test_imagenet_classifiers(units, depth):
     converted = to_checkpoint(full(params))
     assert (converted.parts, converted.network.depth) == (('backbone',), depth)
     assert converted.passed_over == ['fc1000_weight', 'fc1000_bias']
-    state = converted.content['state_dict']
+    state = converted.state
     assert {'conv1.weight', 'bn1.running_var', 'layer1.0.downsample.1.bias'} <= state.keys()
     assert len({key.split('.')[1] for key in state if key.startswith('layer3.')}) == len(units[2])
 
@@ -95,12 +94,12 @@ def test_imagenet_classifiers(units, depth):
 def test_parts_of_a_whole_network():
     params = zeros(PARTS) | heads() | {'teacher_rpn_cls_score_bias': np.zeros(18, np.float32)}
     converted = to_checkpoint(full(params), parts=('task_network', 'flow_network'))
-    assert {k.split('.')[0] for k in converted.content['state_dict']} == {'spatial', 'temporal'}
+    assert {k.split('.')[0] for k in converted.state} == {'spatial', 'temporal'}
     assert {'conv1_weight', 'Convolution5_scale_bias', 'teacher_rpn_cls_score_bias'} <= {
         *converted.passed_over
     }
     converted = to_checkpoint(full(params), parts=HEADS)
-    assert all(k.startswith(('rpn_head.', 'roi_head.')) for k in converted.content['state_dict'])
+    assert all(k.startswith(('rpn_head.', 'roi_head.')) for k in converted.state)
 
 
 def broken(**changes) -> dict[str, np.ndarray]:
@@ -115,5 +114,5 @@ def test_names_to_be_passed_over():
 
 def test_other_types_become_float32():
     params = {name: array.astype(np.float16) for name, array in heads().items()}
-    state = to_checkpoint(full(params)).content['state_dict']
+    state = to_checkpoint(full(params)).state
     assert {tensor.dtype for tensor in state.values()} == {torch.float32}
