@@ -18,16 +18,14 @@ from semidff.analysis.operating_points import (
 )
 from semidff.analysis.operating_report import (
     plot_points,
-    point_name,
     points_table,
-    runtime_name,
 )
 from semidff.analysis.runs import ADAPTIVE, OperatingPoint, Run
 from semidff.datasets.class_names import class_names
 from semidff.datasets.vid_json import check_frames_between
 from semidff.datasets.video_readers import VideoError, open_video
 from semidff.evaluation.metrics import MIN_SCORE
-from semidff.inference import VideoEngine
+from semidff.inference import Point, VideoEngine
 from semidff.inference.executors import Executor
 from semidff.inference.loading import frame_pipeline
 from semidff.utils.atomic_write import atomic_write, write_json
@@ -132,8 +130,10 @@ def recommendation(report: dict, runtime: str) -> dict:
 def write_report(out: Path, report: dict, title: str, details: str = '') -> None:
     """Write ``report.json``, ``report.md``, which begins with what the folder runs, and ``report.png``."""
     plot_points(report, out / 'report.png')
-    runtime = runtime_name(report['settings'].get('runtime'))
-    runs = f'{point_name(report["recommended"])}, in {runtime}'
+    recommended = {
+        n: value for n, value in report['recommended'].items() if n in OperatingPoint._fields
+    }
+    runs = Point(**recommended, runtime=report['settings'].get('runtime') or 'torch')
     use = f'semidff-demo VIDEO {out} --out boxes.mp4\nVideoInferencer({str(out)!r})  # in Python'
     live = report['recommended_causal']
     if live != report['recommended'] and live['scale'] == 1:

@@ -23,7 +23,6 @@ from semidff.datasets.vid_json import check_frames_between
 from semidff.evaluation import VIDEvaluator
 from semidff.evaluation.metrics import MIN_SCORE, agreement, class_ap, confident
 from semidff.inference import AdaptiveSchedule, ErrorPredictor, VideoEngine
-from semidff.inference.bounded_delay import can_be_bounded
 from semidff.inference.executors import Executor, as_executor
 from semidff.inference.loading import frame_pipeline
 from semidff.inference.methods import method_class
@@ -225,7 +224,7 @@ def _measure_live(
         options = dict(filter=point.filter, light_every=point.light_every)
         engine = VideoEngine(executors[point], point.run_as, schedule=schedule, **options)
         pipeline = frame_pipeline(engine.model.cfg, scale=point.scale)
-        for latency in ('synchronous', 'bounded')[: 1 + can_be_bounded(engine)]:
+        for latency in ('synchronous', 'bounded')[: 1 + engine.can_be_bounded]:
             run, delays, ages = Run(point, schedule), [], []
             for clip in clips:
                 images = list(clip.images())

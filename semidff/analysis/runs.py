@@ -14,11 +14,11 @@ import torch
 from mmdet.structures import DetDataSample, SampleList
 from mmengine.dataset import pseudo_collate
 
+from semidff.datasets.video_readers import Frame
 from semidff.evaluation import Detections
 from semidff.filter import picture_of
 from semidff.inference import AdaptiveSchedule, ErrorPredictor, FixedSchedule, VideoEngine
 from semidff.inference.executors import Executor, RememberedDetections, executors_at_once
-from semidff.inference.intervals import Frame
 from semidff.inference.loading import frame_pipeline
 from semidff.inference.methods import method_class
 from semidff.inference.schedules import KeyFrameSchedule
@@ -249,10 +249,10 @@ def _filtered(executor: Executor, run: Run, frames: Iterable[tuple]) -> SampleLi
     options = dict(schedule=run.schedule, filter=kind)
     engine, found = VideoEngine(executor, method, **options), []
     for _, alike in groupby(frames, lambda frame: frame[0].ori_shape):
-        stage = engine.new_stage()
+        follow = engine.new_follow()
         for result, distance, picture in alike:
-            sample, position = result.new(), int(not result.is_key_frame)
-            frame = Frame(dict(data_samples=[sample]), (), None, position, picture=picture)
-            found += stage.push(frame, None if distance else sample)
-        found += stage.flush()
-    return found
+            kind = 'tracked' if distance else 'key' if result.is_key_frame else 'light'
+            frame = Frame(None, 0, sample=result.new(), picture=picture, kind=kind)
+            found += follow.push(frame)
+        found += follow.flush()
+    return [frame.sample for frame in found]

@@ -27,11 +27,10 @@ from mmdet.structures import SampleList
 from mmengine.dataset import pseudo_collate
 from torch import Tensor, nn
 
+from semidff.datasets.video_readers import Frame
 from semidff.filter import picture_of
 from semidff.inference.executors import Executor, as_executor, executors_at_once
-from semidff.inference.intervals import IntervalStream
-from semidff.inference.methods import Propagate, method_class
-from semidff.inference.methods.boxes import Small
+from semidff.inference.methods import method_class
 from semidff.inference.schedules import KeyFrameSchedule
 from semidff.inference.video_engine import VideoEngine
 from semidff.models.key_frame import KeyFrame
@@ -182,8 +181,8 @@ class ClipTimer:
         self._engines = [VideoEngine(one, method, self._length, **options) for one in executors]
         self._key_interval, self._pack = key_interval, pack
         # Of these, the work for non-key frames is done in chunks, or at the next key frame.
-        self._filters = self._engines[0].filter is not None
-        self._waits = self._filters or issubclass(method_class(method), Propagate | Small)
+        self._filters = self._engines[0].point.filter is not None
+        self._waits = self._filters or (method == 'small' or method_class(method).propagates)
         self._device = next(model.parameters()).device
         self._own = sum(t.nbytes for t in (*model.parameters(), *model.buffers()))
 
@@ -252,16 +251,21 @@ class _Regular(KeyFrameSchedule):
 
     def __init__(self, schedule: KeyFrameSchedule, interval: int) -> None:
         self.schedule, self.longest = schedule, interval
-        self.observes, self.observe = schedule.observes, schedule.observe
-        self.note_key = schedule.note_key
+        self.observes = schedule.observes
 
-    def is_cut(self, stream: IntervalStream, data: dict) -> bool:
-        self.schedule.is_cut(stream, data)
+    def observe(self, frame: Frame) -> None:
+        self.schedule.observe(frame)
+
+    def note_key(self, frame: Frame) -> None:
+        self.schedule.note_key(frame)
+
+    def is_cut(self, frame: Frame) -> bool:
+        self.schedule.is_cut(frame)
         return False
 
-    def is_key(self, stream: IntervalStream, data: dict) -> bool:
-        self.schedule.is_key(stream, data)
-        return stream.distance >= self.longest
+    def is_key(self, frame: Frame, distance: int) -> bool:
+        self.schedule.is_key(frame, distance)
+        return distance >= self.longest
 
 
 def clips_of(video: str | EvaluationClip, length: int) -> Iterator[Iterator[np.ndarray]]:

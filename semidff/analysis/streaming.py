@@ -1,6 +1,5 @@
 """Streaming accuracy (Li et al., ECCV 2020): each frame is judged with what had been output by the time it arrived."""
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
@@ -14,8 +13,7 @@ from mmengine.structures import InstanceData
 
 from semidff.datasets.video_readers import Frame, LiveStream
 from semidff.datasets.video_readers.live import Connection, LiveOptions, Pictures
-from semidff.inference import VideoEngine
-from semidff.inference.bounded_delay import run_bounded
+from semidff.inference import Stages, VideoEngine
 
 
 def _camera(
@@ -59,21 +57,19 @@ def stream_clip(
     Args:
         bounded: Whether key frames are detected in a second thread.
     """
-    waiting = deque()
     source = LiveStream('clip', connect=partial(_camera, images, rate))
 
-    def batches() -> Iterator[dict]:
-        for frame in source:
-            waiting.append(frame)
-            yield engine.pack(frame, pipeline)
+    def frames() -> Iterator[Frame]:
+        for frame in engine.prepare(source, pipeline):
+            yield frame
             if frame.index == len(images) - 1:
                 return
 
-    run = run_bounded(engine, batches()) if bounded else engine.run(batches(), 1, 1)
+    run = engine.run_bounded(frames()) if bounded else Stages.run(engine, frames(), chunk=1)
     outputs, key_ages, last_key = [], [], 0
     with closing(source), closing(run):
-        for sample in run:
-            frame = waiting.popleft()
+        for frame in run:
+            sample = frame.sample
             outputs.append((frame, monotonic(), sample))
             last_key = frame.index if sample.is_key_frame else last_key
             key_ages.append(sample.get('key_age', frame.index - last_key))

@@ -327,7 +327,7 @@ class _Adaptation:
         out, config = self.out, read_config(self.out / 'config.py')
         loaded = self._load_result(runtime=plan.runtime, cache=self.cache)
         detector = self.detector or self._load_detector(plan.runtime)
-        given = loaded.engine.method.executor, detector, out, self.labels, self.live_rate, self.runs
+        given = loaded.stages.method.executor, detector, out, self.labels, self.live_rate, self.runs
         config.recommended = validate(plan, *given, *self._compared(plan.runtime), self.say)
         fitted, file = out / 'validation' / ADAPTIVE_FILE, out / ADAPTIVE_FILE
         if fitted.exists():

@@ -214,7 +214,7 @@ class _Worker:
         names = dict(out_json='json', out_labels='labels', out_video='boxes.mp4')
         outputs = {key: self._out / f'{video}.{suffix}' for key, suffix in names.items()}
         _remove(outputs.values())  # results of other settings
-        segments = self._inferencer.engine.model.spatial.prediction == 'pred_sem_seg'
+        segments = self._inferencer.model.spatial.prediction == 'pred_sem_seg'
         del outputs['out_json' if segments else 'out_labels']
         if not self._draw:
             del outputs['out_video']
@@ -229,7 +229,7 @@ class _Worker:
                     found['frames'] += 1
                     found['key_frames'] += bool(sample.is_key_frame)
             except Exception as reason:
-                if not is_of_video(reason, self._inferencer.engine.model):
+                if not is_of_video(reason, self._inferencer.model):
                     raise
                 error = _text(reason).replace(f'{path}: ', '') or type(reason).__name__
                 found = dict(error=error)

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 from mmdet.structures import DetDataSample
 
-from semidff.datasets.video_readers import FrameStream
+from semidff.datasets.video_readers import Frame, FrameStream
 from semidff.datasets.video_readers.sources import videos_of
-from semidff.inference.intervals import IntervalStream
+from semidff.inference.detect import Detection
+from semidff.inference.follow import Follow
 from semidff.inference.outputs import check_limits
 
 from .failures import Failures
@@ -49,37 +50,46 @@ def detect_together(
 
 class _Video(NamedTuple):
     source: FrameStream
-    frames: Iterator[tuple]
-    stream: IntervalStream
+    frames: Iterator[Frame]
+    detection: Detection
+    follow: Follow
+
+    def results(self) -> Iterator[DetDataSample]:
+        for frame in self.detection.finished():
+            yield from (one.sample for one in self.follow.push(frame))
 
 
 def _results(
     inferencer: VideoInferencer, inputs: Sequence[Any], max_frames: int | None, **options: Any
 ) -> Iterator[DetDataSample]:
-    engine, failures = inferencer.engine, Failures(inferencer.model, len(inputs))
-
-    def next_frame(video: _Video) -> tuple | None:
-        with failures.skipped(video.source.path):
-            return next(video.frames, None)
-
+    stages, failures = inferencer.stages, Failures(inferencer.model, len(inputs))
+    together = stages.together()
     with ExitStack() as stack:
         videos: list[_Video] = []
         for video_id, given in enumerate(inputs):
             with failures.skipped(given):
                 source = inferencer.open(given, **options)
                 frames = stack.enter_context(inferencer.frames_of(source, video_id, max_frames))
-                videos.append(_Video(source, frames, engine.open()))
+                frames = stages.schedule(frames)
+                videos.append(_Video(source, frames, together.open(), stages.new_follow()))
         ready = videos
         while videos:
-            patient = ready or videos
+            patient, ended = ready or videos, []
             ready = [v for v in videos if v.source.ready(_PATIENCE if v in patient else 0)]
-            pairs = [next_frame(video) for video in ready]
-            ended = [video for video, pair in zip(ready, pairs, strict=True) if not pair]
+            for video in ready:
+                frame = None
+                with failures.skipped(video.source.path):
+                    frame = next(video.frames, None)
+                if frame is None:
+                    ended.append(video)
+                    video.detection.end()
+                else:
+                    video.detection.push(frame)
+            together.work()
+            for video in ready:
+                yield from video.results()
+            for video in ended:
+                yield from (frame.sample for frame in video.follow.flush())
             videos = [video for video in videos if video not in ended]
             ready = [video for video in ready if video not in ended]
-            batches = [pair[1] for pair in pairs if pair]
-            for finished in engine.push_batch(batches, [video.stream for video in ready]):
-                yield from finished
-            for video in ended:
-                yield from engine.flush(video.stream)
     failures.check()

@@ -81,7 +81,8 @@ def test(
     metainfo = getattr(loop.dataloader.dataset, 'metainfo', None) or {}
     check_class_order(checkpoint, meta, metainfo.get('classes') or ())
     # A loop that is not over videos tests other models, which need all weights.
-    load_for_test(runner.model, checkpoint, getattr(loop, 'needs_temporal', None), state)
+    needs_temporal = loop.point.uses_temporal if hasattr(loop, 'point') else None
+    load_for_test(runner.model, checkpoint, needs_temporal, state)
     metrics = runner.test()
     if metrics_out and is_main_process():
         write_json(metrics, metrics_out, indent=2, nan_as_null=True)

@@ -2,9 +2,9 @@
 
 import copy
 import warnings
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import fields, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -15,13 +15,18 @@ from mmdet.structures import DetDataSample
 from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 
-from semidff.analysis.operating_report import point_name, runtime_name
 from semidff.datasets.video_readers import Frame, FrameStream, LiveOptions, open_any
 from semidff.datasets.video_readers.sources import READ_AHEAD, prefetch, videos_of
-from semidff.inference import KeyFrameSchedule, MethodError, VideoEngine, schedule_config
-from semidff.inference.bounded_delay import can_be_bounded, run_bounded
+from semidff.inference import (
+    ADAPTIVE,
+    KeyFrameSchedule,
+    MethodError,
+    Point,
+    Stages,
+    schedule_config,
+)
 from semidff.inference.loading import frame_pipeline, load_model
-from semidff.inference.methods import Propagate, method_class, methods_where
+from semidff.inference.methods import methods_where
 from semidff.inference.outputs import Output, check_limits, requested_outputs
 from semidff.inference.page import Page, once
 from semidff.utils.configs import read_config
@@ -38,64 +43,56 @@ from .failures import Failures
 
 
 class AdaptedFolder(NamedTuple):
-    """What is used of a folder of :func:`~semidff.apis.adapt`: files, and the recommended operating point."""
+    """What is used of a folder of :func:`~semidff.apis.adapt`: files, and how it recommends to run the detector."""
 
     config: str
     weights: str
     detector: str  # weights for methods without temporal module: training changes the task network
-    method: str
-    key_interval: int
+    point: Point
     schedule: dict | None  # None: fixed intervals
-    scale: float  # input size relative to that of the config
-    filter: str | None
-    light_every: int
-    runtime: str
 
     @classmethod
     def read(cls, folder: Path) -> 'AdaptedFolder':
         """Read a folder, with a warning if it recommends nothing."""
-        files = [folder / name for name in ('config.py', 'last.pth', 'detector.pth')]
-        point, needed = {}, files
-        if files[0].is_file():
-            point = read_config(files[0]).get('recommended') or {}
-            if point and not method_class(_method_of(point)).uses_temporal:
-                needed = files[::2]
+        config, weights, detector = (
+            folder / name for name in ('config.py', 'last.pth', 'detector.pth')
+        )
+        recommended = read_config(config).get('recommended') or {} if config.is_file() else {}
+        names = {field.name for field in fields(Point)}
+        point = Point(**{name: recommended[name] for name in recommended if name in names})
+        needed = [config, weights, detector] if point.uses_temporal else [config, detector]
         if missing := [file.name for file in needed if not file.is_file()]:
             raise ConfigError(
                 f'{folder}: has no {" and no ".join(missing)}; give a folder that tools/adapt.py has finished, or a '
                 'config file'
             )
-        if not point:
+        if not recommended:
             warnings.warn(
                 f'{folder}: recommends no operating point, since its validation is not finished; the default is '
                 'propagation with key-frame interval 10. Run tools/adapt.py again',
                 stacklevel=2,
             )
-        method, interval = _method_of(point), point.get('key_interval', 10)
         schedule = None
-        if point.get('method') == 'adaptive':
-            schedule = schedule_config(interval, str(folder / 'adaptive.json'))
-        scale, light_every = point.get('scale', 1.0), point.get('light_every', 1)
-        runtime = point.get('runtime', 'torch')
-        point = interval, schedule, scale, point.get('filter'), light_every, runtime
-        return cls(*map(str, files), method, *point)
+        if point.method == ADAPTIVE:
+            schedule = schedule_config(point.key_interval, str(folder / 'adaptive.json'))
+        return cls(str(config), str(weights), str(detector), point, schedule)
 
 
 class VideoInferencer:
-    """Detect objects in videos, or segment them, with the engine of ``tools/test.py``.
+    """Detect objects in videos, or segment them, with the stages of ``tools/test.py``.
 
     Names and arguments follow mmdet's ``DetInferencer``, with one difference: a call returns an iterator,
     since a video may be endless. A frame is detected and written when its result is requested, and read a
     few frames ahead; memory does not grow with the video. Several iterators of one inferencer may run
-    concurrently: they share model and engine only.
+    concurrently: they share the model only.
 
     Args:
         model: The config or its file, the name of an image detector of mmdet, or a folder of ``tools/adapt.py``, which
             holds config and checkpoint; None: the config in the checkpoint.
         weights: The checkpoint; None: random weights, with a warning.
         device: Device; default: a GPU if available.
-        method: Method of :class:`~semidff.inference.VideoEngine`; default: ``propagate``. What a folder recommends is
-            used if neither method, ``key_interval`` nor ``schedule`` is given.
+        method: Method of a :class:`~semidff.inference.Point`; default: ``propagate``. What a folder recommends is used
+            if neither method, ``key_interval``, ``schedule`` nor ``point`` is given.
         key_interval: Key-frame interval l; default: 10.
         classes: Class names; default: those of the checkpoint or config.
         show_progress: Whether to display frames, frames per second and time left.
@@ -112,7 +109,8 @@ class VideoInferencer:
         trust: Whether to load a checkpoint that can run code.
         filter: ``causal`` or ``both``: follow objects through the video, which makes results better than those of the
             detector on every frame; ``identities``: the same for identities alone; see
-            :class:`~semidff.inference.VideoEngine`. Default: None, or what a folder recommends.
+            :class:`~semidff.inference.Point`. ``none``: results are those of the method. Default: ``none``, or what a
+            folder recommends.
         light_every: Distance between the non-key frames on which ``method`` detects, see there; default: 1, or what a
             folder recommends.
         workers: Number of threads that process intervals of a file or list at a time on a CPU; default: as many as
@@ -129,12 +127,15 @@ class VideoInferencer:
         live: How cameras, addresses and pipes are read: ``newest``, ``every-frame``, or
             :class:`~semidff.datasets.video_readers.LiveOptions`.
         latency: Of live video. ``bounded``: key frames are detected in a second thread, and no frame waits for them,
-            see :func:`~semidff.inference.bounded_delay.run_bounded`; ``synchronous``. Default: ``bounded`` for sources
+            see :meth:`~semidff.inference.Stages.run_bounded`; ``synchronous``. Default: ``bounded`` for sources
             that drop frames, where method and device allow it.
+        point: How the detector is run, as one value; method, ``key_interval``, ``filter``, ``light_every``, ``runtime``
+            and ``precision`` are in place of its fields where they are given.
 
     Attributes:
         model: The video detector.
-        engine: Its engine, which keeps no times, since streams may be endless.
+        stages: The stages through which frames travel.
+        point: How the detector is run.
         description: What runs, in words.
 
     Example:
@@ -170,20 +171,25 @@ class VideoInferencer:
         keep_damaged: bool = False,
         live: str | LiveOptions = 'newest',
         latency: str | None = None,
+        point: Point | None = None,
     ) -> None:
-        scale = 1.0
+        base, trained = point or Point(), None
         if isinstance(model, str | Path) and Path(model).is_dir():
             folder = AdaptedFolder.read(Path(model))
-            runtime = runtime or folder.runtime
             cache = cache or Path(model) / 'graphs'
-            if method is key_interval is schedule is None:
-                method, key_interval, schedule, scale = folder[3:7]
-                filter = filter or folder.filter
-                light_every = folder.light_every if light_every is None else light_every
-            trained = method_class(method or 'propagate').uses_temporal
-            model = folder.config
-            weights = weights or (folder.weights if trained else folder.detector)
-        self.method = method = method or 'propagate'
+            if point is method is key_interval is schedule is None:
+                base, schedule = folder.point, folder.schedule
+            elif point is None:
+                base = Point(runtime=folder.point.runtime)
+            model, trained = folder.config, folder
+        given = dict(method=method, key_interval=key_interval, filter=filter)
+        given |= dict(light_every=light_every, runtime=runtime, precision=precision)
+        given = {name: value for name, value in given.items() if value is not None}
+        if filter == 'none':
+            given['filter'] = None
+        self.point = point = replace(base, **given)
+        if trained:
+            weights = weights or (trained.weights if point.uses_temporal else trained.detector)
         self.read_ahead, self.panels, self.show_progress = read_ahead, tuple(panels), show_progress
         if isinstance(live, str):
             live = LiveOptions(live, threads=decoder_threads)
@@ -195,43 +201,28 @@ class VideoInferencer:
                 _config(model),
                 weights,
                 device,
-                method,
+                point.run_as,
                 classes,
                 precision,
                 channels_last,
                 compile,
                 graphs,
-                runtime or 'torch',
+                point.runtime,
                 cache,
             )
         self.model = executor.model
-        self.pipeline = frame_pipeline(self.model.cfg, scale=scale)
-        interval = 10 if key_interval is None else key_interval
-        self.engine = VideoEngine(
-            executor,
-            method,
-            interval,
-            schedule,
-            keep_fields=bool(panels),
-            filter=filter,
-            light_every=1 if light_every is None else light_every,
-        )
-        point = dict(method=method, key_interval=interval, scale=scale, filter=self.engine.filter)
-        point['light_every'] = self.engine.light_every
-        self.description = (
-            point_name(point)
-            + ', adaptive key frames' * (schedule is not None)
-            + f', in {runtime_name(runtime)}'
-        )
+        self.pipeline = frame_pipeline(self.model.cfg, scale=point.scale)
+        self.stages = Stages(executor, point, schedule, keep_fields=bool(panels))
+        self.description = f'{point}' + ', adaptive key frames' * (schedule is not None)
         self.workers = workers or default_workers(decoder_threads)
         self._latency = latency
         if latency not in (None, 'bounded', 'synchronous'):
             raise ValueError(f'{latency=}: give bounded or synchronous')
-        if latency == 'bounded' and not can_be_bounded(self.engine):
+        if latency == 'bounded' and not self.stages.can_be_bounded:
             raise MethodError(
                 'bounded delay needs a CPU, and a method with results between key frames and without later ones'
             )
-        _check_panels(self.panels, method, self.engine)
+        _check_panels(self.panels, self.stages)
 
     def __call__(
         self,
@@ -281,7 +272,7 @@ class VideoInferencer:
         """
         check_limits(fps, max_frames, pred_score_thr)
         limit = self.limiter(only_classes, min_score)
-        if out_mot and not self.engine.filter:
+        if out_mot and not self.point.filter:
             raise ValueError(
                 f"{out_mot}: needs identities; add filter='identities', or another filter"
             )
@@ -290,7 +281,7 @@ class VideoInferencer:
         draw = partial(render_frame, classes=classes, score_thr=pred_score_thr, panels=self.panels)
         pages = [] if serve is None else [Page(serve, draw := once(draw))]
         outputs = requested_outputs(
-            self.engine.model.spatial.prediction,
+            self.model.spatial.prediction,
             [v if isinstance(v, str | Path) else getattr(v, 'path', None) for v in videos],
             self._read,
             classes,
@@ -317,7 +308,7 @@ class VideoInferencer:
         names = self.model.dataset_meta['classes']
         if unknown := [name for name in classes or () if name not in names]:
             raise ValueError(f'the detector has no classes {unknown}; it has {", ".join(names)}')
-        if self.engine.model.spatial.prediction != 'pred_instances':
+        if self.model.spatial.prediction != 'pred_instances':
             raise ValueError('only_classes and min_score are for detectors')
         labels = None if classes is None else torch.tensor(list(map(names.index, classes)))
 
@@ -369,51 +360,31 @@ class VideoInferencer:
         max_frames: int | None,
         limit: Callable[[DetDataSample], None],
     ) -> Iterator[DetDataSample]:
+        stages, latency = self.stages, self._latency
+        if latency is None and stream.drops and stages.can_be_bounded:
+            latency = 'bounded'
         with self.frames_of(stream, video_id, max_frames) as frames:
             for output in outputs:
                 output.start(stream.name)
-            results = self._results(frames, stream)
-            if self.show_progress:
-                results = track(results, stream.name, max_frames or stream.length)
-            for frame, sample in results:
-                if frame.arrival is not None:
-                    sample.set_metainfo(dict(delay=stream.delay_of(frame)))
-                limit(sample)
-                for output in outputs:
-                    output.add(sample, frame.image)
-                yield sample
+            if stream.live and latency == 'bounded':
+                run = stages.run_bounded(frames)
+            else:
+                options = (1, 1) if stream.live else (self.workers, None)
+                run = stages.run(frames, *options)
+            with closing(run):
+                if self.show_progress:
+                    run = track(run, stream.name, max_frames or stream.length)
+                for frame in run:
+                    sample = frame.sample
+                    if frame.arrival is not None:
+                        sample.set_metainfo(dict(delay=stream.delay_of(frame)))
+                    limit(sample)
+                    for output in outputs:
+                        output.add(sample, frame.image)
+                    del frame  # Its masks would be in memory until the next frame is there.
+                    yield sample
             for output in outputs:
                 output.end()
-
-    def _results(
-        self, frames: Iterator[tuple[Frame, dict]], stream: FrameStream
-    ) -> Iterator[tuple[Frame, DetDataSample]]:
-        """Yield the frames of a video with their results; those of a live one without delay."""
-        waiting: deque[Frame] = deque()
-        errors = []
-
-        def batches() -> Iterator[dict]:
-            try:
-                for frame, batch in frames:
-                    waiting.append(frame)
-                    yield batch
-            except Exception as error:  # raised behind the results of the frames ahead of it
-                errors.append(error)
-
-        latency, workers, chunk = self._latency, self.workers, None
-        if latency is None and stream.drops and can_be_bounded(self.engine):
-            latency = 'bounded'
-        if stream.live:  # each frame by itself, unless all wait for the next key frame
-            workers, chunk = 1, None if self.engine.method.needs_next else 1
-        if stream.live and latency == 'bounded':
-            run = run_bounded(self.engine, batches())
-        else:
-            run = self.engine.run(batches(), workers, chunk)
-        with closing(run) as results:
-            for sample in results:
-                yield waiting.popleft(), sample
-        if errors:
-            raise errors[0]
 
     def open(
         self, video: Any, fps: float | None, strict: bool, name: str = 'frames'
@@ -424,26 +395,20 @@ class VideoInferencer:
     @contextmanager
     def frames_of(
         self, stream: FrameStream, video_id: int, max_frames: int | None
-    ) -> Iterator[Iterator[tuple[Frame, dict]]]:
-        """Yield a video's frames with their collated batches, read ahead; close the video in the end."""
+    ) -> Iterator[Iterator[Frame]]:
+        """Yield the prepared frames of a video, read ahead; close the video in the end."""
         depth = (0 if stream.live else READ_AHEAD) if self.read_ahead is None else self.read_ahead
         images = prefetch(islice(stream, max_frames), depth)
-        batches = (
-            (frame, self.preprocess(frame, video_name=stream.name, video_id=video_id))
-            for frame in images
-        )
+        metainfo = dict(video_name=stream.name, video_id=video_id)
+        prepared = self.stages.prepare(images, self.pipeline, **metainfo)
         # the threads that read ahead end before the stream is closed
-        with closing(stream), closing(images), closing(prefetch(batches, depth)) as frames:
+        with closing(stream), closing(images), closing(prefetch(prepared, depth)) as frames:
             yield frames
 
     def preprocess(self, inputs: Frame, **metainfo: Any) -> dict:
         """Return the collated batch of one frame, with further metainfo of its sample."""
-        return self.engine.pack(inputs, self.pipeline, **metainfo)
-
-
-def _method_of(point: Mapping) -> str:
-    method = point.get('method', 'propagate')
-    return 'propagate' if method == 'adaptive' else method
+        (frame,) = self.stages.prepare([inputs], self.pipeline, **metainfo)
+        return dict(inputs=[frame.inputs], data_samples=[frame.sample])
 
 
 def _config(model: str | Path | Config | dict | None) -> Config | ConfigDict:
@@ -453,17 +418,18 @@ def _config(model: str | Path | Config | dict | None) -> Config | ConfigDict:
     return read_model(model)
 
 
-def _check_panels(panels: Sequence[str], method: str, engine: VideoEngine) -> None:
-    """Raise MethodError if the results of an engine with ``method`` lack the fields that the panels show."""
+def _check_panels(panels: Sequence[str], stages: Stages) -> None:
+    """Raise MethodError if results lack the fields that the panels show."""
+    method = stages.point.method
     if unknown := set(panels) - PANELS.keys():
         raise MethodError(f'unknown panels {sorted(unknown)}; choose from {", ".join(PANELS)}')
-    if panels and not isinstance(engine.method, Propagate):
-        able = methods_where(lambda kind: issubclass(kind, Propagate))
+    if panels and not stages.method.propagates:
+        able = methods_where(lambda kind: kind.propagates)
         raise MethodError(
             f'method {method!r} propagates no features, so the panels {", ".join(panels)} would be empty: '
             f'leave them out, or choose one of {", ".join(able)}'
         )
-    if 'scale' in panels and getattr(engine.method.executor.model.temporal, 'scale', None) is None:
+    if 'scale' in panels and getattr(stages.method.executor.model.temporal, 'scale', None) is None:
         raise MethodError(
             f'method {method!r} has no scale field with this model; leave out the panel scale'
         )

@@ -1,16 +1,17 @@
-"""Video inference: methods, key-frame schedules and the engine that runs them over videos."""
+"""Video inference: a frame travels through stages, from the source to the outputs."""
 
 from .acceleration import Acceleration, accelerate
 from .methods import METHODS, MethodError
-from .pairs import PairEngine
+from .point import ADAPTIVE, Point
+from .schedule import KeyFrameSchedule
 from .schedules import (
     AdaptiveSchedule,
     ErrorPredictor,
     FixedSchedule,
-    KeyFrameSchedule,
     SceneCutSchedule,
     ScheduleError,
     build_schedule,
     schedule_config,
 )
+from .stages import Stages
 from .video_engine import VideoEngine

@@ -41,7 +41,7 @@ def load_model(
         cfg: The config; an empty one is filled with that of the checkpoint.
         weights: The checkpoint; None: random weights with a warning, but for a detector with a checkpoint of its own
             (``model.checkpoint``).
-        method: Method of :class:`~semidff.inference.VideoEngine`, which determines the weights needed.
+        method: Method of :class:`~semidff.inference.Point`, which determines the weights needed.
         classes: Class names; default: those of the checkpoint or config.
         precision: See :class:`Acceleration`, with what follows; default: that of the config's ``test_cfg.fp16`` (which
             means bf16 on CPUs, as in ``tools/test.py``).

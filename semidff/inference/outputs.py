@@ -26,7 +26,7 @@ from semidff.utils.files import check_outputs, unique_name
 from semidff.utils.logs import log_warning
 from semidff.utils.video_writer import VideoWriter, is_storable
 
-from .frame_times import FrameTimes
+from .schedule import FrameTimes
 
 Draw = Callable[[np.ndarray, DetDataSample], np.ndarray]
 """Returns the picture of a frame (H, W, 3) uint8 BGR and its result."""

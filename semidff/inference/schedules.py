@@ -15,12 +15,13 @@ import torch.nn.functional as F
 from mmdet.registry import TASK_UTILS
 from torch import Tensor
 
+from semidff.datasets.video_readers import Frame
 from semidff.models.key_frame import FlowField
 from semidff.models.temporal import warp
 from semidff.utils.atomic_write import read_json, write_json
 from semidff.utils.frame_size import frame_size
 
-from .intervals import IntervalStream, KeyFrameSchedule
+from .schedule import KeyFrameSchedule
 
 STATISTICS = ('motion', 'roughness', 'scaling', 'residual')
 
@@ -77,9 +78,8 @@ class FixedSchedule(KeyFrameSchedule):
         self.interval, self.first = int(interval), int(first)
         self.longest = max(self.interval, self.first)
 
-    def is_key(self, stream: IntervalStream, data: dict) -> bool:
-        in_first_interval = stream.distance == stream.index
-        return stream.distance >= (self.first if in_first_interval else self.interval)
+    def is_key(self, frame: Frame, distance: int) -> bool:
+        return distance >= (self.first if distance == frame.number else self.interval)
 
 
 def flow_statistics(flow_field: FlowField) -> Tensor:
@@ -206,17 +206,17 @@ class AdaptiveSchedule(KeyFrameSchedule):
             tolerance = self.predictor.tolerance_for(interval)
         self.tolerance = tolerance
         self.longest = max_interval or self.predictor.max_interval
+        self._error: Tensor | float = 0.0  # predicted for the last frame
 
-    def is_key(self, stream: IntervalStream, data: dict) -> bool:
-        error = float(stream.notes.get('error', 0.0))
-        return stream.distance >= self.longest or error >= self.tolerance
+    def is_key(self, frame: Frame, distance: int) -> bool:
+        return distance >= self.longest or float(self._error) >= self.tolerance
 
-    def observe(self, stream: IntervalStream, flow_field: FlowField) -> None:
+    def observe(self, frame: Frame) -> None:
         # Without a conversion to float, which would wait for the GPU between flow and propagation.
-        stream.notes['error'] = self.predictor(flow_field)
+        self._error = self.predictor(frame.flow_field)
 
-    def note_key(self, stream: IntervalStream, data: dict) -> None:
-        stream.notes.pop('error', None)
+    def note_key(self, frame: Frame) -> None:
+        self._error = 0.0
 
 
 @TASK_UTILS.register_module()
@@ -235,33 +235,35 @@ class SceneCutSchedule(KeyFrameSchedule):
 
     def __init__(self, base: KeyFrameSchedule | dict | int = 10, threshold: float = 0.2) -> None:
         self.base = build_schedule(base)
-        self.observes, self.observe = self.base.observes, self.base.observe
-        self.longest = self.base.longest
+        self.observes, self.longest = self.base.observes, self.base.longest
         self.threshold = threshold
+        self._signature: tuple[Tensor, Tensor] | None = None  # of the last frame
 
-    def is_cut(self, stream: IntervalStream, data: dict) -> bool:
-        before = stream.notes.get('signature')
-        after = stream.notes['signature'] = frame_signature(data)
-        return before is not None and scene_change(before, after) >= self.threshold
+    def is_cut(self, frame: Frame) -> bool:
+        before, self._signature = self._signature, frame_signature(frame)
+        return before is not None and scene_change(before, self._signature) >= self.threshold
 
-    def is_key(self, stream: IntervalStream, data: dict) -> bool:
-        return self.base.is_key(stream, data)
+    def is_key(self, frame: Frame, distance: int) -> bool:
+        return self.base.is_key(frame, distance)
 
-    def note_key(self, stream: IntervalStream, data: dict) -> None:
-        if stream.distance == 0:  # is_cut was not called, or what it noted is forgotten
-            stream.notes['signature'] = frame_signature(data)
-        self.base.note_key(stream, data)
+    def observe(self, frame: Frame) -> None:
+        self.base.observe(frame)
+
+    def note_key(self, frame: Frame) -> None:
+        if frame.begins_scene:  # is_cut was not called if something else begins it
+            self._signature = frame_signature(frame)
+        self.base.note_key(frame)
 
 
-def frame_signature(data: dict) -> tuple[Tensor, Tensor]:
-    """Return a thumbnail (3, 8, 8) and a normalized histogram of 64 colors (64,) of a test batch of one frame.
+def frame_signature(frame: Frame) -> tuple[Tensor, Tensor]:
+    """Return a thumbnail (3, 8, 8) and a normalized histogram of 64 colors (64,) of a frame's network input.
 
     Padding, which would make all frames alike, is left out.
     """
-    height, width = frame_size(data['data_samples'][0])
-    frame = data['inputs'][0][:, :height, :width]  # 0 to 255
-    step = max(1, min(frame.shape[-2:]) // _SAMPLES)
-    pixels = frame[:, ::step, ::step]
+    height, width = frame_size(frame.sample)
+    image = frame.inputs[:, :height, :width]  # 0 to 255
+    step = max(1, min(image.shape[-2:]) // _SAMPLES)
+    pixels = image[:, ::step, ::step]
     thumbnail = F.adaptive_avg_pool2d(pixels.float(), _GRID)
     levels = (pixels.to(torch.uint8) >> (8 - _BITS)).long()
     codes = (levels[0] << 2 * _BITS) | (levels[1] << _BITS) | levels[2]

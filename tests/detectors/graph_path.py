@@ -16,7 +16,8 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from semidff.analysis.speed import batch_of
-from semidff.inference import Acceleration, VideoEngine, accelerate
+from semidff.datasets.video_readers import Frame
+from semidff.inference import Acceleration, Point, Stages, accelerate
 from semidff.inference.executors import Executor
 from semidff.models import VideoDetector
 from semidff.models.spatial import plain_samples
@@ -24,6 +25,7 @@ from semidff.synthetic.smooth_video import smooth_frames
 from semidff.utils.model_building import build_video_detector
 from tests.simulated_gpu import SimulatedGPU, simulated_gpu
 from tests.tiny.models import unmatched
+from tests.tiny.stages import frame_of
 
 from .output_deviation import first_head
 from .stock_detectors import STOCK, Size, build_stock, fit_statistics, pictures
@@ -90,21 +92,27 @@ def detect(
     executor: Executor, size: Size, gpu: SimulatedGPU | None = None
 ) -> tuple[list[InstanceData], Path | None]:
     """Detect in a video of two frame sizes; on a GPU, return what its frames need, too."""
-    engine, found, called = VideoEngine(executor, key_interval=KEY_INTERVAL), [], []
+    called: list[int] = []
     head = first_head(executor.model)
     layers = [one for one in head.modules() if isinstance(one, nn.Conv2d | nn.Linear)]
     hooks = [one.register_forward_pre_hook(lambda *_: called.append(1)) for one in layers]
     count, failed, captures = KEY_INTERVAL + 2, 0, 0  # the last one is no key frame
     sizes = [size, (size[0], size[1] + 64)]
-    for frame in (frame for one in sizes for frame in smooth_frames(count, *one)):
-        if gpu is not None:
-            failed, captures = failed + gpu.failed_captures, captures + gpu.captures
-            gpu.reset()
-        called.clear()
-        data = batch_of(frame)
-        if gpu is not None:  # as VideoInferencer gives its frames
-            data['inputs'] = [image.pin_memory() for image in data['inputs']]
-        found += [result.pred_instances for result in engine.push(data)]
+
+    def frames() -> Iterator[Frame]:
+        nonlocal failed, captures
+        for image in (image for one in sizes for image in smooth_frames(count, *one)):
+            if gpu is not None:
+                failed, captures = failed + gpu.failed_captures, captures + gpu.captures
+                gpu.reset()
+            called.clear()
+            frame = frame_of(batch_of(image))
+            if gpu is not None:  # as VideoInferencer gives its frames
+                frame.inputs = frame.inputs.pin_memory()
+            yield frame
+
+    run = Stages(executor, Point('propagate', KEY_INTERVAL)).run(frames(), chunk=1)
+    found = [frame.sample.pred_instances for frame in run]
     for hook in hooks:
         hook.remove()
     if gpu is None:

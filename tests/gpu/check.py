@@ -43,7 +43,7 @@ from semidff.analysis.evaluation_clips import EvaluationClip
 from semidff.analysis.operating_points import grid_of_points, measure_operating_points
 from semidff.analysis.speed import ClipTimer, batch_of, take_turns
 from semidff.apis import VideoInferencer, adapt
-from semidff.inference import METHODS, Acceleration, VideoEngine
+from semidff.inference import METHODS, Acceleration
 from semidff.inference.executors import Executor
 from semidff.models import VideoDetector
 from semidff.synthetic.smooth_video import smooth_frames, write_smooth_video
@@ -56,6 +56,7 @@ from tests.detectors.stock_detectors import build_stock, calibrate, fit_statisti
 from tests.detectors.video_detectors import SEMANTIC, video_detector
 from tests.tiny import models
 from tests.tiny import videos as tiny_video
+from tests.tiny.stages import live, results, stages, together
 
 SIM = '--sim' in sys.argv
 TRAINS_ON = 'cpu' if SIM else 'cuda:0'
@@ -110,8 +111,8 @@ def pair(name: str, precision: str = 'fp32') -> tuple[Executor, Executor]:
 
 
 def detect(executor: Executor, frames: Iterable, chunked: bool = False) -> SampleList:
-    engine = VideoEngine(executor, key_interval=5)
-    return list(engine.run(map(batch_of, frames), chunk=None if chunked else 1))
+    chunk = None if chunked else 1
+    return results(stages(executor, key_interval=5), map(batch_of, frames), chunk=chunk)
 
 
 def difference(found: SampleList, expected: SampleList) -> dict[str, int]:
@@ -120,8 +121,8 @@ def difference(found: SampleList, expected: SampleList) -> dict[str, int]:
     Of the boxes with the lowest score, any may have been left out.
     """
     own, others = [], []
-    for results in zip(found, expected, strict=True):
-        both = [result.pred_instances.cpu() for result in results]
+    for pair_of_results in zip(found, expected, strict=True):
+        both = [result.pred_instances.cpu() for result in pair_of_results]
         lowest = max((one.scores.min() for one in both if len(one)), default=0) * 1.005
         for kept, one in zip((own, others), both, strict=True):
             kept.append(one[one.scores > lowest])
@@ -153,7 +154,7 @@ def waits(executor: Executor, frames: Sequence[np.ndarray]) -> Counter[str]:
     torch.cuda.set_sync_debug_mode('warn')
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always')
-        list(VideoEngine(executor, key_interval=5).run(batches, chunk=1))
+        live(stages(executor, key_interval=5), batches)
     torch.cuda.set_sync_debug_mode('default')
     caught = [each for each in caught if 'called a synchronizing' in str(each.message)]
     places = Counter(f'{Path(each.filename).name}:{each.lineno}' for each in caught)
@@ -179,20 +180,14 @@ def check_held(name: str) -> Rows:
 
 def check_pool(name: str) -> Rows:
     """Graphs share memory: streams take turns in any order, in batches of one to three frames."""
-    frames, results = smooth_frames(30, *size_of(name)), []
+    images, found = smooth_frames(30, *size_of(name)), []
     for model in pair(name):
-        engine, draw = VideoEngine(model, key_interval=5), random.Random(0)
-        states = [engine.open() for _ in range(4)]
-        found: list[SampleList] = [[] for _ in states]
+        draw, turns = random.Random(0), []
         for turn in range(20):
             streams = draw.sample(range(4), draw.randint(1, 3))
-            batches = [batch_of(frames[(turn + 7 * stream) % 30]) for stream in streams]
-            done = engine.push_batch(batches, [states[stream] for stream in streams])
-            for stream, finished in zip(streams, done, strict=True):
-                found[stream] += finished
-        ends = map(engine.flush, states)
-        results.append([result for own in zip(found, ends, strict=True) for result in sum(own, [])])
-    yield difference(*results)
+            turns.append({n: batch_of(images[(turn + 7 * n) % 30]) for n in streams})
+        found.append(sum(together(stages(model, key_interval=5), turns), []))
+    yield difference(*found)
 
 
 def check_failed_capture(name: str) -> Rows:
@@ -276,7 +271,7 @@ def check_operating_points() -> Rows:
     """Operating points can be measured."""
     clip = EvaluationClip(files=tuple(map(str, sorted(project().glob('v0_*.png')))))
     points = grid_of_points(['track', 'propagate', 'blend'], [5, 10], [1.0] if SIM else [1.0, 0.5])
-    executor = inferencer('cuda:0', 'propagate').engine.method.executor
+    executor = inferencer('cuda:0', 'propagate').stages.method.executor
     report = measure_operating_points(executor, [clip], points, rounds=1)
     yield dict(points=len(report['points']))
 

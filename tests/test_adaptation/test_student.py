@@ -44,7 +44,7 @@ def test_labels_are_the_filtered_boxes(project, teacher, tmp_path):
         EvaluationClip(str(project / 'a.mp4'), 0, 20),
         EvaluationClip(str(project / 'a.mp4'), 20, 30),
     ]
-    executor = teacher.engine.method.executor
+    executor = teacher.stages.method.executor
     file = student.label_clips(executor, clips, tmp_path)
     dataset = CocoVIDDataset(ann_file=str(file), metainfo=dict(classes=CLASSES), test_mode=True)
     assert len(dataset) == 30
@@ -120,7 +120,7 @@ def test_a_student_has_the_classes_of_its_teacher(project, teacher, tmp_path):
     torch.save(dict(state_dict=state, meta=dict(dataset_meta=dict(classes=('a', 'b')))), other)
     with pytest.raises(PlanError, match='has other classes than'):
         student.teach(detector, weights, (detector, other), None, [], tmp_path, 'cpu', 0, 1.0)
-    executor = teacher.engine.method.executor
+    executor = teacher.stages.method.executor
     assert student.class_names_of(executor) == CLASSES
     names = executor.model.dataset_meta
     executor.model.dataset_meta = dict(classes=())

@@ -144,7 +144,7 @@ def test_a_schedule_does_its_work_at_an_average_interval(model, interval, frames
     adaptive = AdaptiveSchedule(ErrorPredictor([0] * 4, 0.0), tolerance=0)
     schedule = SceneCutSchedule(adaptive, threshold=0)
     observed = []
-    schedule.observe = lambda state, fields: observed.append(state.index)
+    schedule.observe = lambda frame: observed.append(frame.number)
     clip = ClipTimer(model, 'propagate', interval, batch_of, schedule, workers=1).run(FRAMES)
     assert observed == list(range(1, frames))
     key, *others = clip.seconds[:, 2]

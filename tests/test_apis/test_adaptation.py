@@ -320,8 +320,8 @@ def test_methods_without_training_run_the_given_detector_and_a_filter_is_recomme
     config = Config.fromfile(folder / 'config.py')
     config.recommended.update(method='propagate', filter='causal', light_every=5)
     config.dump(folder / 'config.py')
-    engine = VideoInferencer(folder, device='cpu').engine
-    assert (engine.filter, engine.light_every) == ('causal', 5)
+    point = VideoInferencer(folder, device='cpu').point
+    assert (point.filter, point.light_every) == ('causal', 5)
     for method, expected in (
         ('track', given[key]),
         ('propagate', trained['state_dict'][f'spatial.detector.{key}']),

@@ -52,8 +52,8 @@ def detect(project, inferencer, monkeypatch):
     """Calls ``detect_archive`` with that inferencer, or with another callable; returns summary and progress."""
 
     def detect(out, videos=project / 'videos', by=inferencer, **arguments):
-        if not hasattr(by, 'engine'):
-            by.engine = inferencer.engine
+        if not hasattr(by, 'model'):
+            by.model = inferencer.model
         monkeypatch.setattr('semidff.apis.archive.VideoInferencer', lambda **_: by)
         files, lines = (project / 'config.py', project / 'two.pth'), []
         summary = detect_archive(videos, out, *files, progress=lines.append, **arguments)

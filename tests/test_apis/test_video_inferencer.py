@@ -560,5 +560,5 @@ def test_the_runtime_is_that_of_the_folder_or_another_one(project, tmp_path):
     kinds = []
     for options in ({}, dict(runtime='auto'), dict(runtime='torch')):
         inferencer = VideoInferencer(tmp_path, device='cpu', **options)
-        kinds.append(type(inferencer.engine.method.executor))
+        kinds.append(type(inferencer.stages.method.executor))
     assert kinds == [ExportedGraphs, FastestRuntime, type(inferencer.model)]

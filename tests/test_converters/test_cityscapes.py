@@ -14,6 +14,7 @@ from semidff.converters.cityscapes import CLASS_IDS, convert_split, training_ids
 from semidff.utils.error_messages import FileError
 from tests.tiny.datasets import write_cityscapes
 from tests.tiny.models import awake, build, segmentor, temporal
+from tests.tiny.stages import frame_of, stages
 
 CONFIG = Path(__file__).resolve().parents[2] / 'configs/cityscapes/dff_r101_cityscapes.py'
 
@@ -35,7 +36,6 @@ def test_training_ids_are_those_of_mmsegmentation():
 def test_conversion_training_and_evaluation(root):
     pytest.importorskip('mmseg', reason='needs the extra segmentation')
     from semidff.evaluation import VideoIoUMetric
-    from semidff.inference import PairEngine
 
     init_default_scope('mmdet')
     out = root / 'out'
@@ -72,9 +72,10 @@ def test_conversion_training_and_evaluation(root):
     assert model.temporal.flow_network.conv1.weight.grad.any()
 
     frames = DATASETS.build(config.test_dataloader.dataset)
-    engine, metric = PairEngine(model.eval(), 'propagate', 5), VideoIoUMetric()
+    metric = VideoIoUMetric()
     metric.dataset_meta = frames.metainfo
-    results = [r for i in range(len(frames)) for r in engine.push(pseudo_collate([frames[i]]))]
+    batches = (frame_of(pseudo_collate([frames[index]])) for index in range(len(frames)))
+    results = list(stages(model.eval(), 'propagate', 5).run_pairs(batches))
     assert [r.key_distance for r in results] == [0, 1, 2, 3, 4]
     metric.process(None, [result.to_dict() for result in results])
     found = metric.evaluate(1)

@@ -13,7 +13,6 @@ import torch
 from mmengine.config import Config
 
 from semidff.deployment import Description, ExportedGraphs, ExportError, export_onnx, verify
-from semidff.inference import VideoEngine
 from semidff.models import TemporalModule, VideoDetector
 from semidff.models.graphs import KeyGraph, NonKeyGraph
 from semidff.utils import torchvision_operators
@@ -27,6 +26,7 @@ from tests.tiny.models import (
     unmatched,
     video_config,
 )
+from tests.tiny.stages import live, stages
 from tests.tiny.videos import batch, frame
 
 pytest.importorskip('onnxscript', reason="needs the extra 'onnx'")
@@ -114,8 +114,8 @@ def test_non_key_frames_have_their_own_test_settings(model, folder):
     own = ExportedGraphs(limited, folder)
     counts = []
     for detector in (limited, own):
-        engine = VideoEngine(detector, 'propagate', key_interval=3)
-        results = [result for index in range(3) for result in engine.push(batch(0, index))]
+        frames = [batch(0, index) for index in range(3)]
+        results = live(stages(detector, 'propagate', key_interval=3), frames)
         counts.append([len(result.pred_instances) for result in results])
     assert counts[0] == counts[1] and counts[0][0] > 2 and counts[0][1:] == [2, 2]
 

@@ -6,9 +6,10 @@ import shutil
 import pytest
 import torch
 
-from semidff.inference import Acceleration, VideoEngine, accelerate
+from semidff.inference import Acceleration, accelerate
 from tests.tiny import models
 from tests.tiny.splits import cut
+from tests.tiny.stages import live, stages
 from tests.tiny.videos import batch, build, detector_cfg
 
 BF16 = Acceleration('bf16')
@@ -19,9 +20,8 @@ def detector(kind: str) -> torch.nn.Module:
 
 
 def detect(model, method='propagate', frames=7) -> list:
-    engine = VideoEngine(model, method, key_interval=3)
-    results = [r for i in range(frames) for r in engine.push(batch(0, i))]
-    return [r.pred_instances for r in results + engine.flush()]
+    found = live(stages(model, method, key_interval=3), [batch(0, i) for i in range(frames)])
+    return [result.pred_instances for result in found]
 
 
 @pytest.mark.parametrize('kind', models.KINDS)

@@ -1,13 +1,13 @@
 """The contract: whatever runs a detector, and however videos are driven, results are those of single live eager frames.
 
-The reference is checked by hand here and in ``test_video_engine.py``; all other ways are compared with it.
+The reference is checked by hand here and in ``test_stages.py``; all other ways are compared with it.
 """
 
 import copy
 import functools
 import math
 from collections.abc import Callable, Iterator
-from itertools import product
+from itertools import islice, product
 
 import pytest
 import torch
@@ -20,12 +20,13 @@ from semidff.inference import (
     ErrorPredictor,
     FixedSchedule,
     SceneCutSchedule,
-    VideoEngine,
+    Stages,
     accelerate,
 )
 from semidff.inference.executors import Executor, RememberedDetections
 from semidff.models import VideoDetector, video_detector
 from tests.tiny import models
+from tests.tiny.stages import frame_of, results, stages, together
 from tests.tiny.videos import batch
 
 ERROR = ErrorPredictor([1.0, 0, 0, 0], math.log(0.01), max_interval=5)  # 0.01 * (1 + mean motion)
@@ -59,29 +60,26 @@ def video(number: int) -> list[dict]:
     return frames
 
 
-def live(engine: VideoEngine, videos: list) -> list[SampleList]:
+def live(run: Stages, videos: list) -> list[SampleList]:
     """Frames one by one, of all videos in turn."""
-    streams, found = [engine.open() for _ in videos], [[] for _ in videos]
-    for index in range(max(map(len, videos))):
-        for frames, stream, results in zip(videos, streams, found, strict=True):
-            if index < len(frames):
-                results += engine.push(frames[index], stream)
-    return [results + engine.flush(stream) for results, stream in zip(found, streams, strict=True)]
+    runs, found = [run.run(map(frame_of, v), chunk=1) for v in videos], [[] for _ in videos]
+    for _ in range(max(map(len, videos))):
+        for frames, own in zip(runs, found, strict=True):
+            own += [frame.sample for frame in islice(frames, 1)]
+    return found
 
 
-def batched(engine: VideoEngine, videos: list) -> list[SampleList]:
+def batched(run: Stages, videos: list) -> list[SampleList]:
     """Streams in batches, begun one after the other: key frames of one meet other frames of the next."""
-    streams, found = [engine.open() for _ in videos], [[] for _ in videos]
-    for tick in range(12):
-        now = [n for n, frames in enumerate(videos) if 0 <= tick - n < len(frames)]
-        finished = engine.push_batch([videos[n][tick - n] for n in now], [streams[n] for n in now])
-        for n, results in zip(now, finished, strict=True):
-            found[n] += results
-    return [results + engine.flush(stream) for results, stream in zip(found, streams, strict=True)]
+    turns = [
+        {n: frames[tick - n] for n, frames in enumerate(videos) if 0 <= tick - n < len(frames)}
+        for tick in range(12)
+    ]
+    return together(run, turns)
 
 
 def file(workers: int, chunk: int | None) -> Callable:
-    return lambda engine, videos: [list(engine.run(iter(v), workers, chunk)) for v in videos]
+    return lambda run, videos: [results(run, v, workers, chunk) for v in videos]
 
 
 WAYS = {'live': live, 'batched': batched} | {
@@ -102,9 +100,7 @@ def reference(kind: str, method: str, setting: str) -> list[SampleList]:
     return [
         results
         for number in range(3)
-        for results in live(
-            VideoEngine(detector(kind), method, **SETTINGS[setting]), [video(number)]
-        )
+        for results in live(stages(detector(kind), method, **SETTINGS[setting]), [video(number)])
     ]
 
 
@@ -196,14 +192,14 @@ def test_results_are_those_of_single_frames(executor, kind, method, way, setting
         share = 0
     if setting in FILTERED and tolerance:
         share = 0.15  # rounding turns over near ties, which later frames remember
-    engine = VideoEngine(make(copy.deepcopy(detector(kind))), method, **SETTINGS[setting])
+    run = stages(make(copy.deepcopy(detector(kind))), method, **SETTINGS[setting])
     flows = []
     if setting == 'adaptive':
-        temporal = engine.method.executor.model.temporal
+        temporal = run.method.executor.model.temporal
         temporal.flow_network.register_forward_hook(
             lambda _, inputs, output: flows.append(len(inputs[0]))
         )
-    found = sum(WAYS[way](engine, [video(number) for number in range(3)]), [])
+    found = sum(WAYS[way](run, [video(number) for number in range(3)]), [])
     assert_equal(found, sum(reference(kind, method, setting), []), tolerance, share)
     if gpu:
         assert gpu.captures and not gpu.failed_captures
@@ -217,17 +213,17 @@ def test_results_are_those_of_single_frames(executor, kind, method, way, setting
 @pytest.mark.parametrize('setting', ['cuts', *FILTERED])
 def test_scenes_are_as_each_alone(method, setting):
     """Key frames begin them, no results are lost, and nothing before, or of another stream, has an effect."""
-    results = reference('retinanet', method, setting)
-    assert [[r.frame_id for r in own] for own in results] == [[*range(len(own))] for own in results]
-    assert [[r.frame_id for r in own if r.is_key_frame] for own in results] == KEYS
+    found = reference('retinanet', method, setting)
+    assert [[r.frame_id for r in own] for own in found] == [[*range(len(own))] for own in found]
+    assert [[r.frame_id for r in own if r.is_key_frame] for own in found] == KEYS
     for number, first, end in SCENES:
-        engine = VideoEngine(
+        run = stages(
             detector('retinanet'), method, **{**SETTINGS[setting], 'schedule': FixedSchedule(4)}
         )
-        ((*alone,),) = live(engine, [video(number)[first:end]])
-        own = results[number][first:end]
-        if engine.filter:  # identities are those of no earlier scene
-            before, now = identities(results[number][:first]), identities(own)
+        ((*alone,),) = live(run, [video(number)[first:end]])
+        own = found[number][first:end]
+        if run.point.filter:  # identities are those of no earlier scene
+            before, now = identities(found[number][:first]), identities(own)
             assert not before & now
             shift = min(now, default=0) - min(identities(alone), default=0)
             for one in alone:
@@ -237,8 +233,8 @@ def test_scenes_are_as_each_alone(method, setting):
 
 
 def test_adaptive_key_frames_depend_on_the_video():
-    results = reference('retinanet', 'sff-fast', 'adaptive')
-    still, cut, small = ([r.frame_id for r in own if r.is_key_frame] for own in results)
+    found = reference('retinanet', 'sff-fast', 'adaptive')
+    still, cut, small = ([r.frame_id for r in own if r.is_key_frame] for own in found)
     assert still == small == [0, 5] and cut[-2:] == [6, 8] and 0 < cut[1] < 5
 
 
@@ -251,7 +247,7 @@ def test_remembered_detections_are_shared_by_methods_and_schedules(large, monkey
 
     def detect(executor: Executor, method: str, first: int) -> SampleList:
         schedule = FixedSchedule(1 if method == 'frame' else 4, first)
-        return list(VideoEngine(executor, method, schedule=schedule).run(video(0)[:7]))
+        return results(stages(executor, method, schedule=schedule), video(0)[:7])
 
     model.temporal.register_forward_hook(lambda *_: calls.append(1))
     for method in ('frame', 'small', 'track', 'interpolate', 'propagate', 'centered', 'blend'):
@@ -260,5 +256,5 @@ def test_remembered_detections_are_shared_by_methods_and_schedules(large, monkey
     # first key frames 0, 4 (propagate: 5 pairs; centered: frame 3 from frame 4) and 0, 2, 6 (4 pairs, of which frame 1
     # from 0 is known; centered: frame 5 from frame 6); blend: those of centered
     assert len(calls) == 5 + 1 + 3 + 1
-    for (method, first), results in found.items():
-        assert_equal(results, detect(detector('retinanet'), method, first), 1e-6, 0)
+    for (method, first), own in found.items():
+        assert_equal(own, detect(detector('retinanet'), method, first), 1e-6, 0)

@@ -4,22 +4,21 @@ import copy
 import gc
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
 import torch
 
-from semidff.inference import (
-    Acceleration,
-    VideoEngine,
-    accelerate,
-)
+from semidff.datasets.video_readers import Frame
+from semidff.inference import Acceleration, accelerate
 from semidff.models import VideoDetector
 from semidff.models.temporal.warp import warp
 from tests.detectors.graph_path import on_gpu
 from tests.simulated_gpu import Graph
 from tests.tiny import models
+from tests.tiny.stages import frame_of, live, stages
 from tests.tiny.videos import SIZE, batch
 
 
@@ -41,7 +40,7 @@ def cropped(data: dict, width: int) -> dict:
 
 
 def detect(model, method='propagate', data=None) -> list:
-    return list(VideoEngine(model, method, key_interval=4).run(data or frames(), chunk=1))
+    return live(stages(model, method, key_interval=4), data or frames())
 
 
 def assert_same(found, expected):
@@ -67,12 +66,15 @@ def test_other_options_apply_in_graphs(options, gpu):
 def test_nothing_waits_ahead_of_the_results(kind, gpu):
     for graphs in (False, True):
         model = on_gpu(detector(kind), Acceleration(graphs=graphs))
-        engine = VideoEngine(model, key_interval=4)
-        for index in range(10):
-            data = batch(0, index)
-            data['inputs'] = [image.pin_memory() for image in data['inputs']]
-            gpu.reset()
-            engine.push(data)
+
+        def pinned() -> Iterator[Frame]:
+            for index in range(10):
+                frame = frame_of(batch(0, index))
+                frame.inputs = frame.inputs.pin_memory()
+                gpu.reset()
+                yield frame
+
+        for index, _ in enumerate(stages(model, key_interval=4).run(pinned(), chunk=1)):
             if index >= 8 and graphs:
                 assert gpu.replays == 1 and gpu.kernels <= 5
                 assert gpu.waits == Counter(synchronize=1)
@@ -82,10 +84,11 @@ def test_nothing_waits_ahead_of_the_results(kind, gpu):
 @pytest.mark.parametrize('first', [True, False])
 def test_inference_mode_may_begin_or_end(first, gpu):
     model = detector()
-    engine, found = VideoEngine(on_gpu(model), key_interval=4), []
-    for index, data in enumerate(frames(count=13)):
+    run, found = stages(on_gpu(model), key_interval=4), []
+    run = run.run(map(frame_of, frames(count=13)), chunk=1)
+    for index in range(13):
         with torch.inference_mode(first == (index < 6)):
-            found += engine.push(data)
+            found.append(next(run).sample)
     assert_same(found, detect(model, data=frames(count=13)))
     assert gpu.captures == 2
 
@@ -174,10 +177,9 @@ def test_threads_capture_at_once_while_others_wait(gpu):
 
 def test_the_graphs_of_eight_sizes_are_kept(gpu):
     held = []
-    engine = VideoEngine(on_gpu(detector()), 'frame')
+    engine = stages(on_gpu(detector()), 'frame')
     for width in range(SIZE[0], SIZE[0] - 11, -1):
-        for data in frames(count=2):
-            engine.push(cropped(data, width))
+        live(engine, [cropped(data, width) for data in frames(count=2)])
         held.append(len(gpu.graphs))
     assert gpu.captures == 11 and held == [*range(1, 9), 8, 8, 8]
     allocated = gpu.allocated

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from semidff.inference import Acceleration, VideoEngine, accelerate
+from semidff.inference import Acceleration, accelerate
 from semidff.inference.executors import ExportedGraphs, as_executor, fastest
 from semidff.models.key_frame import KeyFrame
 from semidff.utils.atomic_write import write_json
@@ -29,6 +29,7 @@ from tests.test_inference.test_contract import (
     video,
 )
 from tests.tiny.models import assert_same, temporal, tiny_video_detector
+from tests.tiny.stages import results, stages
 
 for _package in ('onnxscript', 'onnxruntime', 'openvino'):
     pytest.importorskip(_package, reason='needs the extras onnx and openvino')
@@ -64,8 +65,8 @@ def cases():
 @pytest.mark.parametrize(('runtime', 'kind', 'method', 'way', 'setting'), cases())
 def test_results_are_those_of_pytorch(runtime, kind, method, way, setting, cache):
     """Of one video, since other sizes of frames are other graphs; *small* has two."""
-    engine = VideoEngine(exported(runtime, kind, cache), method, **SETTINGS[setting])
-    (found,) = WAYS[way](engine, [video(0)])
+    run = stages(exported(runtime, kind, cache), method, **SETTINGS[setting])
+    (found,) = WAYS[way](run, [video(0)])
     expected = reference(kind, method, setting)[0]
     # A link that changes where boxes differ by 1e-4 pixels changes what the filter learns.
     assert_equal(found, expected, *((1e-2, 0.15) if setting == 'light' else (1e-4, 0.02)))
@@ -80,12 +81,10 @@ def test_a_correction_as_adapt_makes_it(runtime):
     ).eval()
     executor = accelerate(copy.deepcopy(model), Acceleration(runtime=runtime))
     frames = video(0)[:4]
-    found, expected = (
-        list(VideoEngine(one, key_interval=4).run(frames)) for one in (executor, model)
-    )
+    found, expected = (results(stages(one, key_interval=4), frames) for one in (executor, model))
     assert_same(found, expected, atol=1e-3)
     still = [frames[0]] * 3
-    key, *others = VideoEngine(executor, key_interval=4).run(still)
+    key, *others = results(stages(executor, key_interval=4), still)
     assert_same(others, [key, key], atol=1e-3)
 
 
@@ -99,9 +98,7 @@ def test_frames_that_are_padded(runtime, log):
     model = copy.deepcopy(detector('retinanet'))
     model.temporal.flow_network.input_scale = 0.7
     executor = accelerate(copy.deepcopy(model), Acceleration(runtime=runtime))
-    found, expected = (
-        list(VideoEngine(one, key_interval=3).run(frames)) for one in (executor, model)
-    )
+    found, expected = (results(stages(one, key_interval=3), frames) for one in (executor, model))
     assert_same(found, expected, atol=1e-3)
     inputs, samples = torch.stack(frames[0]['inputs']), frames[0]['data_samples']
     fields = []
@@ -115,10 +112,10 @@ def test_frames_that_are_padded(runtime, log):
 def test_networks_are_not_run_in_pytorch(cache):
     executor = exported('openvino', 'retinanet', cache)
     own = ExportedGraphs(copy.deepcopy(executor.model), runtime='openvino', cache=cache)
-    expected = list(VideoEngine(own, key_interval=2).run(video(0)[:3]))
+    expected = results(stages(own, key_interval=2), video(0)[:3])
     for module in (*own.model.spatial.feature_network, own.model.temporal):
         module.forward = None
-    found = list(VideoEngine(own, key_interval=2).run(video(0)[:3]))
+    found = results(stages(own, key_interval=2), video(0)[:3])
     assert_same(found, expected)
 
 
@@ -128,7 +125,7 @@ def test_damaged_graphs_are_made_again(runtime, tmp_path, log):
         executor = accelerate(
             copy.deepcopy(detector('retinanet')), Acceleration(runtime=runtime), cache=tmp_path
         )
-        return list(VideoEngine(executor, 'copy', key_interval=2).run(video(0)[:3]))
+        return results(stages(executor, 'copy', key_interval=2), video(0)[:3])
 
     expected = run()
     (graph,) = tmp_path.glob('*.onnx')
@@ -146,7 +143,7 @@ def test_what_cannot_be_exported_runs_in_pytorch(log, monkeypatch):
     model = copy.deepcopy(detector('retinanet'))
     monkeypatch.setattr(torch.onnx, 'export', raises)
     executor = accelerate(model, Acceleration(runtime='onnxruntime'))
-    found = list(VideoEngine(executor, key_interval=4).run(video(0)[:6]))
+    found = results(stages(executor, key_interval=4), video(0)[:6])
     assert_same(found, reference('retinanet', 'propagate', 'cuts')[0][:6], atol=1e-4)
     said = [record.getMessage() for record in log.records if 'runs in PyTorch' in record.msg]
     assert [text.split()[0] for text in said] == ['KeyGraph', 'NonKeyGraph']
@@ -310,7 +307,7 @@ def test_users_without_a_home_folder_keep_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     executor = accelerate(copy.deepcopy(detector('retinanet')), Acceleration(runtime='auto'))
     monkeypatch.setattr(executor, 'candidates', dict(torch=executor.candidates['torch']))
-    list(VideoEngine(executor, 'copy', key_interval=2).run(video(0)[:2]))
+    results(stages(executor, 'copy', key_interval=2), video(0)[:2])
     assert not list(tmp_path.iterdir())
 
 
@@ -350,6 +347,6 @@ def test_key_and_non_key_frames_in_different_runtimes(cache, tmp_path, monkeypat
         names = iter([key, non_key, non_key])
         monkeypatch.setattr(executor, '_chosen', {})
         monkeypatch.setattr(executor, '_measured', lambda *_, names=names: next(names))
-        found = list(VideoEngine(executor, key_interval=4).run(video(0)[:6]))
+        found = results(stages(executor, key_interval=4), video(0)[:6])
         assert_same(found, reference('retinanet', 'propagate', 'cuts')[0][:6], atol=1e-4)
         assert [*executor._chosen.values()][:2] == [key, non_key]

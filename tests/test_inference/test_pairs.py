@@ -2,8 +2,9 @@
 
 import pytest
 
-from semidff.inference import MethodError, PairEngine, VideoEngine
-from tests.test_inference.test_video_engine import count_calls, same
+from semidff.inference import MethodError
+from tests.test_inference.test_stages import count_calls, same
+from tests.tiny.stages import frame_of, live, stages
 from tests.tiny.videos import batch, build, detector_cfg
 
 FRAMES = 9
@@ -18,20 +19,14 @@ def frames(labeled=range(FRAMES)):
     return result
 
 
-def walk(engine, batches):
+def walk(run, batches):
     """Detections by frame and distance."""
-    found = {}
-    for data in batches:
-        for result in engine.push(data):
-            found[result.frame_id, result.get('key_distance')] = result
-    assert engine.flush() == []
-    engine.reset()
-    return found
+    return {(one.frame_id, one.key_distance): one for one in run.run_pairs(map(frame_of, batches))}
 
 
 @pytest.fixture(scope='module')
 def pairs(model):
-    return walk(PairEngine(model, 'propagate', L), frames())
+    return walk(stages(model, 'propagate', L), frames())
 
 
 def test_each_frame_comes_at_each_distance(pairs):
@@ -42,11 +37,10 @@ def test_each_frame_comes_at_each_distance(pairs):
 
 @pytest.mark.parametrize('method', ['propagate', 'copy'])
 def test_the_results_of_schedules_are_among_the_pairs(model, method):
-    found = walk(PairEngine(model, method, L), frames())
-    dense = walk(VideoEngine(model, method, L), frames())
-    assert all(same(found[i, i % L], dense[i, None]) for i in range(FRAMES))
-    alone = walk(VideoEngine(model, 'frame'), frames())
-    assert all(same(found[i, 0], alone[i, None]) for i in range(FRAMES))
+    found = walk(stages(model, method, L), frames())
+    dense, alone = (live(stages(model, name, L), frames()) for name in (method, 'frame'))
+    assert all(same(found[i, i % L], dense[i]) for i in range(FRAMES))
+    assert all(same(found[i, 0], alone[i]) for i in range(FRAMES))
 
 
 def test_before_the_video_the_first_frame_is_the_key_frame(pairs):
@@ -57,9 +51,9 @@ def test_before_the_video_the_first_frame_is_the_key_frame(pairs):
 
 
 def test_sparse_labels_give_the_same_results(model, pairs):
-    engine = PairEngine(model, 'propagate', L)
+    run = stages(model, 'propagate', L)
     for _ in range(2):  # the second video begins with an empty memory
-        found = walk(engine, frames(labeled=(3, 8)))
+        found = walk(run, frames(labeled=(3, 8)))
         assert set(found) == {(i, d) for i in (3, 8) for d in range(L)}
         assert all(same(result, pairs[place]) for place, result in found.items())
 
@@ -69,37 +63,33 @@ def test_networks_run_only_for_labeled_frames(model):
     features, flows = (
         count_calls(net) for net in (model.spatial.feature_network[0], model.temporal.flow_network)
     )
-    walk(PairEngine(model, 'propagate', L), frames(labeled=(3, 5)))
+    walk(stages(model, 'propagate', L), frames(labeled=(3, 5)))
     assert len(features) == 6 and len(flows) == 2 * (L - 1)
 
 
 def test_frame_has_one_distance_only(model):
-    found = walk(PairEngine(model, 'frame', L), frames())
+    found = walk(stages(model, 'frame', L), frames())
     assert set(found) == {(i, 0) for i in range(FRAMES)}
 
 
 def test_a_plain_detector_can_copy():
     detector = build(detector_cfg())
-    assert len(walk(PairEngine(detector, 'copy', 2), frames(labeled=(5,)))) == 2
+    assert len(walk(stages(detector, 'copy', 2), frames(labeled=(5,)))) == 2
 
 
 @pytest.mark.parametrize('method', ['track', 'interpolate'])
 def test_methods_that_need_the_frames_between_are_refused(model, method):
     with pytest.raises(MethodError, match=f"'{method}' depends on all frames since") as refused:
-        PairEngine(model, method, L)
+        stages(model, method, L).run_pairs([])
     named = str(refused.value).split('choose one of ')[1].split(', or')[0].split(', ')
     assert {'propagate', 'sff-fast', 'sff-slow'} <= set(named)
     for able in named:
-        PairEngine(model, able, L)
+        stages(model, able, L).run_pairs([])
 
 
 def test_missing_key_frames_are_an_error_not_a_shorter_distance(model):
-    engine = PairEngine(model, 'propagate', L)
-    some = frames(labeled=(7,))
-    for index in (3, 4, 6):
-        engine.push(some[index])
+    run, some = stages(model, 'propagate', L), frames(labeled=(7,))
     with pytest.raises(ValueError, match='frame 7 .* but frame 5 before it is not in the data'):
-        engine.push(some[7])
-    engine.reset()
+        walk(run, [some[index] for index in (3, 4, 6, 7)])
     with pytest.raises(ValueError, match='frame 6 before it is not in the data'):
-        engine.push(some[7])  # a json that lists labeled frames only
+        walk(run, some[7:])  # a json that lists labeled frames only

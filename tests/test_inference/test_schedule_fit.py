@@ -19,7 +19,6 @@ from semidff.inference import (
     Acceleration,
     AdaptiveSchedule,
     ErrorPredictor,
-    VideoEngine,
     accelerate,
 )
 from semidff.inference.schedule_fit import (
@@ -31,6 +30,7 @@ from semidff.inference.schedule_fit import (
     unlabeled_videos,
 )
 from tests.damaged_video import wipe, write_video
+from tests.tiny.stages import stages
 from tests.tiny.videos import build, frame, test_settings, video_detector_cfg, write_videos
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -89,12 +89,11 @@ def test_calibrated_intervals_are_those_of_the_engine(inferencer, fit):
     table = list(zip(predictor.intervals, predictor.tolerances, strict=True))
     for interval, tolerance in table[::4]:
         schedule = AdaptiveSchedule(predictor, tolerance=tolerance)
-        engine, keys = VideoEngine(inferencer.model, schedule=schedule), 0
+        adaptive, keys = stages(inferencer.model, schedule=schedule), 0
         for video, length in enumerate(LENGTHS):
-            engine.reset()
-            for index in range(length):
-                data = inferencer.preprocess(Frame(frame(video, index), index, 0.0))
-                keys += engine.push(data)[0].is_key_frame
+            images = (Frame(frame(video, index), index, 0.0) for index in range(length))
+            frames = adaptive.run(adaptive.prepare(images, inferencer.pipeline), chunk=1)
+            keys += sum(one.sample.is_key_frame for one in frames)
         assert sum(LENGTHS) / keys == pytest.approx(interval, rel=0.03)
 
 

@@ -1,19 +1,17 @@
 """Adaptive key frames and scene cuts."""
 
-import copy
 import json
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from semidff.datasets.video_readers import Frame
 from semidff.inference import (
     AdaptiveSchedule,
     ErrorPredictor,
     ScheduleError,
-    VideoEngine,
 )
 from semidff.inference.schedules import (
     STATISTICS,
@@ -22,7 +20,8 @@ from semidff.inference.schedules import (
     scene_change,
 )
 from semidff.models.key_frame import FlowField
-from tests.test_inference.test_video_engine import all_same, count_calls, keys_of, results_of
+from tests.test_inference.test_stages import all_same, count_calls, keys_of, results_of
+from tests.tiny.stages import frame_of, live, stages
 from tests.tiny.videos import batch
 
 # error = 0.01 * (1 + mean motion in pixels): by hand, so that the tests know what is predicted
@@ -117,14 +116,10 @@ def clip(speeds: list[int]) -> list[dict]:
     return frames
 
 
-def push(engine: VideoEngine, frames: list[dict]) -> list:
-    return [r for data in copy.deepcopy(frames) for r in engine.push(data)] + engine.flush()
-
-
 def moving(model, speeds: list[int], tolerance: float = 0.05) -> list[int]:
     """Key frames of a moving camera, where the flow is OpenCV's and not that of random weights."""
     schedule = AdaptiveSchedule(BY_MOTION, tolerance=tolerance)
-    return keys_of(push(VideoEngine(model, 'sff-fast', schedule=schedule), clip(speeds)))
+    return keys_of(live(stages(model, 'sff-fast', schedule=schedule), clip(speeds)))
 
 
 def test_the_faster_the_motion_the_more_key_frames(model):
@@ -147,16 +142,14 @@ def test_each_flow_is_computed_once_and_the_results_are_those_of_the_key_frames(
 def test_the_error_is_not_read_before_the_next_frame():
     """Reading a number waits for the GPU; of a tensor on the meta device it is an error."""
     image, flow = (torch.empty(1, c, *s, device='meta') for c, s in ((3, (32, 48)), (2, (4, 6))))
-    schedule, state = (
-        AdaptiveSchedule(BY_MOTION, tolerance=0.05),
-        SimpleNamespace(notes={}, distance=1),
-    )
-    schedule.observe(state, FlowField(image, image, flow, None))
-    assert state.notes
-    schedule.observe(state, flow_field(torch.full((1, 2, 4, 6), 1.0)))
-    assert schedule.is_key(state, {})
-    schedule.observe(state, flow_field(torch.zeros(1, 2, 4, 6)))
-    assert not schedule.is_key(state, {})
+    schedule, frame = AdaptiveSchedule(BY_MOTION, tolerance=0.05), Frame(None, 0)
+    for frame.flow_field, expected in (
+        (FlowField(image, image, flow, None), None),
+        (flow_field(torch.full((1, 2, 4, 6), 1.0)), True),
+        (flow_field(torch.zeros(1, 2, 4, 6)), False),
+    ):
+        schedule.observe(frame)
+        assert expected is None or schedule.is_key(frame, 1) == expected
 
 
 def scene(seed: int) -> np.ndarray:
@@ -172,12 +165,12 @@ def view(picture: np.ndarray, x: int = 0) -> torch.Tensor:
     return torch.from_numpy(picture[40:160, x : x + 160].copy()).permute(2, 0, 1)
 
 
-def framed(image: torch.Tensor, **sizes) -> dict:
-    """A test batch of a frame."""
+def framed(image: torch.Tensor, **sizes) -> Frame:
+    """A prepared frame."""
     data, shape = batch(0, 0), tuple(image.shape[-2:])
     data['inputs'] = [image]
     data['data_samples'][0].set_metainfo(dict(dict(ori_shape=shape, img_shape=shape), **sizes))
-    return data
+    return frame_of(data)
 
 
 def change(first: torch.Tensor, second: torch.Tensor) -> float:
@@ -218,11 +211,11 @@ def test_padding_does_not_hide_a_cut():
         return framed(frame, scale_factor=(0.5, 0.5), ori_shape=(120, 160))
 
     pictures = [view(scene(seed))[:, ::2, ::2] for seed in (0, 100)]
-    batches = [padded(picture) for picture in pictures]
+    frames = [padded(picture) for picture in pictures]
     whole = change(*pictures)
-    assert scene_change(*map(frame_signature, batches)) == pytest.approx(whole)
-    batches[0]['inputs'] = [batches[0]['inputs'][0].float()]  # CenterNet's pipeline
-    assert scene_change(*map(frame_signature, batches)) == pytest.approx(whole)
+    assert scene_change(*map(frame_signature, frames)) == pytest.approx(whole)
+    frames[0].inputs = frames[0].inputs.float()  # CenterNet's pipeline
+    assert scene_change(*map(frame_signature, frames)) == pytest.approx(whole)
 
 
 def test_bad_settings_are_refused():

@@ -16,13 +16,14 @@ from PIL import Image
 
 from semidff.datasets import LoadLabelMap
 from semidff.evaluation import VideoIoUMetric
-from semidff.inference import MethodError, PairEngine, VideoEngine
+from semidff.inference import MethodError
 from semidff.synthetic.build import build_dataset
 from semidff.synthetic.presets import PRESETS
 from semidff.synthetic.sprites import SEGMENTATION_CLASSES
 from semidff.utils.error_messages import ConfigError
 from semidff.utils.model_building import build_video_detector
 from tests.tiny.models import awake, build, segmentor, temporal
+from tests.tiny.stages import frame_of, live, stages
 
 COUNT = len(SEGMENTATION_CLASSES)
 
@@ -64,26 +65,18 @@ def batches(root):
     return [pseudo_collate([found[index]]) for index in range(len(found))]
 
 
-def run(engine, batches):
-    results = []
-    for batch in batches:
-        samples = [sample.clone() for sample in batch['data_samples']]
-        results += engine.push(dict(batch, data_samples=samples))
-    return results + engine.flush()
-
-
 def labels(result):
     return result.pred_sem_seg.data
 
 
 @pytest.fixture(scope='module')
 def dense(model, batches):
-    return run(VideoEngine(model, 'frame'), batches)
+    return live(stages(model, 'frame'), batches)
 
 
 def test_methods(model, batches, dense):
     found = {
-        method: run(VideoEngine(model, method, key_interval=3), batches)
+        method: live(stages(model, method, key_interval=3), batches)
         for method in ('copy', 'propagate', 'centered', 'sff-fast')
     }
     for method, results in found.items():
@@ -101,9 +94,9 @@ def test_methods(model, batches, dense):
     assert torch.equal(labels(found['propagate'][5]), labels(own[0]))
     assert not torch.equal(labels(found['propagate'][5]), labels(dense[5]))
     with pytest.raises(MethodError, match=r"'track' moves boxes.*predicts pred_sem_seg"):
-        VideoEngine(model, 'track')
+        stages(model, 'track')
     with pytest.raises(MethodError, match='the filter tracks boxes.*pred_sem_seg'):
-        VideoEngine(model, 'copy', filter='causal')
+        stages(model, 'copy', filter='causal')
 
 
 def test_miou_is_that_of_mmsegmentation(model, batches, dense):
@@ -117,7 +110,7 @@ def test_miou_is_that_of_mmsegmentation(model, batches, dense):
     ours, theirs = evaluate(VideoIoUMetric(), dense), evaluate(IoUMetric(), dense)
     assert {k: round(100 * ours[f'seg/{k}'], 2) for k in theirs} == pytest.approx(theirs, abs=0.006)
     assert 0 < ours['seg/mIoU'] < 1
-    pairs = run(PairEngine(model, 'propagate', 3), batches)
+    pairs = list(stages(model, 'propagate', 3).run_pairs(map(frame_of, batches)))
     assert len(pairs) == 7 * 3
     found = evaluate(VideoIoUMetric(), pairs)
     alone = [

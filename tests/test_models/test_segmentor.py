@@ -10,11 +10,11 @@ from mmengine.structures import PixelData
 
 from semidff.deployment.export import ExportError, export_onnx
 from semidff.engine.hooks.distillation_visualization_hook import view_distillation
-from semidff.inference import VideoEngine
 from semidff.models import SpatialModule
 from semidff.models.spatial import OutputSplit
 from semidff.visualization.frames import render_frame, render_scaled
 from tests.tiny.models import CLASSES, SIZE, awake, build, frames, samples, segmentor, temporal
+from tests.tiny.stages import live, stages
 
 pytest.importorskip('mmseg', reason='needs the extra segmentation')
 KINDS = pytest.mark.parametrize('kind', ['pspnet', 'deeplab', 'segformer'])
@@ -122,10 +122,8 @@ def test_stock_networks(name):
     image = torch.randint(256, (3, *SIZE), generator=torch.Generator().manual_seed(0))
     results = []
     for method, interval in (('frame', None), ('propagate', 1)):
-        engine = VideoEngine(model.eval(), method, **(dict(key_interval=1) if interval else {}))
-        for _ in range(2):
-            batch = dict(inputs=[image.to(torch.uint8)], data_samples=samples(1))
-            results += engine.push(batch)
+        batch = dict(inputs=[image.to(torch.uint8)], data_samples=samples(1))
+        results += live(stages(model.eval(), method, interval or 10), [batch] * 2)
     assert all(torch.equal(labels_of(results[:1])[0], r.pred_sem_seg.data) for r in results)
     pairs = torch.stack((frames(2), frames(2, seed=1)), 1)
     for objective, parts in (

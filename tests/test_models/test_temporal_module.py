@@ -5,11 +5,12 @@ from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from semidff.inference import MethodError, VideoEngine
+from semidff.inference import MethodError
 from semidff.models.temporal import warp
 from semidff.models.temporal.warp import align
 from tests.tiny.models import frames as images
 from tests.tiny.models import samples, temporal, video_config
+from tests.tiny.stages import stages
 
 
 @pytest.fixture(autouse=True)
@@ -165,5 +166,5 @@ def test_regression_trains_all_of_it_and_nothing_else(residual_detector):
 def test_what_needs_a_flow_is_refused(residual_detector):
     model = residual_detector
     with pytest.raises(MethodError, match='ResidualModule has no feature flow to keep'):
-        VideoEngine(model, keep_fields=True)
-    assert not VideoEngine(model).method.has_flow
+        stages(model, keep_fields=True)
+    assert not stages(model).method.has_flow

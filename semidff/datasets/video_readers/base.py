@@ -2,12 +2,16 @@
 
 import warnings
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import av
 import numpy as np
+from mmdet.structures import DetDataSample
+from torch import Tensor
 
 _IMAGE_SUFFIXES = frozenset({'.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm'})
 VIDEO_SUFFIXES = frozenset({
@@ -33,26 +37,71 @@ class VideoWarning(UserWarning):
     """A part of a video cannot be read; the rest is used."""
 
 
-class Frame(NamedTuple):
-    """A frame of a stream.
+@dataclass(eq=False)
+class Frame:
+    """A frame on its way from the source to the outputs.
+
+    Readers set the first attributes, up to ``arrival``; each stage of :mod:`semidff.inference` fills in some more.
 
     Attributes:
         image: (H, W, 3) uint8, BGR.
         index: Number in the video, from 0. Frames that cannot be read are counted, too.
-        timestamp: Seconds since the first frame.
+        timestamp: Seconds since the first frame; None if unknown.
         path: Image file of the frame, if it has one.
         after_gap: Whether the source has left out something ahead of it; None: as the time stamps tell.
         dropped: Number of frames of a live source that were left out ahead of this one.
         arrival: When it came from a live source, by the clock of its stream.
+        inputs: Network input (3, h, w), until the frame is detected.
+        sample: Its data sample; with the result, once the frame is detected.
+        picture: Gray picture in which boxes are moved; None without filter.
+        kind: ``key``, ``light`` (non-key frame on which the method detects) or ``tracked`` (non-key frame whose boxes
+            come from the filter).
+        key: Its key frame; None for a key frame itself.
+        number: Number in the stream, by which distances are counted. Frames that a live source dropped count.
+        begins_scene: Whether nothing before this frame affects it.
+        flow_field: Its flow field, if the schedule observes the flow.
+        done: Completed with its result, while it is detected.
+        seconds: Time of the detection, divided by the frames of the batch.
+        next: Of a key frame, the next key frame of the scene, once there is one.
+        features, detections: Of a key frame, what non-key frames need of it, by method.
+        key_image: Of a key frame, input of the temporal module, if the schedule observes the flow.
     """
 
-    image: np.ndarray
+    image: Any
     index: int
-    timestamp: float
+    timestamp: float | None = None
     path: str | None = None
     after_gap: bool | None = None
     dropped: int = 0
     arrival: float | None = None
+    inputs: Tensor | None = None
+    sample: DetDataSample | None = None
+    picture: np.ndarray | None = None
+    kind: str = 'key'
+    key: 'Frame | None' = None
+    number: int = 0
+    begins_scene: bool = False
+    flow_field: Any = None
+    done: Future | None = None
+    seconds: float = 0.0
+    next: 'Frame | None' = None
+    features: Any = None
+    detections: Any = None
+    key_image: Tensor | None = None
+
+    @property
+    def position(self) -> int:
+        """Distance to the key frame."""
+        return self.number - self.key.number if self.key else 0
+
+    @property
+    def size(self) -> tuple:
+        """Shape of the network input, and height and width of the frame."""
+        return tuple(self.inputs.shape), tuple(self.sample.get('ori_shape', ()))
+
+    def release(self) -> None:
+        """Forget what the non-key frames of a key frame needed."""
+        self.features = self.detections = self.key_image = self.next = None
 
 
 class FrameStream:

@@ -204,7 +204,8 @@ class LiveStream(FrameStream):
                 with self._changed:
                     frame, self._waiting = self._waiting, None
                     self._changed.notify_all()
-                yield frame._replace(image=frame.image())
+                frame.image = frame.image()
+                yield frame
         finally:
             self.close()
         if not is_ready:

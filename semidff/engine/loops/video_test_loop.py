@@ -1,9 +1,10 @@
 """Test loop over videos, frame by frame (DFF Algorithm 1)."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 from contextlib import nullcontext
 from functools import partial
+from itertools import groupby
 
 import torch
 from mmcv import imread
@@ -16,9 +17,10 @@ from torch.utils.data import DataLoader
 
 from semidff.datasets.samplers import VideoSampler
 from semidff.datasets.vid_json import check_frames_between
+from semidff.datasets.video_readers import Frame
 from semidff.filter import picture_of
-from semidff.inference import MethodError, PairEngine, VideoEngine
-from semidff.inference.methods import Propagate, method_class
+from semidff.inference import MethodError, Point, Stages
+from semidff.inference.methods import method_class
 from semidff.inference.outputs import VideoOutput
 from semidff.utils.model_building import unwrapped
 from semidff.visualization.frames import render_frame
@@ -34,7 +36,7 @@ class VideoTestLoop(TestLoop):
 
     Args:
         fp16: Whether to run under autocast.
-        method: A method of :class:`~semidff.inference.VideoEngine`; None is ``propagate`` for a model with a temporal
+        method: Method of a :class:`~semidff.inference.Point`; None is ``propagate`` for a model with a temporal
             module and ``frame`` for one without.
         key_interval: Key-frame interval l.
         render: Rendered videos: ``out_dir`` and optionally ``max_videos``, ``fps`` (10), ``score_thr`` (0.3) and
@@ -44,7 +46,7 @@ class VideoTestLoop(TestLoop):
             evaluates each labeled frame at every distance 0 ... l - 1 from its key frame; it does not support the
             options that follow, nor ``render``.
         schedule: Config of a key-frame schedule (``TASK_UTILS``) in place of a fixed ``key_interval``.
-        filter, light_every: See :class:`~semidff.inference.VideoEngine`.
+        filter, light_every: See :class:`~semidff.inference.Point`.
     """
 
     def __init__(
@@ -63,23 +65,17 @@ class VideoTestLoop(TestLoop):
     ) -> None:
         super().__init__(runner, dataloader, evaluator, fp16)
         temporal = getattr(unwrapped(runner.model), 'temporal', None)
-        self.method = method or ('frame' if temporal is None else 'propagate')
-        kind = method_class(self.method)
-        self.needs_temporal = kind.uses_temporal
-        self.key_interval = key_interval
-        self.schedule = schedule
-        self.filter = filter
-        self.light_every = light_every
-        self.pairs = protocol == 'pairs'
-        self.render = None
+        method = method or ('frame' if temporal is None else 'propagate')
+        self.point = Point(method, key_interval, light_every=light_every, filter=filter)
+        self.schedule, self.pairs, self.render = schedule, protocol == 'pairs', None
         if render:
-            has_flow = not kind.uses_temporal or hasattr(temporal, 'fields')
-            self.render = {'with_flow': issubclass(kind, Propagate) and has_flow, **render}
+            has_flow = not self.point.uses_temporal or hasattr(temporal, 'fields')
+            self.render = {'with_flow': method_class(method).propagates and has_flow, **render}
         if self.pairs:
-            self._check_pairs()
+            self._check_pairs(filter)
         elif protocol != 'dense':
             raise MethodError(f"protocol {protocol!r} is unknown; choose 'dense' or 'pairs'")
-        if (self.method != 'frame' and (schedule or key_interval > 1)) or self.filter:
+        if self.point.key_interval > 1 or self.point.filter or (schedule and method != 'frame'):
             self._check_lengths()
         sampler = self.dataloader.sampler
         if get_world_size() > 1 and not isinstance(sampler, VideoSampler):
@@ -93,11 +89,12 @@ class VideoTestLoop(TestLoop):
         frames = map(dataset.get_data_info, range(len(dataset)))
         lengths = (frame.get('video_length', math.inf) for frame in frames)
         source = getattr(dataset, 'ann_file', 'the test data')
-        check_frames_between(lengths, source, f'method {self.method}')
+        check_frames_between(lengths, source, f'method {self.point.method}')
 
-    def _check_pairs(self) -> None:
-        for name in ('schedule', 'filter', 'render'):
-            if getattr(self, name):
+    def _check_pairs(self, filter: str | None) -> None:
+        options = dict(schedule=self.schedule, filter=filter, render=self.render)
+        for name, value in options.items():
+            if value:
                 raise MethodError(f"protocol 'pairs' has no consecutive frames; leave out {name}")
         metrics = self.evaluator.metrics
         others = [type(m).__name__ for m in metrics if not getattr(m, 'takes_pairs', False)]
@@ -126,54 +123,55 @@ class VideoTestLoop(TestLoop):
         return metrics
 
     def _run_videos(self) -> None:
-        engine = self._build_engine()
-        order = FrameOrder()
-        with self._build_renderer() or nullcontext() as self.renderer:
-            for index, data in enumerate(self.dataloader):
-                self.runner.call_hook('before_test_iter', batch_idx=index, data_batch=data)
-                sample = data['data_samples'][0]
-                results = []
-                if order.begins_video(sample):
-                    results = self._run_engine(engine.flush)
-                    engine.reset()
-                    if self.renderer is not None:
-                        self.renderer.start(sample.get('video_name', sample.video_id))
-                if getattr(engine, 'filter', None):  # that of VideoInferencer
-                    data['picture'] = [picture_of(imread(sample.img_path))]
-                results = results + self._run_engine(engine.push, data)
-                self.runner.call_hook(
-                    'after_test_iter', batch_idx=index, data_batch=data, outputs=results
-                )
-            self._run_engine(engine.flush)
-
-    def _run_engine(self, step: Callable, *data: dict) -> list[DetDataSample]:
-        with autocast(enabled=self.fp16):
-            results = step(*data)
-        for sample in results:
-            self._counts += torch.tensor([1, sample.is_key_frame])
-            if self.renderer is not None:
-                self.renderer.add(sample, imread(sample.img_path))
-                for field in ('feature_flow', 'scale_field'):
-                    sample.pop(field, None)
-        if results:
-            # The results may belong to earlier frames than the current batch, so no batch is passed.
-            self.evaluator.process(data_samples=results, data_batch=None)
-        return results
-
-    def _build_engine(self) -> VideoEngine | PairEngine:
-        model = unwrapped(self.runner.model)
-        if self.pairs:
-            return PairEngine(model, self.method, self.key_interval)
         keep_fields = self.render is not None and self.render['with_flow']
-        return VideoEngine(
-            model,
-            self.method,
-            self.key_interval,
-            self.schedule,
-            keep_fields,
-            filter=self.filter,
-            light_every=self.light_every,
-        )
+        model = unwrapped(self.runner.model)
+        stages = Stages(model, self.point, self.schedule, keep_fields)
+        frames = self._frames()
+        with self._build_renderer() or nullcontext() as self.renderer:
+            for (_, name), video in groupby(frames, _video_of):
+                if self.renderer is not None:
+                    self.renderer.start(name)
+                if self.pairs:
+                    results = stages.run_pairs(video)
+                else:
+                    results = (frame.sample for frame in stages.run(video, chunk=1))
+                while (result := self._next(results)) is not None:
+                    self._add(result)
+
+    def _frames(self) -> Iterator[Frame]:
+        """Yield the prepared frames of all videos; results are those of the frames that came before."""
+        order = FrameOrder()
+        for index, data in enumerate(self.dataloader):
+            self.runner.call_hook('before_test_iter', batch_idx=index, data_batch=data)
+            if len(data['data_samples']) != 1:
+                raise ValueError(
+                    f'a batch with {len(data["data_samples"])} frames, but videos are processed frame by frame: set '
+                    'batch_size=1 in the data loader'
+                )
+            (inputs,), (sample,) = data['inputs'], data['data_samples']
+            order.check(sample)
+            frame = Frame(None, sample.frame_id, sample.get('timestamp'), sample.get('img_path'))
+            frame.inputs, frame.sample, self._results = inputs, sample, []
+            if self.point.filter:
+                frame.picture = picture_of(imread(sample.img_path))  # that of VideoInferencer
+            yield frame
+            self.runner.call_hook(
+                'after_test_iter', batch_idx=index, data_batch=data, outputs=self._results
+            )
+
+    def _next(self, results: Iterator[DetDataSample]) -> DetDataSample | None:
+        with autocast(enabled=self.fp16):
+            return next(results, None)
+
+    def _add(self, sample: DetDataSample) -> None:
+        self._results.append(sample)
+        self._counts += torch.tensor([1, sample.is_key_frame])
+        if self.renderer is not None:
+            self.renderer.add(sample, imread(sample.img_path))
+            for field in ('feature_flow', 'scale_field'):
+                sample.pop(field, None)
+        # The result may belong to an earlier frame than the current batch, so no batch is passed.
+        self.evaluator.process(data_samples=[sample], data_batch=None)
 
     def _num_frames(self) -> int:
         """Return the number of frames with results, over all processes."""
@@ -202,20 +200,23 @@ class FrameOrder:
         self._seen: set = set()
         self._video = self._frame = None
 
-    def begins_video(self, sample: DetDataSample) -> bool:
-        """Return whether a frame, with ``video_id`` and ``frame_id`` in its metainfo, is the first of another video."""
+    def check(self, sample: DetDataSample) -> None:
+        """Take the next frame, with ``video_id`` and ``frame_id`` in its metainfo; ValueError if it is out of order."""
         if 'video_id' not in sample or 'frame_id' not in sample:
             raise ValueError(
                 f'{sample.get("img_path")}: the sample has no video_id and frame_id; end the pipeline with '
                 'PackVideoFrame in place of PackDetInputs'
             )
         video, frame = sample.video_id, sample.frame_id
-        begins = video != self._video
-        if video in self._seen if begins else frame <= self._frame:
+        if video in self._seen if video != self._video else frame <= self._frame:
             raise ValueError(
                 f'frame {frame} of video {video} is out of order (after frame {self._frame} of video {self._video}): '
                 "use sampler=dict(type='VideoSampler') in the data loader"
             )
         self._seen.add(video)
         self._video, self._frame = video, frame
-        return begins
+
+
+def _video_of(frame: Frame) -> tuple:
+    video = frame.sample.video_id
+    return video, frame.sample.get('video_name', video)

@@ -106,7 +106,7 @@ class ExportedGraphs:
         **options: Of the runtime: ``precision``, ``providers`` of onnxruntime, ``device`` of OpenVINO.
 
     Example:
-        >>> engine = VideoEngine(ExportedGraphs(model, 'exported'), 'propagate', key_interval=10)
+        >>> stages = Stages(ExportedGraphs(model, 'exported'), Point('propagate', key_interval=10))
     """
 
     def __init__(

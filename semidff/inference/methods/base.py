@@ -7,8 +7,8 @@ from mmdet.structures import SampleList
 from mmengine.registry import Registry
 from torch import Tensor
 
+from semidff.datasets.video_readers import Frame
 from semidff.inference.executors import Executor
-from semidff.inference.intervals import Frame, to_device
 
 METHODS = Registry('video method', locations=['semidff.inference.methods'])
 """Methods by the name that configs and tools use."""
@@ -21,15 +21,18 @@ class MethodError(ValueError):
 class VideoMethod(ABC):
     """A way to obtain detections for all frames of a video, on key frames and on non-key frames.
 
-    A method is stateless, so that one serves any number of videos at a time: what it keeps of a video is in the
-    :class:`~semidff.inference.intervals.Interval`. :meth:`key` and :meth:`non_key` take a batch of frames of one size,
-    of one interval or of several, and return a result for each.
+    A method keeps nothing, so that it serves any number of videos at a time: what non-key frames need is in the key
+    frame to which they point. :meth:`key` and :meth:`non_key` take a batch of frames of one size, of one interval or of
+    several, and return a result for each.
     """
 
     uses_temporal = False  # the model's own temporal module runs, so that its weights are required
     needs_next = False  # non-key frames need the next key frame (offline)
     key_only = False  # nothing is detected on non-key frames, which are tracked
     needs_boxes = False  # the method moves boxes, so that a model has to predict some
+    propagates = False  # features of key frames, by a temporal module
+    reads_pixels = True  # of non-key frames, and not just boxes of key frames
+    has_flow = False  # the temporal module has a feature flow
 
     def __init__(self, executor: Executor) -> None:
         self.executor = executor
@@ -40,17 +43,14 @@ class VideoMethod(ABC):
                 'use one of frame, small, copy, propagate, centered, sff-fast, sff-slow'
             )
 
-    def to_device(self, frames: Sequence[Frame]) -> tuple[Tensor, SampleList]:
-        """Return the batch of frames (N, 3, H, W) for the executor, and their data samples."""
-        return to_device(self.executor.model, frames)
+    def batch(self, frames: Sequence[Frame]) -> tuple[Tensor, SampleList]:
+        """Return the frames as a batch (N, 3, H, W) on the device, for the executor, and their data samples."""
+        inputs = [frame.inputs for frame in frames]
+        return self.executor.model.preprocess(inputs, [frame.sample for frame in frames])
 
     def key(self, frames: Sequence[Frame]) -> SampleList:
-        """Detect on key frames, and note in their intervals what non-key frames need."""
-        return self.executor.predict_key(*self.to_device(frames))[0]
-
-    def wait(self, frame: Frame) -> None:
-        """Keep a non-key frame until it is detected together with others of its interval."""
-        frame.interval.waiting.append(frame)
+        """Detect on key frames, and keep in them what non-key frames need."""
+        return self.executor.predict_key(*self.batch(frames))[0]
 
     @abstractmethod
     def non_key(self, frames: Sequence[Frame]) -> SampleList:

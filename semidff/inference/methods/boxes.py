@@ -11,7 +11,7 @@ from mmdet.structures import SampleList
 from mmdet.structures.bbox import bbox_overlaps
 from mmengine.structures import InstanceData
 
-from semidff.inference.intervals import Frame, Interval
+from semidff.datasets.video_readers import Frame
 
 from .base import METHODS, VideoMethod
 
@@ -48,7 +48,7 @@ class BoxMethod(VideoMethod):
         results, name = super().key(frames), self.executor.model.spatial.prediction
         for frame, result in zip(frames, results, strict=True):
             # What a caller does to a result must not change later frames.
-            frame.interval.detections = copy.deepcopy(result.get(name))
+            frame.detections = copy.deepcopy(result.get(name))
         return results
 
 
@@ -56,11 +56,11 @@ class BoxMethod(VideoMethod):
 class Copy(BoxMethod):
     """Repeats the predictions of the last key frame (semi-DFF Table 1)."""
 
-    needs_boxes = False
+    needs_boxes = reads_pixels = False
 
     def non_key(self, frames: Sequence[Frame]) -> SampleList:
         for frame in frames:
-            repeated = copy.deepcopy(frame.interval.detections)
+            repeated = copy.deepcopy(frame.key.detections)
             setattr(frame.sample, self.executor.model.spatial.prediction, repeated)
         return [frame.sample for frame in frames]
 
@@ -75,32 +75,28 @@ class Interpolate(BoxMethod):
     exactly in the middle belonging to the earlier one. After the last key frame of a video, its boxes are repeated.
     """
 
-    needs_next = True
-
-    def wait(self, frame: Frame) -> None:
-        frame.data = dict(data_samples=frame.data['data_samples'])  # intervals may be long
-        super().wait(frame)
+    needs_next, reads_pixels = True, False
 
     def non_key(self, frames: Sequence[Frame]) -> SampleList:
-        for interval, own in by_interval(frames):
-            found = [arrays_of(interval.detections)] * len(own)
-            if interval.after:
-                found = interpolated(interval, own)
+        for key, own in by_interval(frames):
+            found = [arrays_of(key.detections)] * len(own)
+            if key.next:
+                found = interpolated(key, own)
             for frame, arrays in zip(own, found, strict=True):
-                frame.sample.pred_instances = instances_like(interval.detections, *arrays)
+                frame.sample.pred_instances = instances_like(key.detections, *arrays)
         return [frame.sample for frame in frames]
 
 
-def by_interval(frames: Sequence[Frame]) -> list[tuple[Interval, list[Frame]]]:
-    """Return consecutive frames of each interval."""
-    groups = groupby(frames, lambda frame: id(frame.interval))
-    return [(own[0].interval, own) for own in (list(group) for _, group in groups)]
+def by_interval(frames: Sequence[Frame]) -> list[tuple[Frame, list[Frame]]]:
+    """Return the key frame and the frames of each interval, given consecutive non-key frames."""
+    groups = groupby(frames, lambda frame: id(frame.key))
+    return [(own[0].key, own) for own in (list(group) for _, group in groups)]
 
 
-def interpolated(interval: Interval, frames: Sequence[Frame]) -> list[Arrays]:
-    """Return the detections of frames of an interval, between its key frame and the next one."""
-    ends = (arrays_of(one.detections) for one in (interval, interval.after))
-    all_frames = list(interpolate(*ends, interval.length - 1))
+def interpolated(key: Frame, frames: Sequence[Frame]) -> list[Arrays]:
+    """Return the detections of non-key frames between a key frame and the next one."""
+    ends = (arrays_of(one.detections) for one in (key, key.next))
+    all_frames = list(interpolate(*ends, key.next.number - key.number - 1))
     return [all_frames[frame.position - 1] for frame in frames]
 
 
@@ -142,7 +138,7 @@ class Small(VideoMethod):
     def non_key(self, frames: Sequence[Frame]) -> SampleList:
         results = []
         for frame in frames:
-            image, sample = frame.data['inputs'][0], frame.sample
+            image, sample = frame.inputs, frame.sample
             size = [max(round(side * _SMALL), 1) for side in image.shape[1:]]
             scale = np.array(size[::-1]) / image.shape[:0:-1]
             options = dict(size=size, mode='bilinear', antialias=True)

@@ -9,8 +9,8 @@ from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from mmdet.structures.bbox import bbox_overlaps
 
+from semidff.datasets.video_readers import Frame
 from semidff.inference.executors import Executor
-from semidff.inference.intervals import Frame, Interval
 from semidff.models.key_frame import FlowField, KeyFrame
 from semidff.models.temporal.temporal_module import with_normalization
 from semidff.utils.logs import log_warning
@@ -31,7 +31,7 @@ class Propagate(VideoMethod):
             (1, h, w), the mean over its channels, if there is one; for visualization.
     """
 
-    uses_temporal = True
+    uses_temporal = propagates = True
 
     def __init__(self, executor: Executor, keep_fields: bool = False) -> None:
         if not executor.model.has_temporal:
@@ -47,18 +47,18 @@ class Propagate(VideoMethod):
         self.keep_fields = keep_fields
 
     def key(self, frames: Sequence[Frame]) -> SampleList:
-        results, keys = self.executor.predict_key(*self.to_device(frames))
+        results, keys = self.executor.predict_key(*self.batch(frames))
         for frame, key in zip(frames, keys.split(), strict=True):
-            frame.interval.features = key
+            frame.features = key
         return results
 
     def non_key(self, frames: Sequence[Frame]) -> SampleList:
-        return self._propagate(frames, [frame.interval for frame in frames])
+        return self._propagate(frames, [frame.key for frame in frames])
 
-    def _propagate(self, frames: Sequence[Frame], origins: Sequence[Interval]) -> SampleList:
-        """Detect on frames, each with the features of the key frame of an interval."""
-        key = KeyFrame.batch([origin.features for origin in origins])
-        inputs, samples = self.to_device(frames)
+    def _propagate(self, frames: Sequence[Frame], keys: Sequence[Frame]) -> SampleList:
+        """Detect on frames, each with the features of a key frame."""
+        key = KeyFrame.batch([key.features for key in keys])
+        inputs, samples = self.batch(frames)
         flow_field = None
         if frames[0].flow_field is not None:
             flow_field = FlowField.batch([frame.flow_field for frame in frames])
@@ -93,10 +93,10 @@ class Centered(Propagate):
 
     def non_key(self, frames: Sequence[Frame]) -> SampleList:
         results = []
-        for interval, own in by_interval(frames):
-            last = interval.length // 2 if interval.after else interval.length
+        for key, own in by_interval(frames):
+            last = (key.next.number - key.number) // 2 if key.next else own[-1].position
             earlier = [frame for frame in own if frame.position <= last]
-            for origin, part in ((interval, earlier), (interval.after, own[len(earlier) :])):
+            for origin, part in ((key, earlier), (key.next, own[len(earlier) :])):
                 if part:
                     results += self._propagate(part, [origin] * len(part))
         return results
@@ -124,10 +124,10 @@ class Blend(BoxMethod, Centered):
     def non_key(self, frames: Sequence[Frame]) -> SampleList:
         results = super().non_key(frames)
         found = dict(zip(frames, results, strict=True))
-        for interval, own in by_interval(frames):
-            if interval.after is None or 'masks' in interval.after.detections:
+        for key, own in by_interval(frames):
+            if key.next is None or 'masks' in key.next.detections:
                 continue
-            tracks = interpolated(interval, own)
+            tracks = interpolated(key, own)
             for frame, (boxes, _, labels) in zip(own, tracks, strict=True):
                 instances = found[frame].pred_instances
                 blended = average(arrays_of(instances), boxes, labels)

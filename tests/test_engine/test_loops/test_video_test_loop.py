@@ -12,8 +12,9 @@ from mmengine.runner import Runner
 from semidff.datasets.transforms.pack import META_KEYS
 from semidff.engine.loops import video_test_loop
 from semidff.engine.loops.video_test_loop import FrameOrder
-from semidff.inference import MethodError, VideoEngine
+from semidff.inference import MethodError
 from tests.processes import call, run_in_group
+from tests.tiny.stages import live, stages
 from tests.tiny.videos import batch, build, test_settings, video_detector_cfg, write_videos
 
 LENGTHS = (7, 5, 3)
@@ -31,9 +32,11 @@ def world(tmp_path_factory):
     torch.save(dict(state_dict=model.state_dict()), folder / 'two.pth')
     torch.save(dict(state_dict=model.spatial.detector.state_dict()), folder / 'one.pth')
     content = json.loads(write_videos(folder, LENGTHS).read_text())
-    engine = VideoEngine(model, 'frame')
-    for image, label in zip(content['images'], content['annotations'], strict=True):
-        [result] = engine.push(batch(image['video_id'], image['frame_id']))
+    found = live(
+        stages(model, 'frame'),
+        (batch(one['video_id'], one['frame_id']) for one in content['images']),
+    )
+    for result, label in zip(found, content['annotations'], strict=True):
         x1, y1, x2, y2 = result.pred_instances.bboxes[0].tolist()
         label['bbox'] = [x1, y1, x2 - x1, y2 - y1]
         label['category_id'] = int(result.pred_instances.labels[0]) + 1
@@ -85,7 +88,7 @@ def test_processes_must_share_whole_videos(world, monkeypatch):
     """mmdet's sampler gives each process every second frame, which is another motion."""
     given = settings(world)
     given['test_dataloader']['sampler'] = dict(type='DefaultSampler', shuffle=False)
-    assert Runner.from_cfg(Config(given)).test_loop.method == 'propagate'
+    assert Runner.from_cfg(Config(given)).test_loop.point.method == 'propagate'
     monkeypatch.setattr(video_test_loop, 'get_world_size', lambda: 2)
     runner = Runner.from_cfg(Config(dict(given, experiment_name=f'run{os.urandom(4).hex()}')))
     with pytest.raises(MethodError, match="DefaultSampler divides the frames.*'VideoSampler'"):
@@ -146,16 +149,17 @@ def test_rendering(world):
 def test_frames_out_of_order_are_refused():
     def order(*frames):
         checker = FrameOrder()
-        return [checker.begins_video(batch(*frame)['data_samples'][0]) for frame in frames]
+        for frame in frames:
+            checker.check(batch(*frame)['data_samples'][0])
 
-    assert order((0, 0), (0, 1), (0, 5), (1, 0)) == [True, False, False, True]
+    order((0, 0), (0, 1), (0, 5), (1, 0))
     for frames in (((0, 1), (0, 0)), ((0, 0), (0, 0)), ((0, 0), (1, 0), (0, 1))):
         with pytest.raises(ValueError, match='VideoSampler'):
             order(*frames)
     sample = batch(0, 0)['data_samples'][0]
     sample.pop('video_id')
     with pytest.raises(ValueError, match='end the pipeline with PackVideoFrame'):
-        FrameOrder().begins_video(sample)
+        FrameOrder().check(sample)
 
 
 def test_two_processes_share_the_videos_with_equal_results(world, tmp_path):

@@ -9,8 +9,9 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import nn
 
-from semidff.inference import KeyFrameSchedule, VideoEngine
+from semidff.inference import KeyFrameSchedule
 from semidff.inference.methods.boxes import box_distance, interpolate, link
+from tests.tiny.stages import frame_of, results, stages
 
 
 class Detections:
@@ -37,26 +38,31 @@ class KeyFramesAt(KeyFrameSchedule):
     def __init__(self, indices) -> None:
         self.indices = indices
 
-    def is_key(self, stream, data):
-        return stream.index in self.indices
+    def is_key(self, frame, distance):
+        return frame.number in self.indices
 
 
 def run(keys: dict, frames: int) -> list[InstanceData]:
-    engine = VideoEngine(Detections(keys), 'interpolate', schedule=KeyFramesAt(keys))
+    run = stages(Detections(keys), 'interpolate', schedule=KeyFramesAt(keys))
     samples = [DetDataSample(metainfo=dict(frame_id=index)) for index in range(frames)]
     image = torch.zeros(3, 8, 8, dtype=torch.uint8)
     batches = (dict(inputs=[image], data_samples=[sample]) for sample in samples)
-    results = list(engine.run(batches))
-    assert [result.frame_id for result in results] == list(range(frames))
-    return [result.pred_instances for result in results]
+    found = results(run, batches)
+    assert [result.frame_id for result in found] == list(range(frames))
+    return [result.pred_instances for result in found]
 
 
 def test_frames_that_wait_keep_no_pixels():
-    engine = VideoEngine(Detections({0: ([], [], [])}), 'interpolate', schedule=KeyFramesAt([0]))
-    for index in range(3):
-        sample = DetDataSample(metainfo=dict(frame_id=index))
-        engine.push(dict(inputs=[torch.zeros(3, 8, 8)], data_samples=[sample]))
-    assert [list(frame.data) for frame in engine.stream.interval.waiting] == [['data_samples']] * 2
+    run, frames = stages(Detections({0: ([], [], [])}), 'interpolate', 4), []
+
+    def source():
+        for index in range(3):
+            sample = DetDataSample(metainfo=dict(frame_id=index))
+            frames.append(frame_of(dict(inputs=[torch.zeros(3, 8, 8)], data_samples=[sample])))
+            yield frames[-1]
+            assert all(frame.inputs is None for frame in frames[1:])
+
+    assert len(list(run.run(source()))) == 3
 
 
 def test_linear_motion_is_exact():

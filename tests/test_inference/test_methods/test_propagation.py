@@ -10,13 +10,14 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from semidff.inference import MethodError, VideoEngine
+from semidff.inference import MethodError
 from semidff.inference.methods import propagation
 from semidff.inference.methods.propagation import average
 from semidff.models import VideoDetector, video_detector
 from semidff.synthetic.smooth_video import smooth_frames
-from tests.test_inference.test_video_engine import all_same, count_calls, results_of, same, walk
+from tests.test_inference.test_stages import all_same, count_calls, results_of, same, walk
 from tests.tiny import models
+from tests.tiny.stages import results, stages
 from tests.tiny.videos import (
     batch,
     build,
@@ -31,7 +32,7 @@ FRAMES, INTERVAL = 12, 5
 
 
 def results_at(model, method: str, interval: int = INTERVAL, **options) -> list:
-    return walk(VideoEngine(model, method, interval, **options), frames=FRAMES)
+    return walk(stages(model, method, interval, **options), frames=FRAMES)
 
 
 @torch.no_grad()
@@ -59,13 +60,13 @@ def test_every_frame_comes_from_the_nearer_key_frame(model):
 @pytest.mark.parametrize('size', [1, 3])
 @pytest.mark.parametrize('method', ['propagate', 'centered', 'sff-fast'])
 def test_chunks_change_nothing(model, method, size):
-    engine = VideoEngine(model, method, INTERVAL)
-    sizes = count_calls(engine.method.executor.temporal.flow_network)
-    results = list(engine.run((batch(0, index) for index in range(FRAMES)), chunk=size))
-    assert [result.frame_id for result in results] == list(range(FRAMES))
+    chunked = stages(model, method, INTERVAL)
+    sizes = count_calls(chunked.method.executor.temporal.flow_network)
+    found = results(chunked, (batch(0, index) for index in range(FRAMES)), chunk=size)
+    assert [result.frame_id for result in found] == list(range(FRAMES))
     assert max(sizes) == (min(size, 2) if method == 'centered' else size)
     assert sum(sizes) == FRAMES - 3
-    assert all_same(results, results_at(model, method), 1e-3)
+    assert all_same(found, results_at(model, method), 1e-3)
 
 
 def test_large_frames_of_a_chunk_share_the_flow_network_alone(model, monkeypatch):
@@ -74,10 +75,11 @@ def test_large_frames_of_a_chunk_share_the_flow_network_alone(model, monkeypatch
         count_calls(part)
         for part in (model.temporal.flow_network, model.spatial.detector.bbox_head)
     )
-    engine = VideoEngine(model, 'propagate', INTERVAL)
-    results = list(engine.run(batch(0, index) for index in range(FRAMES)))
+    found = results(
+        stages(model, 'propagate', INTERVAL), (batch(0, index) for index in range(FRAMES))
+    )
     assert flows == [4, 4, 1] and len(sizes) == FRAMES
-    assert all_same(results, results_at(model, 'propagate'), 1e-3)
+    assert all_same(found, results_at(model, 'propagate'), 1e-3)
 
 
 def test_each_frame_has_its_own_flow(model):
@@ -93,12 +95,12 @@ def test_a_model_trained_in_one_direction_is_warned_of_once(model, method, monke
     monkeypatch.setattr(propagation, 'log_warning', warnings.append)
     propagation._warn_of_backward.cache_clear()
     for _ in range(2):
-        VideoEngine(model, method)
+        stages(model, method)
     (text,) = warnings
     assert f"'{method}'" in text and 'both_directions=True' in text
     monkeypatch.setattr(model, 'both_directions', True)
     propagation._warn_of_backward.cache_clear()
-    VideoEngine(model, method)
+    stages(model, method)
     assert len(warnings) == 1
 
 
@@ -164,7 +166,7 @@ def test_boxes_of_masks_stay(model, monkeypatch):
 def test_label_maps_have_no_boxes(model, monkeypatch):
     monkeypatch.setattr(type(model.spatial), 'prediction', 'pred_sem_seg')
     with pytest.raises(MethodError, match="'blend' moves boxes, but this model predicts pred_sem"):
-        VideoEngine(model, 'blend')
+        stages(model, 'blend')
 
 
 (CANVAS,) = smooth_frames(1, 192, 288)
@@ -188,7 +190,7 @@ def pan(index: int) -> dict:
 
 @pytest.mark.parametrize('kind', models.KINDS)
 def test_shallow_flow_carries_the_features_of_any_detector(kind):
-    engine = VideoEngine(detector(kind), 'sff-fast')
+    engine = stages(detector(kind), 'sff-fast')
     spatial = engine.model.spatial
     carried = []
     engine.method.executor.model.temporal.register_forward_hook(
@@ -224,7 +226,7 @@ def test_normalization_is_that_of_the_detector():
         dict(),
     ):
         cfg = dict(detector_cfg(), data_preprocessor=dict(type='DetDataPreprocessor', **settings))
-        engine = VideoEngine(build(cfg), 'sff-fast', keep_fields=True)
+        engine = stages(build(cfg), 'sff-fast', keep_fields=True)
         engine.push(pan(0))
         flows.append(engine.push(pan(2))[0].feature_flow)
     # 16 pixels are one cell: the key frame's content lies to the right of where it is now
@@ -252,4 +254,4 @@ def test_command_line_with_stage_one_weights_only(tmp_path, monkeypatch):
 def test_logits_are_not_taken_for_zero_outside_the_key_frame():
     """A logit of zero is a score of one half."""
     model = VideoDetector(detector('retinanet'), split=dict(type='OutputSplit'))
-    assert VideoEngine(model, 'sff-fast').method.executor.model.temporal.padding == 'border'
+    assert stages(model, 'sff-fast').method.executor.model.temporal.padding == 'border'

@@ -6,9 +6,9 @@ from concurrent.futures import Future
 import pytest
 import torch
 
-from semidff.inference import KeyFrameSchedule, VideoEngine
-from semidff.inference.bounded_delay import BoundedVideo, can_be_bounded, run_bounded
+from semidff.inference import KeyFrameSchedule
 from tests.tiny import models
+from tests.tiny.stages import frame_of, results, stages
 from tests.tiny.videos import batch
 
 FRAMES = 18
@@ -40,14 +40,14 @@ class Keys(KeyFrameSchedule):
     def __init__(self, keys):
         self.keys = keys
 
-    def is_key(self, stream, data):
-        return stream.index in self.keys
+    def is_key(self, frame, distance):
+        return frame.number in self.keys
 
 
 def synchronous(model, keys, frames, *arguments, **options):
     """The result of the last frame."""
-    engine = VideoEngine(model, *arguments, schedule=Keys(keys), **options)
-    return [*engine.run([batch(0, index) for index in range(frames)])][-1]
+    run = stages(model, *arguments, schedule=Keys(keys), **options)
+    return results(run, [batch(0, index) for index in range(frames)])[-1]
 
 
 def same(first, second, names=('bboxes', 'scores', 'labels')):
@@ -79,16 +79,22 @@ def test_every_kind_of_detector(kind, method, options):
     check(models.build(models.video_config(kind, 'VideoDetector')), method, options, busy=3)
 
 
+def bounded(run, detector, batches):
+    """Results of frames, each of which is read when its result is requested."""
+    return (frame.sample for frame in run.bounded(map(frame_of, batches), detector))
+
+
 def check(model, method, options, busy):
     """A detection that takes ``busy`` frames is known on the next one."""
     detector, finished, started = Detector(), [0], {}
-    video = BoundedVideo(VideoEngine(model, method, 4, **options), detector)
+    batches = (batch(0, index) for index in range(FRAMES))
+    video = bounded(stages(model, method, 4, **options), detector, batches)
     for index in range(FRAMES):
         for key in [key for key in started if index > key + busy]:
             detector.work()
             finished.append(key)
             del started[key]
-        found = video.push(batch(0, index))
+        found = next(video)
         if found.is_key_frame and index:
             assert not started and index >= finished[-1] + 4
             started[index] = index
@@ -102,45 +108,45 @@ def check(model, method, options, busy):
 
 def test_while_the_detector_is_busy_no_key_frame_begins(model):
     detector = Detector()
-    video = BoundedVideo(VideoEngine(model, 'track', 2), detector)
-    found = [video.push(batch(0, index)) for index in range(12)]
+    video = bounded(stages(model, 'track', 2), detector, (batch(0, index) for index in range(16)))
+    found = [next(video) for _ in range(12)]
     assert [one.frame_id for one in found if one.is_key_frame] == [0, 2]
     detector.work()
-    found = [video.push(batch(0, index)) for index in range(12, 16)]
+    found = [*video]
     assert [one.is_key_frame for one in found] == [True, False, False, False]
     assert [one.key_age for one in found] == [10, 11, 12, 13]
 
 
 def test_a_scene_waits_for_its_first_detection_and_forgets_the_one_before(model):
-    detector, engine = Detector(), VideoEngine(model, 'track', 3)
-    video = BoundedVideo(engine, detector)
-    for index in range(5):
-        video.push(batch(1, index))
+    detector, after = Detector(), batch(0, 0)
+    after['data_samples'][0].set_metainfo(dict(after_gap=True))
+    batches = [*(batch(1, index) for index in range(5)), after, batch(0, 1)]
+    video = bounded(stages(model, 'track', 3), detector, batches)
+    for _ in range(5):
+        next(video)
     assert detector.waiting
-    data = batch(0, 0)
-    data['data_samples'][0].set_metainfo(dict(after_gap=True))
-    found = video.push(data)
+    found = next(video)
     assert found.is_key_frame and found.key_age == 0
     expected = synchronous(model, [0], 1, 'track')
     assert same(found, expected)
     first = found.pred_instances.instances_id.min()
-    found = video.push(batch(0, 1))
+    found = next(video)
     assert same(found, synchronous(model, [0], 2, 'track'))
     assert found.pred_instances.instances_id.max() >= first > 0
 
 
 def test_an_error_of_the_detector_is_raised(model, monkeypatch):
-    engine = VideoEngine(model, 'track', 3)
-    assert can_be_bounded(engine)
-    results = run_bounded(engine, (batch(0, index) for index in range(100)))
-    assert next(results).key_age == 0
+    run = stages(model, 'track', 3)
+    assert run.can_be_bounded
+    frames = run.run_bounded(frame_of(batch(0, index)) for index in range(100))
+    assert next(frames).sample.key_age == 0
 
     def broken(*arguments):
         raise RuntimeError('the detector')
 
-    monkeypatch.setattr(type(engine.method), 'key', broken)
+    monkeypatch.setattr(type(run.method), 'key', broken)
     with pytest.raises(RuntimeError, match='the detector'):
-        list(results)
+        list(frames)
 
 
 @pytest.mark.parametrize(
@@ -154,5 +160,4 @@ def test_an_error_of_the_detector_is_raised(model, monkeypatch):
     ],
 )
 def test_methods_with_results_between_key_frames_can_be_bounded(model, method, options, expected):
-    engine = VideoEngine(model, method, **options)
-    assert can_be_bounded(engine) == expected
+    assert stages(model, method, **options).can_be_bounded == expected

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from semidff.inference.frame_times import FrameTimes
+from semidff.inference.schedule import FrameTimes
 
 
 def gaps(times, **options) -> list[int]:

@@ -6,8 +6,8 @@ import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
-from semidff.inference.filter_stage import FilterStage
-from semidff.inference.intervals import Frame, Interval
+from semidff.datasets.video_readers import Frame
+from semidff.inference.follow import Follow
 from tests.tiny.pictures import picture
 
 SIZE = (96, 128)
@@ -33,34 +33,31 @@ def instances(boxes, scores, labels=None, masks=True):
     return found
 
 
-def frame(number, boxes, position, interval):
+def frame(number, boxes, kind='tracked', found=None):
+    """A frame on which something was detected, unless it is tracked."""
     sample = DetDataSample(metainfo=dict(ori_shape=SIZE, frame_id=number))
-    return Frame(
-        dict(data_samples=[sample]),
-        (3, *SIZE),
-        interval,
-        position,
-        is_tracked=position > 0,
-        picture=picture(SIZE, boxes),
-    )
+    if found is not None:
+        sample.pred_instances = found
+    return Frame(None, number, sample=sample, picture=picture(SIZE, boxes), kind=kind)
+
+
+def push(follow, one):
+    return [done.sample for done in follow.push(one)]
 
 
 def run(kind, count=24, every=6, ahead=6, shift=STEP, light=False, **options):
     """Frames with two objects that move, of which every sixth frame is a key frame; their results and true boxes."""
-    stage, results, true, interval = FilterStage(2, kind, ahead), [], [], Interval()
+    follow, results, true = Follow(2, kind, ahead), [], []
     for number in range(count):
-        boxes = BOXES + np.tile(shift, 2) * number
-        position = number % every
-        interval = Interval(interval) if number and position == 0 else interval
-        one, result = frame(number, boxes, position, interval), None
-        if position == 0 or light:
-            result = one.sample
-            result.pred_instances = instances(boxes, [0.9, 0.6], [1, 0], **options)
+        boxes, found = BOXES + np.tile(shift, 2) * number, None
+        own = 'key' if number % every == 0 else 'light' if light else 'tracked'
+        if own != 'tracked':
+            found = instances(boxes, [0.9, 0.6], [1, 0], **options)
         true.append(boxes)
-        results += stage.push(one, result)
+        results += push(follow, frame(number, boxes, own, found))
         if kind == 'causal':
             assert len(results) == number + 1
-    return [*results, *stage.flush()], true
+    return [*results, *(one.sample for one in follow.flush())], true
 
 
 def iou(mask, other):
@@ -82,26 +79,18 @@ def test_masks_move_with_boxes(kind, light):
 
 
 def test_masks_are_scaled_with_boxes():
-    stage, interval = FilterStage(1, 'causal', 6), Interval()
+    follow = Follow(1, 'causal', 6)
     small, large = np.array([[20, 20, 60, 60.0]]), np.array([[20, 20, 66, 64.0]])
-    stage.push(frame(0, small, 0, interval), sample_of(small))
-    [one] = stage.push(frame(1, small, 0, Interval(interval)), sample_of(large))
+    push(follow, frame(0, small, 'key', instances(small, [0.8])))
+    [one] = push(follow, frame(1, small, 'key', instances(large, [0.8])))
     box, mask = one.pred_instances.bboxes[0].numpy(), one.pred_instances.masks[0]
     assert 60.5 < box[2] < 66 and iou(mask, mask_of(box)) > 0.95
 
 
-def sample_of(boxes, scores=(0.8,), masks=True):
-    sample = DetDataSample(metainfo=dict(ori_shape=SIZE))
-    sample.pred_instances = instances(boxes, list(scores), masks=masks)
-    return sample
-
-
 def test_masks_that_were_detected_on_this_frame_are_given_unchanged():
-    stage, still = FilterStage(1, 'causal', 6), BOXES[:1]
-    given = sample_of(still)
-    odd = torch.from_numpy(np.random.default_rng(0).random((1, *SIZE)) > 0.5)
-    given.pred_instances.masks = odd
-    [one] = stage.push(frame(0, still, 0, Interval()), given)
+    given, odd = instances(BOXES[:1], [0.8]), np.random.default_rng(0).random((1, *SIZE)) > 0.5
+    given.masks = odd = torch.from_numpy(odd)
+    [one] = push(Follow(1, 'causal', 6), frame(0, BOXES[:1], 'key', given))
     assert (one.pred_instances.masks == odd).all()
 
 
@@ -129,44 +118,49 @@ def test_results_are_as_those_of_the_detector(kind):
 
 
 def test_identities_alone():
-    stage, interval = FilterStage(2, 'identities', 6), Interval()
+    follow = Follow(2, 'identities', 6)
     for number in range(6):
         boxes = np.concatenate([BOXES + np.tile(STEP, 2) * number, BOXES[:1]])
-        given = sample_of(boxes[::-1], [0.03, 0.6, 0.9])
-        before = given.pred_instances.clone()
-        (one,) = stage.push(frame(number, boxes, number, interval), given)
+        given = instances(boxes[::-1], [0.03, 0.6, 0.9])
+        before, kind = given.clone(), 'light' if number else 'key'
+        (one,) = push(follow, frame(number, boxes, kind, given))
         after = one.pred_instances
-        assert one is given and after.instances_id.tolist() == [-1, 1, 0]
+        assert after is given and after.instances_id.tolist() == [-1, 1, 0]
         assert after.instances_id.dtype == torch.long
         assert all(
             torch.equal(after[name], before[name])
             for name in ('bboxes', 'scores', 'labels', 'masks')
         )
-    assert list(stage.flush()) == []
+    assert list(follow.flush()) == []
 
 
 def test_nothing_is_detected():
-    stage, interval = FilterStage(1, 'both', 2), Interval()
-    results = []
+    follow, results = Follow(1, 'both', 2), []
+    nothing = instances(np.zeros((0, 4)), (), masks=False)
     for number in range(5):
-        given = sample_of(np.zeros((0, 4)), (), masks=False) if number == 0 else None
-        results += stage.push(frame(number, [], number, interval), given)
-    results += stage.flush()
+        one = frame(number, []) if number else frame(0, [], 'key', nothing)
+        results += push(follow, one)
+    results += [one.sample for one in follow.flush()]
     assert [one.pred_instances.bboxes.shape for one in results] == [(0, 4)] * 5
 
 
-def test_memory_of_masks_does_not_grow():
-    stage, interval = FilterStage(1, 'both', 4), Interval()
+def test_full_masks_do_not_wait_and_codes_are_forgotten():
+    follow, count = Follow(1, 'both', 4), 0
     for number in range(40):
-        stage.push(frame(number, BOXES[:1], 0, interval), sample_of(BOXES[:1]))
-        assert len(stage._masks) <= 2 * 4 + 1 and len(stage._samples) < 2 * 4
+        one = frame(number, BOXES[:1], 'key', instances(BOXES[:1], [0.8]))
+        for done in follow.push(one):
+            assert len(done.sample.pred_instances.masks) == 1
+            count += 1
+            waiting = [each.sample for each in follow._waiting]
+            assert all('pred_instances' not in sample for sample in waiting)
+        assert len(follow._masks) <= 2 * 4 + 1 and len(follow._waiting) < 2 * 4
+    assert count > 30
 
 
 def test_some_detections_have_no_masks():
-    stage, interval = FilterStage(1, 'causal', 6), Interval()
-    stage.push(frame(0, BOXES[:1], 0, interval), sample_of(BOXES[:1]))
-    light = frame(1, BOXES[:1], 1, interval)
-    light.is_tracked = False
-    stage.push(light, sample_of(BOXES[:1], masks=False))  # as those of *interpolate*
-    [one] = stage.push(frame(2, BOXES, 0, Interval(interval)), sample_of(BOXES[1:]))
+    follow = Follow(1, 'causal', 6)
+    push(follow, frame(0, BOXES[:1], 'key', instances(BOXES[:1], [0.8])))
+    light = instances(BOXES[:1], [0.8], masks=False)  # as those of *interpolate*
+    push(follow, frame(1, BOXES[:1], 'light', light))
+    [one] = push(follow, frame(2, BOXES, 'key', instances(BOXES[1:], [0.8])))
     assert len(one.pred_instances.masks) == len(one.pred_instances) == 2

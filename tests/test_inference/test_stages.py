@@ -1,6 +1,5 @@
-"""Invariants of the ways through a video and through several at a time, with a real detector."""
+"""Invariants of the stages, with a real detector."""
 
-import io
 import threading
 from itertools import pairwise
 
@@ -9,8 +8,9 @@ import pytest
 import torch
 from mmdet.structures import DetDataSample
 
-from semidff.inference import METHODS, FixedSchedule, KeyFrameSchedule, MethodError, VideoEngine
+from semidff.inference import METHODS, FixedSchedule, KeyFrameSchedule, MethodError, Stages
 from semidff.inference.methods import methods_where
+from tests.tiny.stages import frame_of, live, results, stages, together
 from tests.tiny.videos import batch, build, detector_cfg
 
 FRAMES, INTERVAL = 9, 4
@@ -19,17 +19,12 @@ every_method = pytest.mark.parametrize('method', list(METHODS.module_dict))
 unfiltered = pytest.mark.parametrize('method', methods_where(lambda kind: not kind.key_only))
 
 
-def walk(engine: VideoEngine, video: int = 0, frames: int = FRAMES) -> list[DetDataSample]:
-    results = []
-    for index in range(frames):
-        results += engine.push(batch(video, index))
-    results += engine.flush()
-    engine.reset()
-    return results
+def walk(run: Stages, video: int = 0, frames: int = FRAMES) -> list[DetDataSample]:
+    return live(run, [batch(video, index) for index in range(frames)])
 
 
 def results_of(model, method: str, video: int = 0, **options) -> list[DetDataSample]:
-    return walk(VideoEngine(model, method, **{'key_interval': INTERVAL, **options}), video)
+    return walk(stages(model, method, **{'key_interval': INTERVAL, **options}), video)
 
 
 def keys_of(results: list[DetDataSample]) -> list[int]:
@@ -70,9 +65,9 @@ def test_interval_of_one_is_frame_by_frame(model, by_frame, method):
 
 @unfiltered
 def test_key_frames_equal_frame_and_order_is_kept(model, by_frame, method):
-    engine = VideoEngine(model, method, INTERVAL)
-    walk(engine, video=1, frames=6)
-    results = walk(engine)
+    run = stages(model, method, INTERVAL)
+    walk(run, video=1, frames=6)
+    results = walk(run)
     assert all_same(results, results_of(model, method)), 'nothing of another video is left'
     assert [result.frame_id for result in results] == list(range(FRAMES))
     assert keys_of(results) == list(range(0, FRAMES, 1 if method == 'frame' else INTERVAL))
@@ -85,11 +80,17 @@ def test_copy_repeats_the_key_frame(model, by_frame):
 
 
 @every_method
-def test_causal_methods_answer_at_once_and_offline_ones_wait(model, method):
-    engine = VideoEngine(model, method, INTERVAL)
-    counts = [len(engine.push(batch(0, index))) for index in range(6)]
-    assert counts == ([1, 0, 0, 0, 4, 0] if method in OFFLINE else [1] * 6)
-    assert len(engine.flush()) == (1 if method in OFFLINE else 0)
+def test_causal_methods_answer_at_once_and_offline_methods_wait(model, method):
+    read = []
+
+    def source():
+        for index in range(6):
+            read.append(index)
+            yield frame_of(batch(0, index))
+
+    run = stages(model, method, INTERVAL).run(source(), chunk=1)
+    expected = [1, 5, 5, 5, 5, 6] if method in OFFLINE else [1, 2, 3, 4, 5, 6]
+    assert [len(read) for _ in run] == expected
 
 
 @pytest.mark.parametrize('method', ['propagate', 'copy', 'track', 'interpolate'])
@@ -105,9 +106,8 @@ def test_the_feature_network_runs_on_key_frames_only(model, by_frame, method):
 
 def test_propagation_comes_from_the_key_frame_not_from_the_frame_before(model):
     full = results_of(model, 'propagate', key_interval=10)
-    engine = VideoEngine(model, 'propagate', key_interval=10)
-    engine.push(batch(0, 0))
-    assert same(engine.push(batch(0, 5))[0], full[5])
+    found = live(stages(model, 'propagate', key_interval=10), [batch(0, 0), batch(0, 5)])
+    assert same(found[1], full[5])
 
 
 @pytest.mark.parametrize('method', ['frame', 'copy', 'small', 'interpolate'])
@@ -127,18 +127,13 @@ def test_flow_is_kept_on_request_only(model):
     assert 'feature_flow' not in results_of(model, 'propagate')[1]
 
 
-def test_what_an_engine_cannot_do_is_refused(model):
+def test_what_a_model_cannot_do_is_refused(model):
     with pytest.raises(MethodError, match='needs a temporal module'):
-        VideoEngine(build(detector_cfg()), 'propagate')
+        stages(build(detector_cfg()), 'propagate')
     with pytest.raises(MethodError, match="'magic'"):
-        VideoEngine(model, 'magic')
-    data = {key: value * 2 for key, value in batch(0, 0).items()}
-    engine = VideoEngine(model, 'copy')
-    with pytest.raises(ValueError, match='2 frames'):
-        engine.push(data)
-    state = engine.open()
-    with pytest.raises(ValueError, match='twice'):
-        engine.push_batch([batch(0, 0), batch(0, 1)], [state, state])
+        stages(model, 'magic')
+    with pytest.raises(MethodError, match='needs a schedule'):
+        stages(model, 'adaptive')
 
 
 def test_intervals():
@@ -167,16 +162,15 @@ def timed(index: int, pause: float = 0) -> dict:
 @every_method
 def test_nothing_is_carried_across_a_gap_in_time(model, method, filter):
     def run(frames):
-        return list(VideoEngine(model, method, INTERVAL, filter=filter).run(frames))
+        return results(stages(model, method, INTERVAL, filter=filter), frames)
 
     def push(frames):
-        engine = VideoEngine(model, method, INTERVAL, filter=filter)
-        return [one for frame in frames for one in engine.push(frame)] + engine.flush()
+        return live(stages(model, method, INTERVAL, filter=filter), frames)
 
     for walk in (run, push):
-        results = walk([timed(index, pause=100) for index in range(12)])
-        assert all_same(results, walk(batches(12)[:6]) + walk(batches(12)[6:]))
-        assert keys_of(results)[-2:] == ([10, 11] if method == 'frame' else [6, 10])
+        found = walk([timed(index, pause=100) for index in range(12)])
+        assert all_same(found, walk(batches(12)[:6]) + walk(batches(12)[6:]))
+        assert keys_of(found)[-2:] == ([10, 11] if method == 'frame' else [6, 10])
     assert all_same(run([timed(index) for index in range(12)]), run(batches(12)))
 
 
@@ -193,16 +187,14 @@ def without(frames: int, *dropped: int) -> list[dict]:
 @unfiltered
 def test_frames_that_were_dropped_count(model, method):
     """Results of the others are the same, if no key frame was dropped."""
-    expected, engine = results_of(model, method), VideoEngine(model, method, INTERVAL)
-    found = [one for data in without(FRAMES, 1, 3, 6, 7) for one in engine.push(data)]
-    found += engine.flush()
+    expected = results_of(model, method)
+    found = live(stages(model, method, INTERVAL), without(FRAMES, 1, 3, 6, 7))
     assert [one.frame_id for one in found] == [0, 2, 4, 5, 8]
     assert all_same(found, [expected[one.frame_id] for one in found], 1e-3)
 
 
 def test_a_key_or_light_frame_that_was_dropped_is_the_next_one(model):
-    engine = VideoEngine(model, 'copy', 6, light_every=2)
-    found = [one for data in without(14, 2, 6, 7, 10) for one in engine.push(data)]
+    found = live(stages(model, 'copy', 6, light_every=2), without(14, 2, 6, 7, 10))
     kinds = {one.frame_id: one.frame_kind for one in found}
     assert [n for n, kind in kinds.items() if kind == 'key'] == [0, 8]
     assert [n for n, kind in kinds.items() if kind == 'light'] == [3, 4, 11, 12]
@@ -212,60 +204,55 @@ class Observing(KeyFrameSchedule):
     """Records its calls, with a key frame every 4 frames."""
 
     observes = True
+    seen, keys = [], []  # of all copies
 
-    def __init__(self):
-        self.seen, self.keys = [], []
+    def is_key(self, frame, distance):
+        return distance >= 4
 
-    def is_key(self, state, data):
-        return state.distance >= 4
+    def observe(self, frame):
+        field = frame.flow_field
+        self.seen.append((frame.number, frame.position, field.flow.shape, field.scale.shape))
 
-    def observe(self, state, flow_field):
-        self.seen.append(
-            (state.index, state.distance, flow_field.flow.shape, flow_field.scale.shape)
-        )
-
-    def note_key(self, state, data):
-        self.keys.append((state.index, data['data_samples'][0].frame_id))
+    def note_key(self, frame):
+        self.keys.append((frame.number, frame.sample.frame_id))
 
 
 def test_a_schedule_observes_the_flow_of_each_non_key_frame(model):
-    schedule, calls = Observing(), count_calls(model.temporal.flow_network)
-    results = results_of(model, 'propagate', schedule=schedule)
+    calls = count_calls(model.temporal.flow_network)
+    Observing.seen.clear()
+    Observing.keys.clear()
+    found = results_of(model, 'propagate', schedule=Observing())
     assert len(calls) == 6
-    assert keys_of(results) == [0, 4, 8] and schedule.keys == [(0, 0), (4, 4), (8, 8)]
+    assert keys_of(found) == [0, 4, 8] and Observing.keys == [(0, 0), (4, 4), (8, 8)]
     fields = ((1, 2, 4, 6), (1, 8, 4, 6))
     distances = {1: 1, 2: 2, 3: 3, 5: 1, 6: 2, 7: 3}
-    assert schedule.seen == [(index, far, *fields) for index, far in distances.items()]
-    assert all_same(results, results_of(model, 'propagate'))
+    assert Observing.seen == [(index, far, *fields) for index, far in distances.items()]
+    assert all_same(found, results_of(model, 'propagate'))
 
 
 @pytest.mark.parametrize('method', ['copy', 'centered', 'frame'])
 def test_a_schedule_that_observes_needs_a_method_with_flow_fields(model, method):
     with pytest.raises(MethodError, match='propagate'):
-        VideoEngine(model, method, schedule=Observing())
+        stages(model, method, schedule=Observing())
 
 
 def test_frames_of_a_batch_go_through_the_network_together(model):
-    engine = VideoEngine(model, 'propagate', INTERVAL)
-    states = [engine.open() for _ in range(4)]
     sizes = [count_calls(net) for net in (model.spatial.feature_network[0], model.temporal)]
-    for index in range(2):
-        engine.push_batch([batch(video, index) for video in range(4)], states)
+    turns = [{video: batch(video, index) for video in range(4)} for index in range(2)]
+    together(stages(model, 'propagate', INTERVAL), turns)
     assert sizes == [[4], [4]]
-    for level in states[0].interval.features.features:  # not kept alive by the batch
-        assert level.untyped_storage().nbytes() == level.numel() * level.element_size()
 
 
-def test_states_do_not_grow(model):
-    engine = VideoEngine(model, 'propagate', INTERVAL)
-    state, sizes = engine.open(), []
-    for index in range(3 * INTERVAL):
-        engine.push(batch(0, index), state)
-        stored = io.BytesIO()
-        torch.save(state, stored)
-        sizes.append(stored.tell())
-    assert state.index == 3 * INTERVAL - 1
-    assert max(sizes) - min(sizes) < 100
+def test_what_is_kept_of_a_video_does_not_grow(model):
+    """No frame keeps the pixels, the result or the features of another one."""
+    run = stages(model, 'propagate', INTERVAL).run(map(frame_of, batches(2 * INTERVAL)), chunk=1)
+    for frame in run:
+        assert frame.inputs is None and frame.done is None and frame.features is None
+        if frame.key:
+            assert frame.key.image is frame.key.sample is frame.key.picture is None
+            for level in frame.key.features.features:  # not kept alive by a batch
+                assert level.untyped_storage().nbytes() == level.numel() * level.element_size()
+    assert frame.key.next is None
 
 
 # --- files ----------------------------------------------------------------------------------------------------
@@ -284,21 +271,35 @@ def test_weights_are_shared_and_intermediate_results_are_not(model):
 
 def test_threads_end_with_the_iterator_and_the_number_of_cores_is_kept(model):
     before, threads = torch.get_num_threads(), threading.active_count()
-    results = VideoEngine(model, 'propagate', INTERVAL).run(batches(12), 2)
-    next(results)
-    results.close()
+    run = stages(model, 'propagate', INTERVAL).run(map(frame_of, batches(12)), 2)
+    next(run)
+    run.close()
     assert torch.get_num_threads() == before and threading.active_count() == threads
 
 
-def test_an_error_in_a_thread_is_raised(model, monkeypatch):
-    engine = VideoEngine(model, 'propagate', INTERVAL)
+@pytest.mark.parametrize('workers', [1, 2])
+def test_an_error_comes_at_its_frame(model, workers):
+    def broken():
+        yield from map(frame_of, batches(6))
+        raise OSError('the disk')
+
+    found, run = [], stages(model, 'propagate', INTERVAL).run(broken(), workers)
+    with pytest.raises(OSError, match='the disk'):
+        found += run
+    with pytest.raises(OSError, match='the disk'):
+        for frame in stages(model, 'centered', INTERVAL).run(broken(), workers):
+            found.append(frame)
+    assert [frame.index for frame in found] == [*range(6)] * 2
+
+
+def test_an_error_in_a_thread_is_raised(model):
     broken = [*batches(6), dict(batch(0, 6), inputs=[torch.zeros(1, 64, 64, dtype=torch.uint8)])]
     with pytest.raises(Exception, match='channel|size|shape'):
-        list(engine.run(broken, 2))
+        results(stages(model, 'propagate', INTERVAL), broken, 2)
 
 
 def test_a_compiled_model_has_one_worker(model):
     model.temporal.flow_network.compile(backend='eager')
     assert model.independent() is None
-    engine = VideoEngine(model, 'propagate', INTERVAL)
-    assert all_same(list(engine.run(batches(7), 3)), list(engine.run(batches(7))))
+    run = stages(model, 'propagate', INTERVAL)
+    assert all_same(results(run, batches(7), 3), results(run, batches(7)))

@@ -1,0 +1,101 @@
+"""Detection of live video with a bounded delay: no frame waits for key frames, which a second thread detects."""
+
+import copy
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor as Pool
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from semidff.datasets.video_readers import Frame
+
+from .detect import Run, handed_on
+from .follow import Follow, Observation
+from .schedule import KEY, LIGHT, TRACKED
+
+
+@dataclass
+class _Late:
+    """A key frame in the second thread, and the filter of its results, which is behind the live one."""
+
+    frame: Frame
+    follow: Follow | None
+    since: deque[Observation] = field(default_factory=deque)
+    done: Future | None = None
+
+    def detect(self, run: Run) -> None:
+        """Detect on the key frame, and let the filter take it and the frames that have come since."""
+        run([self.frame])
+        self.frame.sample = self.frame.done.result()
+        if self.follow:
+            self.follow.advance(self.follow.observed(self.frame))
+            self.catch_up()
+
+    def catch_up(self) -> None:
+        while self.since:
+            self.follow.advance(self.since.popleft())
+
+
+def detect_bounded(
+    frames: Iterable[Frame],
+    schedule: Callable[..., Iterator[Frame]],
+    run: Run,
+    detector: Pool,
+    follow: Follow,
+    tracks: bool,
+) -> Iterator[Frame]:
+    """Detect on the frames of a live video, and follow objects.
+
+    A light frame depends on the features of the last key frame that is *finished*. When a detection is done, a copy of
+    the filter takes it at its own frame, and then what has been observed since. So tracks are those of a filter that
+    has waited for it, but for light frames in between. While the detector is busy, no key frame begins. The first frame
+    of a scene waits for its own detection. Results have the metainfo ``key_age``: frames since the last key frame that
+    they depend on.
+
+    Args:
+        schedule: The stage before, with an argument ``may_be_key``.
+        detector: The second thread.
+        tracks: Whether a key frame that is detected late is tracked until then, and no light frame.
+    """
+    late: _Late | None = None
+    known: Frame | None = None  # the last finished key frame
+
+    def is_free() -> bool:
+        nonlocal late, known, follow
+        if late and late.done.done():
+            late.done.result()
+            if late.follow:
+                late.catch_up()
+                late.follow.take_identities(follow)
+                follow = late.follow
+            known.release()
+            late, known = None, late.frame
+        return late is None
+
+    for frame in schedule(frames, may_be_key=is_free):
+        is_key, frame.done = frame.kind == KEY, Future()
+        if frame.begins_scene:
+            late, known = None, frame
+            detector.submit(run, [frame]).result()
+            frame.sample = frame.done.result()
+            frame = handed_on(frame)
+        else:
+            if is_key:
+                late = _Late(frame, follow.fork() if follow.kind else None)
+                late.done = detector.submit(late.detect, run)
+                frame = copy.copy(frame)
+                frame.sample, frame.done = frame.sample.new(), Future()
+                frame.kind = TRACKED if tracks else LIGHT
+            elif frame.key is not known:
+                frame.flow_field = None
+            frame.key = known
+            if frame.kind == LIGHT:
+                run([frame])
+                frame.sample = frame.done.result()
+            if late and late.follow and not is_key:
+                late.since.append(follow.observed(frame))
+        frame.inputs = None
+        age = frame.position
+        for followed in follow.push(frame):
+            followed.sample.set_metainfo(dict(key_age=age))
+            yield followed

@@ -1,0 +1,235 @@
+"""The stage that detects on key and light frames: at once, in a pool of threads, or on several streams together."""
+
+import copy
+import math
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor as Pool
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+
+import torch
+from mmdet.structures import DetDataSample
+
+from semidff.datasets.video_readers import Frame
+
+from .methods import VideoMethod
+from .schedule import KEY, TRACKED
+
+_LARGEST_CHUNK = 16
+_CHUNK_PIXELS = dict(cpu=2**20, cuda=2**22)
+"""Pixels of the network's input in a chunk. Larger chunks are not faster, and take memory."""
+
+Run = Callable[[list[Frame]], None]
+"""Detects on frames of one kind and size, and completes them: ``done`` has the results, or the error."""
+
+
+class Detection:
+    """Detection on the frames of a stream, and the only queue of a stream: frames leave it in their order.
+
+    Light frames of an interval wait until they fill a chunk, or until the interval ends; with a method that needs the
+    next key frame, until that frame comes.
+
+    Args:
+        submit: Runs the detection of frames, now or later.
+        ahead: Number of frames that may be submitted ahead of the frame that is handed on; 0: frames are detected when
+            they are submitted.
+        chunk: Largest number of frames of a batch; 1 for live video, None for what the device processes fast. A method
+            that needs the next key frame ignores 1.
+    """
+
+    def __init__(
+        self, method: VideoMethod, submit: Run, ahead: int = 0, chunk: int | None = None
+    ) -> None:
+        self._method, self._submit, self._ahead = method, submit, ahead
+        self._chunk = None if chunk == 1 and method.needs_next else chunk
+        device = next(method.executor.model.parameters()).device.type
+        self._pixels = _CHUNK_PIXELS.get(device, _CHUNK_PIXELS['cpu'])
+        self._order: deque[Frame] = deque()
+        self._waiting: list[Frame] = []  # light frames that are not submitted
+        self._held = (
+            0  # frames at the end of the order that wait: these, and tracked frames among them
+        )
+        self._key: Frame | None = None  # the last key frame
+        self._done: Frame | None = None  # the last key frame that was handed on
+
+    def push(self, frame: Frame) -> None:
+        """Take the next frame of the stream."""
+        frame.done = Future()
+        if frame.kind == KEY:
+            if self._method.needs_next:
+                self._order.append(frame)
+                self._submit([frame])
+                self._flush(last=frame)
+            else:
+                self._flush()
+                if self._key and not self._ahead:
+                    self._key.release()  # ahead of the memory of the next key frame
+                self._order.append(frame)
+                self._submit([frame])
+            self._key = frame
+            return
+        self._order.append(frame)
+        self._held += 1
+        if frame.kind == TRACKED:
+            frame.done.set_result(None)
+        else:
+            self._waiting.append(frame)
+        if frame.kind == TRACKED or not self._method.reads_pixels:
+            frame.inputs = None  # intervals may be long
+        if not self._method.needs_next and (
+            self._held >= (self._chunk or _LARGEST_CHUNK) or len(self._waiting) >= self._size()
+        ):
+            self._flush()
+
+    def end(self) -> None:
+        """End the stream: detect on the frames that wait, and hand on all."""
+        self._flush()
+        self._ahead = 0
+
+    def finished(self) -> Iterator[Frame]:
+        """Hand on frames in their order, with their results."""
+        while len(self._order) > self._held + self._ahead:
+            frame = self._order.popleft()
+            result, frame.done, frame.inputs = frame.done.result(), None, None
+            frame.sample = frame.sample if result is None else result
+            if frame.kind == KEY:
+                if self._done:
+                    self._done.release()
+                self._done, frame = frame, handed_on(frame)
+            yield frame
+
+    def _size(self) -> int:
+        """Return the number of frames of a batch."""
+        first = self._waiting[0].inputs if self._waiting else None
+        if self._chunk or first is None:
+            return self._chunk or _LARGEST_CHUNK
+        return min(_LARGEST_CHUNK, max(1, self._pixels // math.prod(first.shape[1:])))
+
+    def _flush(self, last: Frame | None = None) -> None:
+        """Submit the waiting frames once the key frames that they need are detected, so that no thread waits."""
+        size = self._size()
+        frames, self._waiting, self._held = self._waiting, [], 0
+        needed = [key.done for key in (self._key, last) if key and key.done]
+        for start in range(0, len(frames), size):
+            _after(needed, partial(self._submit, frames[start : start + size]))
+
+
+def detect(
+    frames: Iterable[Frame],
+    method: VideoMethod,
+    run: Run,
+    pool: Pool | None = None,
+    ahead: int = 0,
+    chunk: int | None = None,
+) -> Iterator[Frame]:
+    """Detect on the frames of a stream, one batch after the other, or several at a time in a pool of threads."""
+
+    def submit(batch: list[Frame]) -> None:
+        with suppress(RuntimeError):  # the pool is shut down
+            pool.submit(run, batch)
+
+    detection = Detection(method, submit if pool else run, ahead, chunk)
+    for frame in frames:
+        detection.push(frame)
+        yield from detection.finished()
+    detection.end()
+    yield from detection.finished()
+
+
+class Together:
+    """Detection on several streams at a time: their next frames of one kind and size are a batch."""
+
+    def __init__(self, method: VideoMethod, run: Run) -> None:
+        self._method, self._run = method, run
+        self._tasks: list[list[Frame]] = []
+
+    def open(self) -> Detection:
+        """Return the detection of a new stream."""
+        return Detection(self._method, self._tasks.append, chunk=1)
+
+    def work(self) -> None:
+        """Detect on what was pushed to the streams."""
+        while self._tasks:
+            tasks, alike = list(self._tasks), defaultdict(list)
+            self._tasks.clear()
+            for frames in tasks:
+                first = frames[0]
+                shape = None if first.inputs is None else first.inputs.shape
+                alike[first.kind == KEY, shape, len(frames) > 1 and id(frames)] += frames
+            for batch in alike.values():
+                self._run(batch)
+
+
+@torch.no_grad()
+def detect_pairs(
+    frames: Iterable[Frame], method: VideoMethod, interval: int
+) -> Iterator[DetDataSample]:
+    """Predict each labeled frame i from the key frames i, i - 1, ..., i - l + 1 (DFF section 5.2).
+
+    Only frames that a labeled frame needs become key frames, and only once; at most l frames are kept. Where the key
+    frame lies before the first frame of the video, the first frame is the key frame.
+
+    Args:
+        frames: The frames of a video, whose samples have ``frame_id`` (0-based) and, without labels,
+            ``is_labeled=False``.
+        interval: Number l of distances.
+
+    Yields:
+        The l results of each labeled frame, with the metainfo ``key_distance`` 0 to l - 1.
+    """
+    last: dict[int, Frame] = {}
+    keys: set[int] = set()
+
+    def detected(frame: Frame, key: Frame | None) -> DetDataSample:
+        sample = frame.sample.new()
+        sample.set_metainfo(dict(is_key_frame=key is None))
+        twin = replace(frame, sample=sample, key=key)
+        (result,) = (method.non_key if key else method.key)([twin])
+        if key is None:
+            frame.features, frame.detections = twin.features, twin.detections
+            keys.add(frame.number)
+        return result
+
+    for frame in frames:
+        current = frame.number = frame.sample.frame_id
+        last = {n: one for n, one in last.items() if n > current - interval} | {current: frame}
+        if not frame.sample.get('is_labeled', True):
+            continue
+        for distance in range(interval):
+            number = current - distance
+            if number in last:
+                if number not in keys:
+                    result = detected(last[number], None)
+                if distance:
+                    result = detected(frame, last[number])
+            elif number >= 0:
+                raise ValueError(
+                    f'frame {current} of video {frame.sample.get("video_name", "?")!r} is labeled, but frame {number} '
+                    f"before it is not in the data: protocol 'pairs' needs the {interval - 1} frames before each "
+                    'labeled one; list them in the json with is_labeled=false (frame_id counts from 0), or use '
+                    "protocol 'dense'"
+                )
+            else:
+                result = result.new()  # before the first frame: repeat the pair (0, i)
+            result.set_metainfo(dict(key_distance=distance))
+            yield result
+
+
+def handed_on(frame: Frame) -> Frame:
+    """Return a key frame for later stages; itself, to which non-key frames refer, keeps what these need alone."""
+    other = copy.copy(frame)
+    other.release()
+    frame.image = frame.picture = frame.sample = None
+    return other
+
+
+def _after(futures: list[Future], function: Callable[[], None]) -> None:
+    """Call a function once futures are done."""
+    if not futures:
+        function()
+        return
+    first, *rest = futures
+    first.add_done_callback(lambda _: _after(rest, function))

@@ -1,0 +1,288 @@
+"""The stages of video inference (DFF Algorithm 1): prepare, schedule, detect, follow. A frame travels through them."""
+
+import copy
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor as Pool
+from contextlib import contextmanager
+from functools import cached_property
+from queue import SimpleQueue
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from mmdet.structures import DetDataSample
+from torch import nn
+
+from semidff.datasets.video_readers import Frame
+from semidff.filter import picture_of
+from semidff.filter.video import AHEAD
+from semidff.models.key_frame import KeyFrame
+from semidff.utils.model_building import num_classes_of
+from semidff.utils.threads import opencv_threads, torch_threads, worker_threads
+
+from .bounded import detect_bounded
+from .detect import Together, detect, detect_pairs
+from .executors import Executor, as_executor
+from .follow import Follow
+from .methods import MethodError, VideoMethod, method_class, methods_where, pairwise_methods
+from .point import ADAPTIVE, Point
+from .schedule import KEY, KeyFrameSchedule, schedule
+from .schedules import build_schedule
+
+_LOCKS: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
+_CREATING = threading.Lock()
+
+_FRAMES_AHEAD = 16
+"""Frames of a file for each worker, all of which are in memory. Workers have to wait for the decoder with fewer."""
+
+_LARGEST_AHEAD = 100
+"""Frames, as :data:`~semidff.filter.video.AHEAD`, with long or unbounded intervals. Their pictures are in memory."""
+
+
+class Stages:
+    """The stages of a video detector, run at an operating point; each is a generator of frames, in their order.
+
+    Any number of videos may run at a time, in several threads. Those that share a detector take turns, since some
+    detectors of mmdet keep intermediate results of a frame in themselves (DDQ-DETR: the masks of its queries).
+
+    Args:
+        model: A ``VideoDetector``, any mmdet detector for methods without temporal module, or an executor of one. It is
+            put into eval mode.
+        point: Method, key-frame interval, light frames and filter; scale, runtime and precision are those of what the
+            test pipeline and ``model`` are.
+        schedule: Key-frame schedule or its config; None for a key frame every ``point.key_interval`` frames.
+        keep_fields: Whether propagated results hold their ``feature_flow`` (2, h, w) and ``scale_field`` (1, h, w),
+            for visualization; methods that propagate no features ignore it.
+
+    Example:
+        >>> stages = Stages(model, Point('propagate', key_interval=10))
+        >>> for frame in stages.run(stages.prepare(open_any('street.mp4'), frame_pipeline(config))):
+        ...     frame.index, frame.image, frame.sample.pred_instances
+    """
+
+    def __init__(
+        self,
+        model: nn.Module | Executor,
+        point: Point | None = None,
+        schedule: KeyFrameSchedule | dict | None = None,
+        keep_fields: bool = False,
+    ) -> None:
+        self.point = point = point or Point()
+        kind, executor = method_class(point.run_as), as_executor(model)
+        self.model = executor.model.eval()
+        options = {'keep_fields': keep_fields} if kind.propagates else {}
+        self.method: VideoMethod = kind(executor, **options)
+        if point.filter and self.model.spatial.prediction != 'pred_instances':
+            raise MethodError(
+                f'the filter tracks boxes, but this model predicts {self.model.spatial.prediction}'
+            )
+        if point.method == ADAPTIVE and schedule is None:
+            raise MethodError('method adaptive needs a schedule, see schedule_config')
+        self.rule = build_schedule(schedule or point.key_interval)
+        if self.rule.observes and (kind.needs_next or not self.method.has_flow):
+            able = methods_where(lambda kind: kind.propagates and not kind.needs_next)
+            raise MethodError(
+                f'{type(self.rule).__name__} observes the feature flow, which method {point.run_as!r} of this model '
+                f'does not have at that point: choose one of {", ".join(able)}, with a temporal module that has a flow'
+            )
+        self._create_locks()
+
+    def _create_locks(self) -> None:
+        """Create the lock and the queue of free methods; they are not pickled."""
+        with _CREATING:
+            self._lock = _LOCKS.setdefault(self.model.spatial.detector, threading.RLock())
+        self._free: SimpleQueue[VideoMethod] = SimpleQueue()  # for the workers of all runs
+        self._made = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: value for k, value in vars(self).items() if k not in ('_lock', '_free', '_made')}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._create_locks()
+
+    def prepare(
+        self, frames: Iterable[Frame], pipeline: Callable[[dict], dict], **metainfo: Any
+    ) -> Iterator[Frame]:
+        """Run the test pipeline on frames, and set further metainfo of their samples."""
+        for frame in frames:
+            packed = pipeline(dict(img=frame.image))
+            frame.inputs, frame.sample = packed['inputs'], packed['data_samples']
+            frame.sample.set_metainfo(
+                dict(
+                    metainfo,
+                    frame_id=frame.index,
+                    timestamp=frame.timestamp,
+                    after_gap=frame.after_gap,
+                    dropped=frame.dropped,
+                    img_path=frame.path,
+                    ori_shape=frame.image.shape[:2],
+                )
+            )
+            if self.point.filter:
+                frame.picture = picture_of(frame.image)
+            if next(self.model.parameters()).is_cuda:
+                frame.inputs = frame.inputs.pin_memory()  # for a copy that does not block
+            yield frame
+
+    def schedule(self, frames: Iterable[Frame], **options: Any) -> Iterator[Frame]:
+        """Set the kind of prepared frames, see :func:`~semidff.inference.schedule.schedule`."""
+        options = {'observe': self._observe, **options} if self.rule.observes else options
+        return schedule(frames, self.rule, self.point.light_every, **options)
+
+    def run(
+        self, frames: Iterable[Frame], workers: int = 1, chunk: int | None = None
+    ) -> Iterator[Frame]:
+        """Yield the prepared frames of a video with their results, in frame order.
+
+        A frame's ``sample`` is its result: ``pred_instances`` (boxes in the original image, on the host) or
+        ``pred_sem_seg``, and the metainfo ``is_key_frame`` and ``frame_kind``. The non-key frames of an interval are
+        processed as batches, which is faster than one at a time. On a CPU, several workers, each with its share of
+        PyTorch's threads, process intervals at the same time: a frame does not keep many cores busy, since the threads
+        wait for one another, spinning, at each of some hundred operators. An error is raised at its frame.
+
+        Args:
+            workers: Number of workers; 1 for a model that is compiled or on a GPU.
+            chunk: Largest number of frames of a batch; by default what the device processes fast; 1 for live video,
+                whose frames have their results at once, unless the method needs later frames.
+        """
+        errors, follow = [], self.new_follow()
+        with self._pool(workers) as (pool, ahead, options):
+            frames = self.schedule(_until_error(frames, errors), **options)
+            for frame in detect(frames, self.method, self.detect, pool, ahead, chunk):
+                yield from follow.push(frame)
+            yield from follow.flush()
+        if errors:
+            raise errors[0]
+
+    def run_bounded(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """Yield the frames of a live video with their results, none of which waits for the detector.
+
+        Key frames are detected in a second thread, which has three quarters of PyTorch's threads; other frames, and
+        OpenCV, have the rest. See :func:`~semidff.inference.bounded.detect_bounded`.
+        """
+        self.make_methods(2)
+        cores = torch.get_num_threads()
+        share = max(cores // 4, 1)
+        with worker_threads(1, max(cores - share, 1)) as detector, opencv_threads(share):
+            run = self.bounded(frames, detector)
+            while True:
+                # Frames are prepared in here, too: threads that wait for those of the detector take 5 times as long.
+                with torch_threads(share):
+                    if (frame := next(run, None)) is None:
+                        return
+                yield frame
+
+    def bounded(self, frames: Iterable[Frame], detector: Pool) -> Iterator[Frame]:
+        """Yield what :meth:`run_bounded` does, with the given second thread."""
+        errors, tracks = [], self.point.light_every != 1
+        frames = _until_error(frames, errors)
+        yield from detect_bounded(
+            frames, self.schedule, self.detect, detector, self.new_follow(), tracks
+        )
+        if errors:
+            raise errors[0]
+
+    @property
+    def can_be_bounded(self) -> bool:
+        """Whether frames have results while the detector is busy, and it can run in two threads."""
+        has_others = self.rule.longest > 1 or self.point.light_every != 1
+        return self.point.is_causal and has_others and self.make_methods(2)
+
+    def run_pairs(self, frames: Iterable[Frame]) -> Iterator[DetDataSample]:
+        """Yield the results of protocol *pairs*, see :func:`~semidff.inference.detect.detect_pairs`."""
+        if self.point.method not in (able := pairwise_methods()):
+            raise MethodError(
+                f'method {self.point.method!r} depends on all frames since the key frame, but protocol '
+                f"'pairs' predicts from two frames: choose one of {', '.join(able)}, or protocol 'dense'"
+            )
+        return detect_pairs(frames, self.method, self.point.key_interval)
+
+    def together(self) -> Together:
+        """Return the detection of several videos with a frame of each in a batch."""
+        return Together(self.method, self.detect)
+
+    def new_follow(self) -> Follow:
+        """Return the last stage of a stream."""
+        ahead = max(AHEAD, min(self.rule.longest, _LARGEST_AHEAD))
+        return Follow(self.num_classes, self.point.filter, ahead)
+
+    @cached_property
+    def num_classes(self) -> int:
+        """Number of the detector's classes: an RPN has one, but its RoI head has all."""
+        detector = self.model.spatial.detector
+        return max(num_classes_of(detector).values(), default=getattr(detector, 'num_classes', 1))
+
+    @torch.no_grad()
+    def detect(self, frames: list[Frame]) -> None:
+        """Detect on key frames, or on non-key frames, of one size; complete ``done`` of each."""
+        start = time.perf_counter()
+        try:
+            with self._free_method() as method:
+                function = method.key if frames[0].kind == KEY else method.non_key
+                results = function(frames)
+        except BaseException as error:
+            for frame in frames:
+                frame.done.set_exception(error)
+            return
+        for frame, result in zip(frames, results, strict=True):
+            frame.seconds = (time.perf_counter() - start) / len(frames)
+            frame.done.set_result(result)
+
+    @torch.no_grad()
+    def _observe(self, frame: Frame) -> None:
+        """Compute the flow field of a frame; of key frames, the image is enough."""
+        executor = self.method.executor
+        inputs, _ = self.method.batch([frame])
+        if frame.kind == KEY:
+            frame.key_image = executor.model.key_image(inputs)
+        else:
+            frame.flow_field = executor.flow_field(inputs, KeyFrame(frame.key.key_image, ()))
+
+    @contextmanager
+    def _pool(self, workers: int) -> Iterator[tuple[Pool | None, int, dict]]:
+        """Yield a pool of workers, frames that run ahead of results, and options of the schedule."""
+        if workers == 1 or not self.make_methods(workers):
+            yield None, 0, {}
+            return
+        # The workers have the other cores.
+        with worker_threads(workers) as pool, worker_threads(1, share=1) as observing:
+            observe = lambda frame: observing.submit(self._observe, frame).result()  # noqa: E731
+            options = dict(observe=observe) if self.rule.observes else {}
+            yield pool, _FRAMES_AHEAD * workers, options
+
+    def make_methods(self, count: int) -> bool:
+        """Make methods for threads of their own; return whether there can be as many."""
+        with self._lock:
+            for _ in range(self._made, count):
+                executor = self.method.executor.independent()
+                if executor is None:
+                    return False
+                method = copy.copy(self.method)
+                method.executor = executor
+                self._free.put(method)
+                self._made += 1
+        return True
+
+    @contextmanager
+    def _free_method(self) -> Iterator[VideoMethod]:
+        """Yield a method that no other thread uses."""
+        if not self._made:
+            with self._lock:
+                yield self.method
+            return
+        method = self._free.get()
+        try:
+            yield method
+        finally:
+            self._free.put(method)
+
+
+def _until_error(frames: Iterable[Frame], errors: list[Exception]) -> Iterator[Frame]:
+    """Yield frames; keep their error, which is raised behind the results of the frames ahead of it."""
+    try:
+        yield from frames
+    except Exception as error:
+        errors.append(error)
