@@ -1,13 +1,15 @@
 """What propagation does on videos: its figures, and the fit of an adaptive schedule to its errors."""
 
 from collections.abc import Sequence
+from contextlib import closing
 
-from semidff.datasets.video_readers import Frame
+from semidff.datasets.video_readers import Frame, open_video
+from semidff.inference.methods.base import MethodError
 from semidff.inference.schedule_fit import fit_adaptive, unlabeled_videos
 from semidff.utils.atomic_write import atomic_path
 from semidff.utils.command_line import Checkpoint, Count, Input, Output
 from semidff.utils.tables import text_table
-from semidff.visualization.propagation import FigureStyle, draw_propagation, view_frames
+from semidff.visualization.propagation import draw_propagation, view_pair
 
 from .video_inferencer import VideoInferencer
 
@@ -101,17 +103,31 @@ def show_propagation(
     """
     inferencer = VideoInferencer(config, checkpoint, device, method='propagate')
     model = inferencer.model
-    views = view_frames(model, inferencer.preprocess, video, key, current, level)
-    names = [(f'{key}', f'{index} ({index - key:+d})') for index in current]
-    style = FigureStyle(model.dataset_meta['classes'], score_thr, channel)
+    if not hasattr(model.temporal, 'fields'):
+        name = type(model.temporal).__name__
+        raise MethodError(f'{name} has no feature flow to show; give a config with TemporalModule')
+    indices = [key, *current]
+    with closing(open_video(video)) as reader:
+        images = reader.frames(indices)
+    first, *others = (
+        model.data_preprocessor(
+            inferencer.preprocess(Frame(image, index, 0.0), key_frame_id=key), False
+        )
+        for index, image in zip(indices, images, strict=True)
+    )
+    views = []
+    for other, image in zip(others, images[1:], strict=True):
+        inputs = first['inputs'], other['inputs'], other['data_samples'][0]
+        views.append(view_pair(model, *inputs, (images[0], image), level=level))
     with atomic_path(out) as path:
-        draw_propagation(views, names, style).savefig(path)
+        figure = draw_propagation(views, model.dataset_meta['classes'], score_thr, channel)
+        figure.savefig(path)
     lines = []
-    for (_, name), view in zip(names, views, strict=True):
+    for view in views:
         errors = [view.feature_error(f) for f in (view.key_features, view.propagated)]
         scaling = '-' if view.scale is None else f'{view.mean_scaling():.3f}'
         lines.append(
-            f'key frame {key}, current frame {name}: motion {view.mean_motion():.2f} pixels, |S - 1| {scaling}, '
-            f'feature error {errors[0]:.1%} before the warp, {errors[1]:.1%} propagated'
+            f'key frame {key}, current frame {view.names[1]}: motion {view.mean_motion():.2f} pixels, '
+            f'|S - 1| {scaling}, feature error {errors[0]:.1%} before the warp, {errors[1]:.1%} propagated'
         )
     return '\n'.join([*lines, f'Written: {out}'])

@@ -1,9 +1,7 @@
 """Propagation from a key frame to a current frame (semi-DFF Eq. 1): fields, features, detections, and their figure."""
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -12,8 +10,6 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
-from semidff.datasets.video_readers import Frame, open_video
-from semidff.inference.methods.base import MethodError
 from semidff.models.spatial import SpatialModule
 from semidff.models.video_detector import VideoDetector
 
@@ -31,7 +27,7 @@ from .frames import FULL_SCALE, covered_share, render_scaled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.figure import Figure
 
 PANEL = 3.6  # width of a panel in inches
 MARGIN = 2.2  # width of the legends in inches
@@ -56,6 +52,7 @@ class PairView(NamedTuple):
         teacher: Those on the teacher's features.
         cell: Size of a cell of the flow in pixels of ``frames``, x and y.
         covered: Share of the maps' rows and columns that the frame covers.
+        names: Numbers of key and current frame, with their distance.
     """
 
     frames: np.ndarray
@@ -69,6 +66,7 @@ class PairView(NamedTuple):
     teacher: BaseDataElement
     cell: tuple[float, float] = (16.0, 16.0)
     covered: tuple[float, float] = (1.0, 1.0)
+    names: tuple[str, str] = ('', '')
 
     def visible(self, field: Tensor) -> Tensor:
         """Return the cells (..., h, w) of a map that the frame covers at least in part."""
@@ -122,6 +120,7 @@ def view_pair(
         teacher: The detector of the current frame; by default the model's own spatial module.
     """
     teacher = teacher or model.spatial
+    first, number = (sample.get(name, 0) for name in ('key_frame_id', 'frame_id'))
     with model.running():
         key_features = model.spatial.features(key, [sample])
         target = teacher.features(current, [sample])
@@ -154,57 +153,17 @@ def view_pair(
             teacher=predictions(teacher, target),
             cell=tuple(stride / factor for factor in sample.get('scale_factor', (1.0, 1.0))),
             covered=covered_share(sample),
+            names=(f'{first}', f'{number} ({number - first:+d})'),
         )
-
-
-def view_frames(
-    model: VideoDetector,
-    pack: Callable[..., dict],
-    video: str | Path,
-    key: int,
-    currents: Sequence[int],
-    level: int = 0,
-) -> list[PairView]:
-    """Return a view of the propagation from a key frame of a video to each of other frames of it, before or after.
-
-    Args:
-        pack: Returns the collated test batch of a frame: ``pack(frame, **metainfo)``, as
-            :meth:`~semidff.apis.VideoInferencer.preprocess`.
-        video: A video file or a folder of frames.
-    """
-    if not hasattr(model.temporal, 'fields'):
-        name = type(model.temporal).__name__
-        raise MethodError(f'{name} has no feature flow to show; give a config with TemporalModule')
-    indices = [key, *currents]
-    with closing(open_video(video)) as reader:
-        images = reader.frames(indices)
-    frames = map(Frame, images, indices, [0.0] * len(indices))
-    first, *others = (model.data_preprocessor(pack(f, key_frame_id=key), False) for f in frames)
-    return [
-        view_pair(
-            model,
-            first['inputs'],
-            other['inputs'],
-            other['data_samples'][0],
-            (images[0], image),
-            level=level,
-        )
-        for other, image in zip(others, images[1:], strict=True)
-    ]
-
-
-class FigureStyle(NamedTuple):
-    """Options of the figure; the features of a channel, as in DFF Figure 1, or None for the mean over channels."""
-
-    classes: Sequence[str] = ()
-    score_thr: float = 0.3
-    channel: int | None = None
 
 
 def draw_propagation(
-    views: Sequence[PairView], names: Sequence[tuple[str, str]], style: FigureStyle
+    views: Sequence[PairView],
+    classes: Sequence[str] = (),
+    score_thr: float = 0.3,
+    channel: int | None = None,
 ) -> 'Figure':
-    """Draw pairs, with the names of their key and current frames, one below the other.
+    """Draw pairs one below the other; features of a channel, as in DFF Figure 1, or their mean over channels.
 
     The panels of a pair: key frame, current frame with the student's and with the teacher's detections, feature flow,
     scale field; key-frame features, propagated features, the teacher's features, all three with the same color limits;
@@ -219,8 +178,12 @@ def draw_propagation(
     figure = Figure(size, dpi=110, layout='constrained')
     FigureCanvasAgg(figure)
     blocks = np.atleast_1d(figure.subfigures(len(views), 1))
-    for block, view, name in zip(blocks, views, names, strict=True):
-        _draw_pair(block, view, name, style)
+    for block, view in zip(blocks, views, strict=True):
+        upper, lower = block.subplots(2, 5)
+        for axes in (*upper, *lower):
+            axes.set(xticks=[], yticks=[])
+        _draw_frames(upper, view, classes, score_thr)
+        _draw_features(lower, view, channel)
     return figure
 
 
@@ -230,37 +193,37 @@ def to_array(figure: 'Figure') -> np.ndarray:
     return np.array(figure.canvas.buffer_rgba())[..., :3]
 
 
-def _draw_pair(
-    block: 'SubFigure', view: PairView, names: tuple[str, str], style: FigureStyle
+def _draw_frames(
+    panels: 'Sequence[Axes]', view: PairView, classes: Sequence[str], score_thr: float
 ) -> None:
-    upper, lower = block.subplots(2, 5)
-    for axes in (*upper, *lower):
-        axes.set(xticks=[], yticks=[])
+    """Draw the frames with their boxes, and the fields."""
     frames = (
         (0, view.key, 'key', 'spatial module'),
         (1, view.student, 'current', 'student: propagated features'),
         (1, view.teacher, 'current', 'teacher: its own features'),
     )
-    for axes, (at, found, kind, origin) in zip(upper, frames, strict=False):
-        options = style.classes, PIXELS, at == 0, style.score_thr
-        axes.imshow(render_scaled(view.frames[at], found, *options)[..., ::-1])
-        axes.set_title(f'{kind} frame {names[at]}\n{origin}', fontsize=9)
-    _flow(upper[3], view)
+    for axes, (at, found, kind, origin) in zip(panels, frames, strict=False):
+        drawn = render_scaled(view.frames[at], found, classes, PIXELS, at == 0, score_thr)
+        axes.imshow(drawn[..., ::-1])
+        axes.set_title(f'{kind} frame {view.names[at]}\n{origin}', fontsize=9)
+    _flow(panels[3], view)
     if view.scale is None:
-        _empty(upper[4], 'scale field')
+        _empty(panels[4], 'scale field')
     else:
         limits = scale_limits(channel_mean(view.visible(view.scale)), FULL_SCALE)
         title = 'scale field S, mean over channels\nmean |S \N{MINUS SIGN} 1| = '
         title += f'{view.mean_scaling():.3f}'
-        _maps(upper[4:], view, [channel_mean(view.scale)], [title], SCALE_COLORS, limits)
-    channel, what = slice(None), 'mean over channels'
-    if style.channel is not None:
-        channel, what = [style.channel], f'channel {style.channel}'
+        _maps(panels[4:], view, [channel_mean(view.scale)], [title], SCALE_COLORS, limits)
+
+
+def _draw_features(panels: 'Sequence[Axes]', view: PairView, channel: int | None) -> None:
+    """Draw features and their errors."""
+    what = 'mean over channels' if channel is None else f'channel {channel}'
     features = dict(zip(('key-frame', 'propagated', 'teacher'), view[3:6], strict=True))
-    shown = [each[channel] for each in features.values()]
+    shown = [each if channel is None else each[[channel]] for each in features.values()]
     limits = feature_limits(*(channel_mean(view.visible(each)) for each in shown))
     titles = [f'{name} features\n{what}' for name in features]
-    _maps(lower[:3], view, map(channel_mean, shown), titles, FEATURE_COLORS, limits)
+    _maps(panels[:3], view, map(channel_mean, shown), titles, FEATURE_COLORS, limits)
     del features['teacher']
     errors = [view.error_map(each) for each in features.values()]
     largest = torch.maximum(*map(view.visible, errors))
@@ -269,7 +232,7 @@ def _draw_pair(
         f'error against the teacher, {name} features\nrelative error {view.feature_error(each):.1%}'
         for name, each in features.items()
     ]
-    _maps(lower[3:], view, errors, titles, ERROR_COLORS, limits)
+    _maps(panels[3:], view, errors, titles, ERROR_COLORS, limits)
 
 
 def _flow(axes: 'Axes', view: PairView) -> None:

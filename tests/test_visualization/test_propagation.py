@@ -12,15 +12,12 @@ from semidff.models.temporal.warp import warp
 from semidff.visualization.propagation import (
     MARGIN,
     PANEL,
-    FigureStyle,
     PairView,
     draw_propagation,
     to_array,
     view_pair,
 )
 from tests.tiny.videos import batch, build, frame, video_detector_cfg
-
-NAMES = ('10', '13 (+3)')
 
 
 def make_model(flow=(0.0, 0.0), scale: float = 1.0) -> nn.Module:
@@ -127,12 +124,13 @@ def made_view(**changes) -> PairView:
         key=boxes(),
         student=boxes(3),
         teacher=boxes(0),
+        names=('10', '13 (+3)'),
     )
     return PairView(**{**fields, **changes})
 
 
 def draw(*views: PairView, **options):
-    return draw_propagation(views, [NAMES] * len(views), FigureStyle(**options))
+    return draw_propagation(views, **options)
 
 
 def test_titles_and_size(tmp_path):

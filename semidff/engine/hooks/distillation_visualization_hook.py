@@ -12,7 +12,6 @@ from torch import Tensor
 from semidff.models.semi_dff import SemiDFF
 from semidff.utils.model_building import undisturbed, unwrapped
 from semidff.visualization.propagation import (
-    FigureStyle,
     PairView,
     draw_propagation,
     to_array,
@@ -48,10 +47,8 @@ class DistillationVisualizationHook(Hook):
             sample = data_batch['data_samples'][0]
             with undisturbed(model):
                 view = view_distillation(model, data_batch['inputs'][0], sample)
-            names = tuple(str(sample.get(key, '')) for key in ('key_frame_id', 'frame_id'))
             classes = tuple((runner.visualizer.dataset_meta or {}).get('classes') or ())
-            style = FigureStyle(classes, self.score_thr)
-            picture = to_array(draw_propagation([view], [names], style))
+            picture = to_array(draw_propagation([view], classes, self.score_thr))
             runner.visualizer.add_image('distillation', picture, runner.iter + 1)
 
 
