@@ -7,6 +7,7 @@ frames on the CPU; kernels and waits are those of the last non-key frame.
 import copy
 import re
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
