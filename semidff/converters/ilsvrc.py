@@ -52,31 +52,6 @@ class ListedFrame(NamedTuple):
         return f'{self.video}/{self.frame_id:06d}'
 
 
-class XMLObject(NamedTuple):
-    """An annotated object.
-
-    Attributes:
-        wnid: WordNet id of its class.
-        box: xmin, ymin, xmax, ymax as in the file, in pixels, the last ones inclusive.
-        track_id: Number of the object in its video; None in DET.
-        generated: Whether the annotation tool interpolated its box.
-    """
-
-    wnid: str
-    box: tuple[float, float, float, float]
-    track_id: int | None
-    occluded: bool
-    generated: bool
-
-
-class XMLFrame(NamedTuple):
-    """Content of an annotation file: image size in pixels and objects in the order of the file."""
-
-    width: int
-    height: int
-    objects: tuple[XMLObject, ...]
-
-
 @dataclass
 class Conversion:
     """The content of a json file, and what is left out of it.
@@ -92,6 +67,7 @@ class Conversion:
     annotations: list[dict] = field(default_factory=list)
     other_objects: int = 0
     broken: dict[str, str] = field(default_factory=dict)
+    _instances: dict[tuple, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         text = f'{self.out}: {len(self.images)} images'
@@ -101,33 +77,26 @@ class Conversion:
             text += f'\nWARNING: {len(self.broken)} images left out, their annotation is missing or broken:'
         return text + ''.join(f'\n  {path}: {reason}' for path, reason in self.broken.items())
 
-    def add(
-        self, file_name: str, xml: XMLFrame, extra: dict, instances: Sequence[int | None]
-    ) -> None:
-        """Add an image with ``extra`` keys and its objects, whose instance ids are given."""
-        image_id = len(self.images) + 1
-        size = {'width': xml.width, 'height': xml.height}
-        self.images.append({'id': image_id, 'file_name': file_name, **size, **extra})
-        video_id = extra.get('video_id')
-        for found, instance in zip(xml.objects, instances, strict=True):
-            if found.wnid not in _CATEGORY:
+    def add(self, file_name: str, xml: tuple[dict, list[dict]], **place: int) -> None:
+        """Add an image, given :func:`read_xml` and its place in a video, with the objects of the 30 classes.
+
+        Objects of a video with one track and one class have one ``instance_id``.
+        """
+        size, objects = xml
+        image_id, video = len(self.images) + 1, place.get('video_id')
+        self.images.append({'id': image_id, 'file_name': file_name, **size, **place})
+        for found in objects:
+            wnid, track = found.pop('wnid'), found.get('track_id')
+            if video is not None:
+                found['video_id'] = video
+            if video is not None and track is not None:
+                key = video, track, wnid
+                found['instance_id'] = self._instances.setdefault(key, len(self._instances) + 1)
+            if wnid not in _CATEGORY:
                 self.other_objects += 1
                 continue
-            xmin, ymin, xmax, ymax = found.box
-            width, height = xmax - xmin, ymax - ymin
-            self.annotations.append(
-                {
-                    'id': len(self.annotations) + 1,
-                    'image_id': image_id,
-                    'category_id': _CATEGORY[found.wnid],
-                    'bbox': [xmin, ymin, width, height],
-                    'area': width * height,
-                    'iscrowd': 0,
-                    'occluded': found.occluded,
-                    'generated': found.generated,
-                    **_given(video_id=video_id, instance_id=instance, track_id=found.track_id),
-                }
-            )
+            number = {'id': len(self.annotations) + 1, 'image_id': image_id}
+            self.annotations.append({**number, 'category_id': _CATEGORY[wnid], **found})
 
     def write(self, image_set: str | Path) -> None:
         """Write the json of an image set."""
@@ -176,7 +145,6 @@ def convert_vid(
     listed = read_video_image_set(image_set, ann_dir, frames_per_video)
     frames = _read_all([frame.path for frame in listed], ann_dir, workers)
     videos: dict[str, dict] = {}
-    instances: dict[tuple, int] = {}
     done = Conversion(out)
     for frame, xml in zip(listed, frames, strict=True):
         if isinstance(xml, str):
@@ -187,13 +155,8 @@ def convert_vid(
         new = {'id': len(videos) + 1, 'name': frame.video, 'frame_pattern': pattern}
         video = videos.setdefault(frame.video, new | _given(length=frame.video_length))
         numbers = _given(video_length=frame.video_length, ilsvrc_id=frame.ilsvrc_id)
-        image = {'video_id': video['id'], 'frame_id': frame.frame_id, **numbers}
-        keys = [(video['id'], found.track_id, found.wnid) for found in xml.objects]
-        tracks = [
-            None if key[1] is None else instances.setdefault(key, len(instances) + 1)
-            for key in keys
-        ]
-        done.add(frame.path + image_suffix, xml, image, tracks)
+        place = dict(video_id=video['id'], frame_id=frame.frame_id)
+        done.add(frame.path + image_suffix, xml, **place, **numbers)
     done.videos = list(videos.values())
     done.write(image_set)
     return done
@@ -221,7 +184,7 @@ def convert_det(
         if isinstance(xml, str):
             done.broken[f'{path}.xml'] = xml
         else:
-            done.add(path + image_suffix, xml, {}, [None] * len(xml.objects))
+            done.add(path + image_suffix, xml)
     done.write(image_set)
     return done
 
@@ -315,14 +278,14 @@ def _paths(lines: Sequence[Sequence[str]], ann_dir: Path) -> list[ListedFrame]:
     return frames
 
 
-def _read_all(paths: list[str], ann_dir: str | Path, workers: int) -> list[XMLFrame | str]:
+def _read_all(paths: list[str], ann_dir: str | Path, workers: int) -> list[tuple | str]:
     """Return the content of each annotation file, or why it cannot be read."""
     read = partial(_read_or_reason, ann_dir=str(ann_dir))
     contents = pool_map(read, paths, workers, _FILES_AT_ONCE)
     return list(track(contents, 'annotations', len(paths), 'files'))
 
 
-def _read_or_reason(path: str, ann_dir: str) -> XMLFrame | str:
+def _read_or_reason(path: str, ann_dir: str) -> tuple[dict, list[dict]] | str:
     try:
         return read_xml(f'{ann_dir}/{path}.xml')
     except FileNotFoundError:
@@ -331,8 +294,12 @@ def _read_or_reason(path: str, ann_dir: str) -> XMLFrame | str:
         return str(error)
 
 
-def read_xml(path: str | Path) -> XMLFrame:
-    """Read an annotation file; raise ValueError, without its name, if it is not XML or incomplete."""
+def read_xml(path: str | Path) -> tuple[dict, list[dict]]:
+    """Read an annotation file: size of the image, and its objects as annotations with the class's ``wnid``.
+
+    Raises:
+        ValueError: Without the name of the file, if it is not XML or incomplete.
+    """
     try:
         root = ET.parse(path).getroot()
     except (ET.ParseError, UnicodeError, LookupError) as error:
@@ -340,23 +307,24 @@ def read_xml(path: str | Path) -> XMLFrame:
     width, height = (int(_number(root, f'size/{side}')) for side in ('width', 'height'))
     if width <= 0 or height <= 0:
         raise ValueError(f'image size is {width} x {height}')
-    return XMLFrame(width, height, tuple(map(_read_object, root.iter('object'))))
+    return dict(width=width, height=height), [*map(_read_object, root.iter('object'))]
 
 
-def _read_object(node: ET.Element) -> XMLObject:
+def _read_object(node: ET.Element) -> dict:
     name = (node.findtext('name') or '').strip()
     if not name:
         raise ValueError('an object has no <name>')
-    box = tuple(_number(node, f'bndbox/{side}') for side in ('xmin', 'ymin', 'xmax', 'ymax'))
-    xmin, ymin, xmax, ymax = box
+    sides = ('xmin', 'ymin', 'xmax', 'ymax')
+    xmin, ymin, xmax, ymax = (_number(node, f'bndbox/{side}') for side in sides)
     if not (-1 <= xmin <= xmax < math.inf and -1 <= ymin <= ymax < math.inf):
         raise ValueError(f'<object> {name} has the box {xmin:g}, {ymin:g}, {xmax:g}, {ymax:g}')
-    track = None if node.find('trackid') is None else int(_number(node, 'trackid'))
-    occluded, generated = (
-        node.find(flag) is not None and _number(node, flag) != 0
-        for flag in ('occluded', 'generated')
-    )
-    return XMLObject(name, box, track, occluded, generated)
+    width, height = xmax - xmin, ymax - ymin
+    found = dict(wnid=name, bbox=[xmin, ymin, width, height], area=width * height, iscrowd=0)
+    for flag in ('occluded', 'generated'):
+        found[flag] = node.find(flag) is not None and _number(node, flag) != 0
+    if node.find('trackid') is not None:
+        found['track_id'] = int(_number(node, 'trackid'))
+    return found
 
 
 def _number(node: ET.Element, path: str) -> float:

@@ -51,11 +51,11 @@ def convert(folder, **options):
 def test_one_file(tmp_path):
     path = tmp_path / 'a.xml'
     path.write_text(xml((DOG, (10, 20, 30, 40), 7), (CHAIR, (1.5, 2, 3, 4), None)))
-    frame = read_xml(path)
-    assert (frame.width, frame.height) == (320, 240)
-    dog, chair = frame.objects
-    assert dog.box == (10, 20, 30, 40) and dog.track_id == 7 and dog.occluded and not dog.generated
-    assert chair.wnid == CHAIR and chair.track_id is None and chair.box[0] == 1.5
+    size, (dog, chair) = read_xml(path)
+    assert size == dict(width=320, height=240)
+    assert dog['bbox'] == [10, 20, 20, 20] and dog['track_id'] == 7
+    assert dog['occluded'] and not dog['generated']
+    assert chair['wnid'] == CHAIR and 'track_id' not in chair and chair['bbox'][0] == 1.5
 
 
 def test_videos_and_images(folder):

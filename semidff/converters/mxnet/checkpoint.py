@@ -42,7 +42,6 @@ from .names import (
 )
 from .params_file import read_params
 
-FORMS = ('copies', 'inference', 'training')
 AGREEMENT = 1e-5
 """Largest rounding difference between a copy and plain weight times deviation, relative to the largest value."""
 # Mean pixel value (red, green, blue) that the original subtracts. It divides by nothing.
