@@ -34,7 +34,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_input('--labels', metavar='FILE', help=help)
     help = 'seed of the training (default: 0, or that of the plan in DIR)'
     parser.add_argument('--seed', type=int, help=help)
-    add_runtime(parser, 'auto, or that of the plan in DIR')
+    add_runtime(parser, 'openvino if it is installed, or that of the plan in DIR')
     parser.add_flag('--no-training', 'train no temporal module')
     help = 'first, train the detector on what it finds in the videos with time on its side'
     parser.add_flag('--adapt-detector', help)

@@ -40,7 +40,7 @@ from semidff.datasets.class_names import class_names
 from semidff.datasets.video_list import VideoListError, load_videos
 from semidff.datasets.video_readers import Frame, open_video
 from semidff.engine.launch import train
-from semidff.inference.executors import Executor
+from semidff.inference.executors import Executor, default_runtime
 from semidff.inference.schedule_fit import FitError, fit_adaptive
 from semidff.utils.atomic_write import atomic_path, read_json, write_json
 from semidff.utils.checkpoint import detector_digest, read_checkpoint, save_weights
@@ -99,7 +99,7 @@ def adapt(
         device: Device; default: a GPU if available.
         seed: Seed of the training; None: 0, or that of the plan in the folder.
         runtime: What computes the frames of all measurements and of the result, see :class:`VideoInferencer`; None:
-            ``auto``, or that of the plan.
+            ``openvino`` if it is installed, or that of the plan.
         no_training: Whether to stop when the methods without a temporal module are measured.
         adapt_detector: Whether to train the detector first, on what it finds in the videos when it is filtered both
             ways, see :mod:`semidff.adaptation.student`. All that follows is of the trained one, if it is better.
@@ -141,7 +141,7 @@ def adapt(
                 seed = plan.seed if seed is None else seed
                 if fps is key_interval is None:
                     fps, key_interval = plan.fps, None if plan.fps else plan.networks.key_interval
-            minutes, seed, runtime = minutes or _MINUTES, seed or 0, runtime or 'auto'
+            minutes, seed, runtime = minutes or _MINUTES, seed or 0, runtime or default_runtime()
             say.minutes = None if no_training else minutes
             surveyed = work.survey(detector, checkpoint, found, runtime, fps, not no_training)
             if not no_training:

@@ -21,8 +21,6 @@ from mmengine.device import get_device
 
 from semidff.datasets.video_folders import find_videos
 from semidff.datasets.video_readers import VideoWarning
-from semidff.inference.executors.fastest import EVERYWHERE
-from semidff.inference.executors.fastest import FILE as RUNTIME_FILE
 from semidff.inference.outputs import check_limits
 from semidff.utils.allocator import keep_freed_memory
 from semidff.utils.atomic_write import read_json, write_json
@@ -135,10 +133,7 @@ class _Archive:
             if changed or (_read(record) or {}).get('error'):
                 record.unlink()
         write_json(self.settings, file)
-        # Results must not depend on the worker: what is fastest is chosen once.
         self.graphs = self._records / '.graphs'
-        if not (choices := self.graphs / RUNTIME_FILE).is_file():
-            write_json({EVERYWHERE: {}}, choices)
 
     def queue(self) -> deque[str]:
         """Return the videos without results, the largest first."""

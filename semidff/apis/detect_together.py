@@ -2,14 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from typing import Any, NamedTuple
+from typing import Any
 
 from mmdet.structures import DetDataSample
 
-from semidff.datasets.video_readers import Frame, FrameStream
 from semidff.datasets.video_readers.sources import videos_of
-from semidff.inference.detect import Detection
-from semidff.inference.follow import Follow
 from semidff.inference.outputs import check_limits
 
 from .failures import Failures
@@ -48,48 +45,24 @@ def detect_together(
     return _results(inferencer, videos, max_frames, fps=fps, strict=strict)
 
 
-class _Video(NamedTuple):
-    source: FrameStream
-    frames: Iterator[Frame]
-    detection: Detection
-    follow: Follow
-
-    def results(self) -> Iterator[DetDataSample]:
-        for frame in self.detection.finished():
-            yield from (one.sample for one in self.follow.push(frame))
-
-
 def _results(
     inferencer: VideoInferencer, inputs: Sequence[Any], max_frames: int | None, **options: Any
 ) -> Iterator[DetDataSample]:
     stages, failures = inferencer.stages, Failures(inferencer.model, len(inputs))
-    together = stages.together()
+    together, sources = stages.together(), {}
     with ExitStack() as stack:
-        videos: list[_Video] = []
         for video_id, given in enumerate(inputs):
             with failures.skipped(given):
                 source = inferencer.open(given, **options)
                 frames = stack.enter_context(inferencer.frames_of(source, video_id, max_frames))
-                frames = stages.schedule(frames)
-                videos.append(_Video(source, frames, together.open(), stages.new_follow()))
-        ready = videos
-        while videos:
-            patient, ended = ready or videos, []
-            ready = [v for v in videos if v.source.ready(_PATIENCE if v in patient else 0)]
-            for video in ready:
-                frame = None
-                with failures.skipped(video.source.path):
-                    frame = next(video.frames, None)
-                if frame is None:
-                    ended.append(video)
-                    video.detection.end()
-                else:
-                    video.detection.push(frame)
-            together.work()
-            for video in ready:
-                yield from video.results()
-            for video in ended:
-                yield from (frame.sample for frame in video.follow.flush())
-            videos = [video for video in videos if video not in ended]
-            ready = [video for video in ready if video not in ended]
+                sources[stages.open(together, frames)] = source
+        ready = together.streams
+        while streams := together.streams:
+            patient = ready or streams
+            ready = [s for s in streams if sources[s].ready(_PATIENCE if s in patient else 0)]
+            for stream in ready:
+                with failures.skipped(sources[stream].path):
+                    stream.read()
+            yield from (frame.sample for frame in together.work())
+            ready = [stream for stream in ready if not stream.ended]
     failures.check()

@@ -1,12 +1,17 @@
 """Export of a video detector from its files."""
 
+from contextlib import closing
 from pathlib import Path
 
+from mmengine.config import Config
+
 from semidff.datasets.class_names import class_names
-from semidff.deployment import ExportedGraphs, ExportError, export_onnx, sample_batches
-from semidff.deployment import verify as compare
+from semidff.datasets.video_readers import open_video
+from semidff.deployment import export_onnx
+from semidff.inference.loading import frame_pipeline, pair
 from semidff.utils.checkpoint import load_for_test, read_checkpoint
 from semidff.utils.command_line import Checkpoint, Count, Input, Output
+from semidff.utils.image_detectors import test_datasets
 from semidff.utils.model_building import build_video_detector
 
 
@@ -17,8 +22,6 @@ def export_detector(
     out: Output,
     shape: tuple[Count, Count] | None = None,
     video: Input | None = None,
-    verify: bool = False,
-    frames: Count = 5,
 ) -> str:
     """Export a video detector as two ONNX graphs, one for key frames and one for non-key frames.
 
@@ -31,32 +34,47 @@ def export_detector(
         out: Folder for the files.
         shape: Height and width of the frames after the test pipeline, before padding (default: those of the --video's
             frames, else the scale of the pipeline's Resize).
-        video: Video file or folder of frames, for size and --verify.
-        verify: Run both graphs in onnxruntime and compare them with PyTorch; the exit code is 1 if an output differs by
-            1e-3 or more.
-        frames: Number of frames for --verify, the first one a key frame.
+        video: Video file or folder of frames of this size.
 
     Returns:
         A report.
-
-    Raises:
-        ExportError: The graphs differ from PyTorch.
     """
     if Path(config).is_dir():
         config, checkpoint = Path(config) / 'config.py', checkpoint or Path(config) / 'last.pth'
     model = build_video_detector(config)
     state, meta = read_checkpoint(checkpoint)
     load_for_test(model, checkpoint, needs_temporal=True, state=state)
-    batches = sample_batches(model.cfg, frames, shape, video)
-    size = batches[0]['inputs'][0].shape[-2:]
+    size = frame_shape(model.cfg, shape, video)
     about = export_onnx(model, out, size, class_names(model.cfg, meta))
     lines = [
         f'{path}: {path.stat().st_size / 2**20:.1f} MB' for path in sorted(Path(out).glob('*.onnx'))
     ]
     lines.append('frames enter as 1 x 3 x {} x {}'.format(*about.shape))
-    if verify:
-        report = compare(model, ExportedGraphs(model, out), batches)
-        lines.append(str(report))
-        if not report.equal:
-            raise ExportError('\n'.join([*lines, 'the graphs differ from PyTorch']))
     return '\n'.join(lines)
+
+
+def frame_shape(
+    config: Config, shape: tuple[int, int] | None, video: str | None
+) -> tuple[int, int]:
+    """Return height and width of frames behind a test pipeline: of a video, as given, or the scale of its Resize."""
+    if video is not None:
+        with closing(open_video(video)) as reader:
+            (image,) = reader.frames([0])
+        found = tuple(frame_pipeline(config)(dict(img=image))['inputs'].shape[-2:])
+        if shape is not None and found != tuple(shape):
+            raise ValueError(
+                f'{video}: its frames leave the test pipeline as {found[0]} x {found[1]}, not as {shape[0]} x '
+                f'{shape[1]}; give --shape {found[0]} {found[1]}, or change the scale of the config'
+            )
+        return found
+    if shape is not None:
+        return tuple(shape)
+    steps = next(iter(test_datasets(config)), {}).get('pipeline') or ()
+    scales = [step['scale'] for step in steps if step.get('scale') is not None]
+    if not scales:
+        raise ValueError(
+            'the test pipeline has no Resize with a scale, so the size of frames is unknown: give --shape H W or a '
+            '--video'
+        )
+    width, height = pair(scales[0])
+    return height, width

@@ -14,6 +14,7 @@ import torch
 from mmdet.structures import DetDataSample
 from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
+from mmengine.logging import print_log
 
 from semidff.datasets.video_readers import Frame, FrameStream, LiveOptions, open_any
 from semidff.datasets.video_readers.sources import READ_AHEAD, prefetch, videos_of
@@ -25,6 +26,7 @@ from semidff.inference import (
     Stages,
     schedule_config,
 )
+from semidff.inference.executors import default_runtime
 from semidff.inference.loading import frame_pipeline, load_model
 from semidff.inference.methods import methods_where
 from semidff.inference.outputs import Output, check_limits, requested_outputs
@@ -58,6 +60,9 @@ class AdaptedFolder(NamedTuple):
             folder / name for name in ('config.py', 'last.pth', 'detector.pth')
         )
         recommended = read_config(config).get('recommended') or {} if config.is_file() else {}
+        if recommended.get('runtime') == 'auto':  # of 0.3.0
+            recommended['runtime'] = default_runtime()
+            print_log(f'{folder}: runs in {recommended["runtime"]}, in place of auto', 'current')
         names = {field.name for field in fields(Point)}
         point = Point(**{name: recommended[name] for name in recommended if name in names})
         needed = [config, weights, detector] if point.uses_temporal else [config, detector]
@@ -119,10 +124,9 @@ class VideoInferencer:
         decoder_threads: Number of threads that decode a video file. With several, the frames of damaged files may
             depend on timing.
         graphs: Whether frames run as CUDA graphs; default: on a GPU, unless ``compile``.
-        runtime: What computes the frames: ``torch``, ``onnxruntime``, ``openvino`` or ``auto``, see
+        runtime: What computes the frames: ``torch``, ``onnxruntime`` or ``openvino``, see
             :class:`~semidff.inference.Acceleration`; default: ``torch``, or what a folder recommends.
-        cache: Folder of exported graphs and of the choices of ``auto``; default: one in a folder of ``tools/adapt.py``,
-            or ``~/.cache/semidff`` with ``auto``.
+        cache: Folder of exported graphs; default: one in a folder of ``tools/adapt.py``.
         keep_damaged: Whether frames of files that damage may have reached are used, too, as far as FFmpeg decodes them.
         live: How cameras, addresses and pipes are read: ``newest``, ``every-frame``, or
             :class:`~semidff.datasets.video_readers.LiveOptions`.

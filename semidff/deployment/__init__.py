@@ -7,4 +7,3 @@ from semidff.inference.executors import ExportedGraphs
 from semidff.inference.executors.exported import Description
 
 from .export import ExportError, export_onnx
-from .parity import ParityReport, sample_batches, verify

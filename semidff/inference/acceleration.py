@@ -1,9 +1,6 @@
 """Speed options of a video detector: memory layout, precision, compiled and captured graphs, runtime."""
 
-import copy
-import os
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +10,7 @@ from torch import nn
 from semidff.models.precision import to_channels_last, to_half
 from semidff.models.video_detector import VideoDetector
 
-from .executors import RUNTIMES, CudaGraphs, Executor, ExportedGraphs, FastestRuntime
+from .executors import RUNTIMES, CudaGraphs, Executor, ExportedGraphs
 
 PRECISIONS: dict[str, torch.dtype | None] = {
     'fp32': None,
@@ -33,8 +30,8 @@ class Acceleration(NamedTuple):
             the scale field. Compilation takes a minute or two, at the first frame of each size.
         graphs: Whether frames run as CUDA graphs, with one launch each; None: on a GPU, unless compiled. Settings and
             hooks of the model are those at the second batch of each size, when it is captured.
-        runtime: Library that computes the frames: ``torch``; ``onnxruntime`` or ``openvino``, which run exported graphs
-            (:class:`~semidff.inference.executors.ExportedGraphs`); or ``auto``, for each graph the fastest one.
+        runtime: Library that computes the frames: ``torch``, or ``onnxruntime`` or ``openvino`` for graphs, see
+            :class:`~semidff.inference.executors.ExportedGraphs`.
     """
 
     precision: str = 'fp32'
@@ -69,16 +66,11 @@ def accelerate(
         raise ValueError('compile and graphs exclude each other')
     model = VideoDetector.wrap(model)
     on_gpu = next(model.parameters()).is_cuda
-    if options.runtime == 'auto':
-        detects = model.spatial.prediction == 'pred_instances'
-        if detects and not (on_gpu or options.compile):
-            return _fastest(model, options, cache)
-        options = options._replace(runtime='torch')
     if options.runtime != 'torch':
         if options.runtime not in RUNTIMES or options.compile or options.graphs:
             raise ValueError(
-                f'runtime {options.runtime!r}: choose one of torch, {", ".join(RUNTIMES)}, auto; compile and graphs '
-                'are options of torch'
+                f'runtime {options.runtime!r}: choose one of torch, {", ".join(RUNTIMES)}; compile and graphs are '
+                'options of torch'
             )
         runtime, precision = options.runtime, options.precision
         return ExportedGraphs(model, None, runtime, cache, precision=precision)
@@ -95,25 +87,6 @@ def accelerate(
     if graphs is None:
         graphs = on_gpu and not options.compile
     return CudaGraphs(model) if graphs else model
-
-
-def _fastest(model: VideoDetector, options: Acceleration, cache: str | Path | None) -> Executor:
-    if cache is None:
-        with suppress(RuntimeError):  # without a home folder, all is in memory alone
-            cache = Path(os.environ.get('XDG_CACHE_HOME', '~/.cache')).expanduser() / 'semidff'
-    exported = model if options.precision == 'fp32' else copy.deepcopy(model)
-    candidates = dict(torch=accelerate(model, options._replace(runtime='torch')))
-    for name in RUNTIMES:
-        # Those that are not installed, or do not have the precision, are none.
-        with suppress(ImportError, ValueError):
-            import onnxscript  # noqa: F401 (exports)
-
-            precision = options.precision
-            candidates[name] = ExportedGraphs(exported, None, name, cache, precision=precision)
-    if len(candidates) == 1:
-        return candidates['torch']
-    layout = torch.channels_last if options.channels_last else torch.contiguous_format
-    return FastestRuntime(candidates, cache, layout)
 
 
 def _compile(model: VideoDetector, **settings: Any) -> None:

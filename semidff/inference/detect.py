@@ -15,6 +15,7 @@ from mmdet.structures import DetDataSample
 
 from semidff.datasets.video_readers import Frame
 
+from .follow import Follow
 from .methods import VideoMethod
 from .schedule import KEY, TRACKED
 
@@ -139,19 +140,54 @@ def detect(
     yield from detection.finished()
 
 
+class Stream:
+    """A video of :class:`Together`; ``ended`` when it has no more frames."""
+
+    def __init__(self, frames: Iterator[Frame], detection: Detection, follow: Follow) -> None:
+        self._frames, self._detection, self._follow = frames, detection, follow
+        self.ended = False
+
+    def read(self) -> None:
+        """Take the next frame. After an error of the source, the video has ended."""
+        self.ended = True
+        if (frame := next(self._frames, None)) is not None:
+            self.ended = False
+            self._detection.push(frame)
+
+    def end(self) -> None:
+        self._detection.end()
+
+    def finished(self) -> Iterator[Frame]:
+        """Yield the frames whose results are final."""
+        for frame in self._detection.finished():
+            yield from self._follow.push(frame)
+        if self.ended:
+            yield from self._follow.flush()
+
+
 class Together:
-    """Detection on several streams at a time: their next frames of one kind and size are a batch."""
+    """Several videos, of which the next frames of one kind and size are a batch.
+
+    Attributes:
+        streams: The videos that have not ended.
+    """
 
     def __init__(self, method: VideoMethod, run: Run) -> None:
         self._method, self._run = method, run
         self._tasks: list[list[Frame]] = []
+        self.streams: list[Stream] = []
 
-    def open(self) -> Detection:
-        """Return the detection of a new stream."""
-        return Detection(self._method, self._tasks.append, chunk=1)
+    def open(self, frames: Iterator[Frame], follow: Follow) -> Stream:
+        """Add a video, given as the frames that leave its schedule."""
+        detection = Detection(self._method, self._tasks.append, chunk=1)
+        self.streams.append(Stream(frames, detection, follow))
+        return self.streams[-1]
 
-    def work(self) -> None:
-        """Detect on what was pushed to the streams."""
+    def work(self) -> Iterator[Frame]:
+        """Detect on what the videos have read; yield the frames whose results are final."""
+        for stream in self.streams:
+            if stream.ended:
+                stream.end()
         while self._tasks:
             tasks, alike = list(self._tasks), defaultdict(list)
             self._tasks.clear()
@@ -161,6 +197,9 @@ class Together:
                 alike[first.kind == KEY, shape, len(frames) > 1 and id(frames)] += frames
             for batch in alike.values():
                 self._run(batch)
+        for stream in self.streams:
+            yield from stream.finished()
+        self.streams = [stream for stream in self.streams if not stream.ended]
 
 
 @torch.no_grad()

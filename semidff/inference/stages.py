@@ -23,7 +23,7 @@ from semidff.utils.model_building import num_classes_of
 from semidff.utils.threads import opencv_threads, torch_threads, worker_threads
 
 from .bounded import detect_bounded
-from .detect import Together, detect, detect_pairs
+from .detect import Stream, Together, detect, detect_pairs
 from .executors import Executor, as_executor
 from .follow import Follow
 from .methods import MethodError, VideoMethod, method_class, methods_where, pairwise_methods
@@ -203,6 +203,10 @@ class Stages:
     def together(self) -> Together:
         """Return the detection of several videos with a frame of each in a batch."""
         return Together(self.method, self.detect)
+
+    def open(self, together: Together, frames: Iterable[Frame]) -> Stream:
+        """Add a video, given as its prepared frames, to those that are detected together."""
+        return together.open(self.schedule(frames), self.new_follow())
 
     def new_follow(self) -> Follow:
         """Return the last stage of a stream."""

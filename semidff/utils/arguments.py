@@ -18,7 +18,7 @@ from .files import check_outputs
 from .stopping import interrupted_by_signals
 
 PRECISIONS = ('fp32', 'bf16', 'fp16')
-RUNTIMES = ('torch', 'onnxruntime', 'openvino', 'auto')
+RUNTIMES = ('torch', 'onnxruntime', 'openvino')
 
 
 def positive(text: str) -> int:
@@ -108,7 +108,7 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 
 
 def add_runtime(parser: argparse.ArgumentParser, by_default: str, **options: Any) -> None:
-    help = f'what computes the frames; auto: for each graph the fastest (default: {by_default})'
+    help = f'what computes the frames (default: {by_default})'
     parser.add_argument('--runtime', choices=RUNTIMES, help=help, **options)
 
 

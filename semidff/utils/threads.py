@@ -77,16 +77,13 @@ def default_workers(decoder_threads: int = 1) -> int:
 
 
 @contextmanager
-def worker_threads(
-    workers: int, share: int | None = None, begin: Callable[[], None] = lambda: None
-) -> Iterator[ThreadPoolExecutor]:
+def worker_threads(workers: int, share: int | None = None) -> Iterator[ThreadPoolExecutor]:
     """Threads that each have a share of PyTorch's threads; the block ends with them.
 
     The number that other threads have, and those that start later, stays as it is.
 
     Args:
         share: Number of PyTorch's threads of each worker; None: those of this thread, divided.
-        begin: Called first in each worker.
     """
     share = share or max(torch.get_num_threads() // workers, 1)
     started = Barrier(workers + 1)
@@ -95,7 +92,6 @@ def worker_threads(
         torch.get_num_threads()  # else the first operator sets that of all threads
         torch.set_num_threads(share)  # of this thread, and of all that start later
         started.wait()
-        begin()
 
     pool = ThreadPoolExecutor(workers, 'interval', start)
     try:

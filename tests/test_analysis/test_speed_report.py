@@ -221,7 +221,7 @@ def test_figures_of_rows(monkeypatch, rows):
 def test_speed_ups_are_over_the_dense_detector_in_its_fastest_runtime(monkeypatch, rows):
     times = iter([9, 9, 9, 400, 200, 100])
     monkeypatch.setattr(ClipTimer, 'run', lambda timer, frames: given([next(times), 0]))
-    dense, fast = rows('a', 'frame', 1), rows('b', 'frame', 1, runtime='auto')
+    dense, fast = rows('a', 'frame', 1), rows('b', 'frame', 1, runtime='openvino')
     report = measure_speed([dense, fast, rows('c', 'copy', 2)], rounds=1)
     assert [row['speed_up'] for row in report['rows'].values()] == pytest.approx([0.5, 1, 2])
     assert speed_tables(report)[0][3][-1] == 'b' and speed_tables(report)[0][0][-1] == 'over'

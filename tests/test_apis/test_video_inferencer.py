@@ -30,7 +30,7 @@ from semidff.datasets.video_readers import (
 )
 from semidff.datasets.video_readers.live import Connection
 from semidff.inference import METHODS, AdaptiveSchedule, ErrorPredictor, MethodError
-from semidff.inference.executors import ExportedGraphs, FastestRuntime
+from semidff.inference.executors import ExportedGraphs
 from semidff.utils.checkpoint import CheckpointError
 from semidff.utils.error_messages import ConfigError
 from semidff.utils.threads import torch_threads
@@ -558,7 +558,10 @@ def test_the_runtime_is_that_of_the_folder_or_another_one(project, tmp_path):
     for name, weights in (('last.pth', 'two.pth'), ('detector.pth', 'one.pth')):
         os.link(project / weights, tmp_path / name)
     kinds = []
-    for options in ({}, dict(runtime='auto'), dict(runtime='torch')):
+    for options in ({}, dict(runtime='torch')):
         inferencer = VideoInferencer(tmp_path, device='cpu', **options)
         kinds.append(type(inferencer.stages.method.executor))
-    assert kinds == [ExportedGraphs, FastestRuntime, type(inferencer.model)]
+    assert kinds == [ExportedGraphs, type(inferencer.model)]
+    config.recommended = dict(method='propagate', runtime='auto')  # of 0.3.0
+    config.dump(tmp_path / 'config.py')
+    assert VideoInferencer(tmp_path, device='cpu').point.runtime == 'openvino'

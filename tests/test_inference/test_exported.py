@@ -5,19 +5,13 @@ import functools
 import os
 import subprocess
 import sys
-import threading
-import time
 from itertools import product
-from types import SimpleNamespace
 
 import pytest
 import torch
 
 from semidff.inference import Acceleration, accelerate
-from semidff.inference.executors import ExportedGraphs, as_executor, fastest
-from semidff.models.key_frame import KeyFrame
-from semidff.utils.atomic_write import write_json
-from semidff.utils.threads import torch_threads
+from semidff.inference.executors import ExportedGraphs, as_executor
 from tests.test_inference.test_contract import (
     FILE,
     SETTINGS,
@@ -34,11 +28,6 @@ from tests.tiny.stages import results, stages
 for _package in ('onnxscript', 'onnxruntime', 'openvino'):
     pytest.importorskip(_package, reason='needs the extras onnx and openvino')
 RUNTIMES = 'openvino', 'onnxruntime'
-
-
-@pytest.fixture(autouse=True)
-def _no_choices(monkeypatch):
-    monkeypatch.setattr(fastest, '_CHOSEN', {})
 
 
 @pytest.fixture(scope='module')
@@ -212,141 +201,3 @@ def raises(*arguments, **options):
 def test_options_that_exclude_each_other(options, message):
     with pytest.raises(ValueError, match=message):
         accelerate(copy.deepcopy(detector('retinanet')), Acceleration(**options))
-
-
-class Stub:
-    """An executor whose key frames and non-key frames take so many seconds."""
-
-    def __init__(self, clock: list[float], key: float, non_key: float) -> None:
-        self.model, self.clock, self.seconds = detector('retinanet'), clock, (key, non_key)
-        self.calls = []
-
-    def predict_key(self, inputs, samples):
-        self.clock[0] += self.seconds[0]
-        self.calls.append('key')
-        return samples, KeyFrame(None, (torch.zeros(1, 2, 2, 2),))
-
-    def predict_non_key(self, inputs, samples, key, flow_field=None):
-        self.clock[0] += self.seconds[1]
-        self.calls.append('non-key')
-        return samples
-
-    def independent(self):
-        return self
-
-
-@pytest.mark.parametrize(('busy', 'everywhere'), [(False, False), (True, False), (True, True)])
-def test_the_fastest_runtime_is_measured_once(busy, everywhere, tmp_path, monkeypatch):
-    clock, file = [0.0], tmp_path / 'runtime.json'
-    monkeypatch.setattr(fastest, 'time', SimpleNamespace(perf_counter=lambda: clock[0]))
-    monkeypatch.setattr(fastest, 'has_busy_cores', lambda: busy)
-    if everywhere:
-        write_json({fastest.EVERYWHERE: {}}, file)
-
-    def run(**seconds: tuple[float, float]) -> dict[str, list[str]]:
-        stubs = {name: Stub(clock, *own) for name, own in seconds.items()}
-        executor = fastest.FastestRuntime(stubs, tmp_path, torch.contiguous_format)
-        frame, samples = torch.zeros(1, 3, 64, 96), [None]
-        for number in range(3):
-            if number == 1:  # measured by now
-                for stub in stubs.values():
-                    stub.calls.clear()
-            key = executor.predict_key(frame, samples)[1]
-            executor.predict_non_key(frame, samples, key)
-        return {name: stub.calls for name, stub in stubs.items()}
-
-    expected = dict(torch=['non-key'] * 2, openvino=['key'] * 2)
-    assert run(torch=(0.1, 0.1), openvino=(0.05, 0.102)) == expected
-    assert file.is_file() != (busy and not everywhere)
-    changed = dict(torch=(0.1, 0.1), openvino=(0.2, 0.05))
-    assert run(**changed) == expected  # this process knows
-    monkeypatch.setattr(fastest, '_CHOSEN', {})
-    again = not file.is_file()
-    assert run(**changed) == (
-        dict(torch=['key'] * 2, openvino=['non-key'] * 2) if again else expected
-    )
-
-
-def chosen(folder, monkeypatch) -> str:
-    """Return what a process does that begins with the choices of a folder: ``measures``, or the runtime."""
-    clock = [0.0]
-    monkeypatch.setattr(fastest, 'time', SimpleNamespace(perf_counter=lambda: clock[0]))
-    monkeypatch.setattr(fastest, 'has_busy_cores', lambda: False)
-    monkeypatch.setattr(fastest, '_CHOSEN', {})
-    stubs = dict(torch=Stub(clock, 0.2, 0), openvino=Stub(clock, 0.1, 0))
-    executor = fastest.FastestRuntime(stubs, folder, torch.contiguous_format)
-    executor.predict_key(torch.zeros(1, 3, 64, 96), [None])
-    return 'measures' if stubs['torch'].calls else executor._chosen['key, 64 x 96, one', 1]
-
-
-def no_space(*arguments, **options):
-    raise OSError(28, 'No space left')
-
-
-@pytest.mark.parametrize(
-    'fails',
-    ['semidff.utils.atomic_write.open', 'fcntl.flock', 'semidff.inference.executors.fastest.open'],
-)
-def test_choices_are_used_where_nothing_can_be_written(fails, tmp_path, monkeypatch, log):
-    """In a folder of others, on a full disk, or where files cannot be locked."""
-    with torch_threads(1):
-        with monkeypatch.context() as patch:
-            patch.setattr(fails, no_space, raising=False)
-            assert chosen(tmp_path, monkeypatch) == 'measures'
-        assert ('cannot be written (No space left)' in log.text) == ('atomic' in fails)
-        if 'atomic' in fails:
-            assert chosen(tmp_path, monkeypatch) == 'measures'
-        monkeypatch.setattr(fails, no_space, raising=False)
-        assert chosen(tmp_path, monkeypatch) == 'openvino'
-
-
-def test_users_without_a_home_folder_keep_nothing(tmp_path, monkeypatch):
-    for name in ('HOME', 'XDG_CACHE_HOME'):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr('pwd.getpwuid', lambda uid: {}[uid])
-    monkeypatch.chdir(tmp_path)
-    executor = accelerate(copy.deepcopy(detector('retinanet')), Acceleration(runtime='auto'))
-    monkeypatch.setattr(executor, 'candidates', dict(torch=executor.candidates['torch']))
-    results(stages(executor, 'copy', key_interval=2), video(0)[:2])
-    assert not list(tmp_path.iterdir())
-
-
-def test_the_fastest_runtime_is_that_of_as_many_workers(tmp_path, monkeypatch):
-    """One that is fastest alone need not be fastest with copies that wait for one another."""
-    monkeypatch.setattr(fastest, 'has_busy_cores', lambda: False)
-    monkeypatch.setattr(fastest, 'SECONDS', 0.0)
-    turn = threading.Lock()
-
-    class Waits(Stub):
-        def predict_key(self, inputs, samples):
-            assert not torch.is_grad_enabled()
-            with turn:
-                time.sleep(self.seconds[0])
-            return samples, KeyFrame(None, ())
-
-    class Sleeps(Waits):
-        def predict_key(self, inputs, samples):
-            time.sleep(self.seconds[0])
-            return samples, KeyFrame(None, ())
-
-    stubs = dict(torch=Waits([0], 0.02, 0), openvino=Sleeps([0], 0.03, 0))
-    with torch_threads(2):
-        executor = fastest.FastestRuntime(stubs, tmp_path, torch.contiguous_format)
-        for threads, best in ((1, 'openvino'), (2, 'torch')):
-            with torch_threads(threads), torch.no_grad():
-                executor.predict_key(torch.zeros(1, 3, 64, 96), [None])
-            assert executor._chosen['key, 64 x 96, one', threads] == best
-
-
-def test_key_and_non_key_frames_in_different_runtimes(cache, tmp_path, monkeypatch):
-    monkeypatch.setattr(fastest, 'has_busy_cores', lambda: False)
-    model = copy.deepcopy(detector('retinanet'))
-    executor = accelerate(model, Acceleration(channels_last=True, runtime='auto'), cache=cache)
-    assert list(executor.candidates) == ['torch', 'onnxruntime', 'openvino']
-    for key, non_key in (('torch', 'openvino'), ('onnxruntime', 'torch')):
-        names = iter([key, non_key, non_key])
-        monkeypatch.setattr(executor, '_chosen', {})
-        monkeypatch.setattr(executor, '_measured', lambda *_, names=names: next(names))
-        found = results(stages(executor, key_interval=4), video(0)[:6])
-        assert_same(found, reference('retinanet', 'propagate', 'cuts')[0][:6], atol=1e-4)
-        assert [*executor._chosen.values()][:2] == [key, non_key]

@@ -48,25 +48,27 @@ def results(
 
 def together(stages: Stages, turns: Iterable[dict[int, dict]]) -> list[SampleList]:
     """Return the results of several streams, given the batches of each turn by the number of their stream."""
-    work, streams = stages.together(), {}
+    work, feeds, streams, found = stages.together(), {}, {}, {}
+
+    def finish() -> None:
+        for frame in work.work():
+            found[frame.path].append(frame.sample)
+
     for turn in turns:
         for number, batch in turn.items():
             if number not in streams:
-                feed: deque[Frame] = deque()
-                scheduled = stages.schedule(iter(feed.popleft, None))
-                streams[number] = feed, scheduled, work.open(), stages.new_follow(), []
-            feed, scheduled, detection, *_ = streams[number]
-            feed.append(frame_of(batch))
-            detection.push(next(scheduled))
-        work.work()
-        for _, _, detection, follow, found in streams.values():
-            found += [one for frame in detection.finished() for one in follow.push(frame)]
-    for _, _, detection, follow, found in streams.values():
-        detection.end()
-        work.work()
-        found += [one for frame in detection.finished() for one in follow.push(frame)]
-        found += follow.flush()
-    return [[frame.sample for frame in streams[number][-1]] for number in sorted(streams)]
+                feeds[number] = deque()
+                streams[number] = stages.open(work, iter(feeds[number].popleft, None))
+                found[str(number)] = []
+            feeds[number].append(frame := frame_of(batch))
+            frame.path = str(number)
+            streams[number].read()
+        finish()
+    for number, stream in streams.items():
+        feeds[number].append(None)
+        stream.read()
+    finish()
+    return [found[str(number)] for number in sorted(feeds)]
 
 
 def live(stages: Stages, batches: Iterable[dict]) -> SampleList:

@@ -3,6 +3,5 @@
 from .base import Executor, as_executor, executors_at_once
 from .cuda_graphs import CudaGraphs
 from .exported import ExportedGraphs
-from .fastest import FastestRuntime
 from .remembered import RememberedDetections
-from .runtimes import RUNTIMES
+from .runtimes import RUNTIMES, default_runtime

@@ -60,10 +60,6 @@ class _Turns:
                 self._own.exports = False
                 self._running += 1
 
-    def join(self) -> None:
-        """Let this thread work for the one that exports, which waits for it."""
-        self._own.runs = self._own.exports = True
-
 
 TURNS = _Turns()
 

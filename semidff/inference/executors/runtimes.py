@@ -7,6 +7,7 @@ import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -141,3 +142,9 @@ def _core() -> Any:
 
 
 RUNTIMES: dict[str, type[Runtime]] = dict(onnxruntime=OnnxRuntime, openvino=OpenVino)
+
+
+def default_runtime() -> str:
+    """Return ``openvino`` if it and the exporter are installed, else ``torch``."""
+    needed = 'openvino', 'onnxscript'
+    return 'openvino' if all(find_spec(name) for name in needed) else 'torch'

@@ -1,30 +1,20 @@
 """Comparison of an exported video detector with the one in PyTorch: all outputs before NMS, and detections after."""
 
-import copy
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from typing import NamedTuple
 
 import torch
-from mmdet.structures import SampleList
 from mmdet.structures.bbox import bbox_overlaps
-from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from semidff.analysis.speed import batch_of
-from semidff.datasets.video_readers import open_video
-from semidff.inference import VideoEngine
-from semidff.inference.executors import Executor, ExportedGraphs
+from semidff.deployment import ExportedGraphs
 from semidff.inference.executors.exported import KEY, NON_KEY
-from semidff.inference.loading import frame_pipeline, pair
 from semidff.models import VideoDetector
 from semidff.models.graphs import KeyGraph, NonKeyGraph
 from semidff.models.spatial.head_family import levels, numbered
-from semidff.synthetic.smooth_video import smooth_frames
-from semidff.utils.image_detectors import test_datasets
 from semidff.utils.tables import text_table
+from tests.tiny.stages import results, stages
 
 TOLERANCE = 1e-3  # of relative differences
 SAME_BOX, SAME_SCORE = 0.99, 1e-3  # least overlap and largest difference of scores of counterparts
@@ -90,8 +80,11 @@ def verify(model: VideoDetector, exported: ExportedGraphs, batches: Sequence[dic
         for output, expected in reference.items():
             name, difference = f'{graph} {output}', Difference.between(expected, other[output])
             maps[name] = Difference(*map(max, difference, maps.get(name, Difference())))
-    results = (_detect(detector, batches) for detector in (model, exported))
-    pairs = [(a.pred_instances, b.pred_instances) for a, b in zip(*results, strict=True)]
+    found = (
+        results(stages(detector, 'propagate', len(batches)), batches)
+        for detector in (model, exported)
+    )
+    pairs = [(a.pred_instances, b.pred_instances) for a, b in zip(*found, strict=True)]
     return ParityReport(
         maps,
         detections=sum(len(a) for a, _ in pairs),
@@ -123,11 +116,6 @@ def _outputs(
         keys = keys or (reference, found)
 
 
-def _detect(model: Executor, batches: Sequence[dict]) -> SampleList:
-    engine = VideoEngine(model, 'propagate', key_interval=len(batches))
-    return list(engine.run(map(copy.deepcopy, batches)))
-
-
 def _without_counterpart(detections: InstanceData, others: InstanceData) -> int:
     if not len(others):
         return len(detections)
@@ -135,41 +123,3 @@ def _without_counterpart(detections: InstanceData, others: InstanceData) -> int:
     same &= detections.labels[:, None] == others.labels
     same &= (detections.scores[:, None] - others.scores).abs() <= SAME_SCORE
     return int((~same.any(1)).sum())
-
-
-def sample_batches(
-    cfg: Config, count: int, shape: Sequence[int] | None = None, video: str | None = None
-) -> list[dict]:
-    """Make collated test batches of one frame each for :class:`~semidff.inference.VideoEngine`.
-
-    Args:
-        count: Largest number of frames.
-        shape: Height and width of the frames after the pipeline; by default that of the video's frames, or without a
-            video the scale of the pipeline's Resize.
-        video: A video file or folder of frames; None: synthetic frames.
-    """
-    if video is None:
-        return [batch_of(frame) for frame in smooth_frames(count, *(shape or _scale(cfg)))]
-    pipeline = frame_pipeline(cfg)
-    with closing(open_video(video)) as reader:
-        frames = reader.frames(range(min(count, len(reader))))
-        batches = [pseudo_collate([pipeline(dict(img=frame))]) for frame in frames]
-    found = tuple(batches[0]['inputs'][0].shape[-2:])
-    if shape is not None and found != tuple(shape):
-        raise ValueError(
-            f'{video}: its frames leave the test pipeline as {found[0]} x {found[1]}, not as {shape[0]} x {shape[1]}; '
-            f'give --shape {found[0]} {found[1]}, or change the scale of the config'
-        )
-    return batches
-
-
-def _scale(cfg: Config) -> tuple[int, int]:
-    steps = next(iter(test_datasets(cfg)), {}).get('pipeline') or ()
-    scales = [step['scale'] for step in steps if step.get('scale') is not None]
-    if not scales:
-        raise ValueError(
-            'the test pipeline has no Resize with a scale, so the size of frames is unknown: give --shape H W or a '
-            '--video'
-        )
-    width, height = pair(scales[0])
-    return height, width
