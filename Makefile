@@ -2,8 +2,6 @@
 # Both can be interrupted; a repeated call continues with the first step that is not complete.
 
 PYTHON ?= python3
-EXPERIMENT ?= configs/quickstart/experiment_adapt.py
-DFF_EXPERIMENT ?= configs/quickstart/experiment_dff.py
 ARGS ?=
 
 VENV := .venv
@@ -30,22 +28,20 @@ help:
 	@echo ''
 	@echo 'PYTHON=...   Python of the environment (default: python3)'
 	@echo 'OPERATORS=1  with make env: also compile all operators of mmcv, which few detectors need (docs/install.md)'
-	@echo 'EXPERIMENT=... another experiment for make demo, e.g. configs/quickstart/experiment.py'
-	@echo 'ARGS=...     options for make demo (tools/run_experiment.py --help) or make test (pytest --help)'
+	@echo 'OUT=...      folder of a demo; SEED=..., MINUTES=... of make demo; SEEDS="0 1 2", JOBS=... of the others'
+	@echo '             (docs/experiments.md)'
+	@echo 'ARGS=...     options for make test (pytest --help)'
 
 env: $(STAMP) $(if $(OPERATORS),operators)
 
 demo: $(STAMP)
-	@echo 'Demo: trainings, evaluation and the report.'
-	$(BIN)/python tools/run_experiment.py $(EXPERIMENT) $(ARGS)
+	@$(MAKE) --no-print-directory -f configs/quickstart/demo.mk BIN=$(BIN)
 
 demo-dff: $(STAMP)
-	@echo 'Demo of supervised training, beside the rows of semi-DFF.'
-	$(BIN)/python tools/run_experiment.py $(DFF_EXPERIMENT) $(ARGS)
+	@$(MAKE) --no-print-directory -f configs/quickstart/dff.mk BIN=$(BIN)
 
 demo-segmentation: $(STAMP)
-	@echo 'Demo of segmentation: trainings, evaluations and the table.'
-	$(BIN)/python tools/run_experiment.py configs/quickstart/experiment_segmentation.py $(ARGS)
+	@$(MAKE) --no-print-directory -f configs/quickstart/segmentation.mk BIN=$(BIN)
 
 test: $(STAMP)
 	@echo 'Tests: 13 minutes on 2 cores.'

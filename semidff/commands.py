@@ -26,6 +26,7 @@ FUNCTIONS: dict[str, str | dict[str, str]] = dict(
     complexity='semidff.analysis.complexity.report_complexity',
     fit_adaptive='semidff.apis.propagation.fit_schedule',
     show_propagation='semidff.apis.propagation.show_propagation',
+    tables='semidff.analysis.experiment_tables.make_tables',
 )
 _TRAIN = ('train', 'adapt')
 
@@ -36,7 +37,7 @@ def __getattr__(name: str) -> Callable[[], None]:
         raise AttributeError(name)
     if name in FUNCTIONS:
         return partial(run_function, FUNCTIONS[name], name in _TRAIN)
-    return partial(_run, dict(experiment='run_experiment').get(name, name))
+    return partial(_run, name)
 
 
 def _run(tool: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 from semidff import commands
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = dict(demo='--panels', experiment='--jobs', adapt='--plan-only', speed='--row')
+COMMANDS = dict(demo='--panels', adapt='--plan-only', speed='--row')
 
 
 @pytest.fixture(scope='module')
@@ -55,7 +55,7 @@ def test_console_commands(wheel):
     (points,) = (name for name in wheel.namelist() if name.endswith('entry_points.txt'))
     lines = wheel.read(points).decode().splitlines()
     tools = {path.stem for path in (ROOT / 'tools').rglob('*.py')}
-    names = {tool: tool for tool in tools} | dict(video_demo='demo', run_experiment='experiment')
+    names = {tool: tool for tool in tools} | dict(video_demo='demo')
     for name in names.values():
         assert f'semidff-{name.replace("_", "-")} = semidff.commands:{name}' in lines
 

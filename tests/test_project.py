@@ -53,13 +53,13 @@ LAYERS = (
     ('evaluation',),
     ('engine', 'converters'),
     ('analysis',),
-    ('adaptation', 'experiments', 'deployment'),
+    ('adaptation', 'deployment'),
     ('registry',),
     ('apis',),
 )
 RANK = {package: rank for rank, layer in enumerate(LAYERS) for package in layer}
 # Narrower than their place in the order.
-ONLY = {'experiments': {'utils', 'evaluation'}, 'models/losses': set()}
+ONLY = {'models/losses': set()}
 
 
 @pytest.mark.parametrize('package', sorted(p for p in RANK if (ROOT / 'semidff' / p).is_dir()))

@@ -14,6 +14,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.hub import get_config
 from mmengine.registry import init_default_scope
 
+from semidff.analysis.experiment_tables import Row, build_lines
 from semidff.apis import adapt
 from semidff.converters.ilsvrc import read_xml
 from semidff.converters.mxnet.checkpoint import to_checkpoint
@@ -25,7 +26,6 @@ from semidff.datasets.video_list import VideoListError, load_videos
 from semidff.datasets.video_readers import ArrayStream, VideoError, open_video
 from semidff.engine.launch import VideoTestOptions, apply_test_options, prepare_training
 from semidff.evaluation import VIDEvaluator
-from semidff.experiments.tables import build_lines
 from semidff.inference.options import MethodOptions
 from semidff.models.temporal import warp
 from semidff.utils.checkpoint import CheckpointError, read_checkpoint
@@ -40,7 +40,6 @@ from tests.test_datasets.test_transforms.test_pack import pair
 from tests.test_datasets.test_vid_json import valid
 from tests.test_engine.test_launch import original
 from tests.test_evaluation import test_vid_metric, test_vid_metric_sparse
-from tests.test_experiments.test_tables import measurement
 from tests.test_models import test_correction
 from tests.test_utils.test_checkpoint import net
 from tests.test_visualization.test_propagation import make_model, view_of
@@ -201,7 +200,7 @@ def metrics() -> Iterator[Refusal]:
         (ValueError, 'results of 1 different frames for a dataset of 2', partial(pairs, -1)),
         (ValueError, "protocol 'dense'", partial(pairs, outfile='out.txt')),
         (ValueError, "row 'x/l5' .* has no 'vid/mAP'; its metrics are",
-         lambda: build_lines([measurement('x', 'copy', 5, 0, {'fps': 1.0, 'speed_up': None})])),
+         lambda: build_lines({Row('x', 'copy', 5): {0: {'fps': 1.0, 'speed_up': None}}})),
     )  # fmt: skip
 
 

@@ -6,6 +6,6 @@ load_parts = dict(
     _delete_=True,
     detector=dict(
         part='spatial.detector',
-        checkpoint='{{$RUN_DIR:work_dirs/quickstart}}/stage_one/last.pth',
+        checkpoint='{{$RUN_DIR:work_dirs/quickstart/seed0}}/stage_one/last.pth',
     ),
 )

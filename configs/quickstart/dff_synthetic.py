@@ -44,7 +44,7 @@ model = dict(
     temporal=_base_.temporal,
     data_preprocessor=_base_.data_preprocessor,
 )
-_run = '{{$RUN_DIR:work_dirs/quickstart}}'
+_run = '{{$RUN_DIR:work_dirs/quickstart/seed0}}'
 load_parts = dict(
     detector=dict(part='spatial.detector', checkpoint=_run + '/stage_one/last.pth'),
     flow=dict(part='temporal', prefix='temporal', checkpoint=_run + '/flow/last.pth'),

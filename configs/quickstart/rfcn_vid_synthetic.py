@@ -5,7 +5,7 @@ _base_ = ['./dff_synthetic.py']
 model = dict(_delete_=True, **_base_.detector, data_preprocessor=_base_.data_preprocessor)
 load_parts = dict(
     _delete_=True,
-    detector=dict(part='', checkpoint='{{$RUN_DIR:work_dirs/quickstart}}/stage_one/last.pth'),
+    detector=dict(part='', checkpoint='{{$RUN_DIR:work_dirs/quickstart/seed0}}/stage_one/last.pth'),
 )
 _single = [
     dict(type='LoadImageFromFile'),

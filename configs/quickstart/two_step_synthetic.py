@@ -19,10 +19,10 @@ model = dict(
     # All frames of the quick start's data set, flipped and not, take 1.9 GB in float32 and half of that in bfloat16.
     feature_cache=2.0,
 )
-# RUN_DIR is set by tools/run_experiment.py.
+# RUN_DIR is set by configs/_base_/experiment.mk.
 load_parts = dict(
     detector=dict(
         part='spatial.detector',
-        checkpoint='{{$RUN_DIR:work_dirs/quickstart}}/stage_one/last.pth',
+        checkpoint='{{$RUN_DIR:work_dirs/quickstart/seed0}}/stage_one/last.pth',
     )
 )

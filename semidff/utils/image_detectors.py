@@ -2,9 +2,7 @@
 
 import io
 import json
-import os
 import warnings
-from collections.abc import Sequence
 from contextlib import redirect_stdout, suppress
 from difflib import get_close_matches
 from functools import cache
@@ -71,24 +69,16 @@ def read_detector(name: str, warn: bool) -> Config:
     return config
 
 
-def config_text(path: str, environment: Sequence[tuple[str, str]] = ()) -> str:
-    """Return a config, and that of the detector that it names, resolved as JSON; comments and layout are ignored.
-
-    Args:
-        path: See :func:`read_model`.
-        environment: Variables that it may use (``{{$RUN_DIR:...}}``).
-    """
-    before, logger = dict(os.environ), MMLogger.get_current_instance()
+def config_text(path: str) -> str:
+    """Return a config (see :func:`read_model`) and that of its detector, resolved as JSON, without comments."""
+    logger = MMLogger.get_current_instance()
     level = logger.level
-    os.environ.update(environment)
     logger.setLevel('WARNING')  # without mmengine's message for each variable
     try:
         with redirect_stdout(io.StringIO()):
             config = read_model(path, import_custom_modules=False)
     finally:
         logger.setLevel(level)
-        os.environ.clear()
-        os.environ.update(before)
     found = [config.to_dict()]
     detector = (config.get('model') or {}).get('detector')
     if isinstance(detector, str):

@@ -1,4 +1,4 @@
-"""How many threads compute: of a process, and of the processes or intervals that share its cores."""
+"""How many threads compute: of a process, and of the intervals that share its cores."""
 
 import os
 from collections.abc import Callable, Collection, Iterator
@@ -13,13 +13,6 @@ import torch
 THREAD_VARIABLES = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS')
 _MOST_WORKERS = 4
 _STARTING = Lock()  # held while the number of threads that start later is another one
-
-
-def thread_variables(processes: int) -> dict[str, str]:
-    """Return the environment of one of several processes that share the cores; empty if the user has set a number."""
-    if any(name in os.environ for name in THREAD_VARIABLES):
-        return {}
-    return dict.fromkeys(THREAD_VARIABLES, str(max(1, len(_own_cores()) // processes)))
 
 
 def use_idle_cores() -> None:

@@ -177,7 +177,6 @@ OPTIONS = (
     ('train.py', ('train.py',), '--cfg-options train_dataloader.dataset.dataset.ann_file=gone.txt', r'gone\.txt'),
     ('analysis/show_propagation.py',
      (*DETECTOR, 'in.mp4', '--current', '1', '--out', 'p.png', '--device', 'cpu'), '--key 99', '99'),
-    ('run_experiment.py', ('exp.py', '--work-dir', 'o'), '--only nope', 'nope'),
 )  # fmt: skip
 FILES = (
     ('test.py', ('gone.py', 'two.pth'), r'gone\.py: there is no such config'),

@@ -23,13 +23,3 @@ def test_imports_are_silent_and_other_messages_are_shown():
     )
     assert done.stdout == 'other messages are shown\n'
     assert not done.stderr
-
-
-def test_the_tool_for_experiments_prints_its_list_alone(tmp_path):
-    tool = [sys.executable, str(ROOT / 'tools/run_experiment.py')]
-    experiment = [str(ROOT / 'configs/quickstart/experiment.py'), '--work-dir', str(tmp_path)]
-    done = subprocess.run(
-        [*tool, *experiment, '--list'], capture_output=True, text=True, check=True, cwd=ROOT
-    )
-    assert {line[:8] for line in done.stdout.splitlines()} == {'to run  '}
-    assert not done.stderr

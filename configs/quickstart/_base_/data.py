@@ -1,6 +1,6 @@
 """Folder of the generated data set, and its evaluation videos."""
 
-# EXPERIMENT_DIR is set by tools/run_experiment.py.
+# EXPERIMENT_DIR is set by configs/_base_/experiment.mk.
 data_root = '{{$EXPERIMENT_DIR:work_dirs/quickstart}}/dataset/'
 
 test_dataloader = dict(

@@ -2,7 +2,7 @@
 
 _base_ = ['../../_base_/schedules/adam_two_step.py']
 
-# EXPERIMENT_DIR is set by tools/run_experiment.py.
+# EXPERIMENT_DIR is set by configs/_base_/experiment.mk.
 train_dataloader = dict(
     batch_size=4,
     sampler=dict(type='StreamSampler'),

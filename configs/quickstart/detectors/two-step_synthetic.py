@@ -34,7 +34,7 @@ load_parts = dict(
     ),
     detector=dict(
         part='spatial.detector',
-        checkpoint='{{$RUN_DIR:work_dirs/quickstart_detectors}}/atss/last.pth',
+        checkpoint='{{$RUN_DIR:work_dirs/quickstart_detectors/seed0}}/atss/last.pth',
     ),
 )
 # Without flips, which would double the number of frames whose features are computed.

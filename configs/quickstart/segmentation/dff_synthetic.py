@@ -42,7 +42,7 @@ train_dataloader = dict(
 )
 
 model = dict(type='VideoDetector', detector=_base_.network, temporal=_base_.temporal)
-_run = '{{$RUN_DIR:work_dirs/quickstart}}'
+_run = '{{$RUN_DIR:work_dirs/quickstart/seed0}}'
 load_parts = dict(
     network=dict(part='spatial.detector', checkpoint=_run + '/fcn/last.pth'),
     flow=dict(part='temporal', prefix='temporal', checkpoint=_run + '/flow/last.pth'),

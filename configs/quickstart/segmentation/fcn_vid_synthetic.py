@@ -5,7 +5,7 @@ _base_ = ['./dff_synthetic.py']
 model = dict(_delete_=True, **_base_.network)
 load_parts = dict(
     _delete_=True,
-    network=dict(part='', checkpoint='{{$RUN_DIR:work_dirs/quickstart}}/fcn/last.pth'),
+    network=dict(part='', checkpoint='{{$RUN_DIR:work_dirs/quickstart/seed0}}/fcn/last.pth'),
 )
 single = [
     dict(type='LoadImageFromFile'),

@@ -19,7 +19,7 @@ model = dict(
     both_directions=True,
     feature_cache=2.0,
 )
-_run = '{{$RUN_DIR:work_dirs/quickstart}}'
+_run = '{{$RUN_DIR:work_dirs/quickstart/seed0}}'
 load_parts = dict(
     network=dict(part='spatial.detector', checkpoint=_run + '/fcn/last.pth'),
     flow=dict(part='temporal', prefix='temporal', checkpoint=_run + '/flow/last.pth'),
