@@ -46,7 +46,7 @@ class VideoTestLoop(TestLoop):
             evaluates each labeled frame at every distance 0 ... l - 1 from its key frame; it does not support the
             options that follow, nor ``render``.
         schedule: Config of a key-frame schedule (``TASK_UTILS``) in place of a fixed ``key_interval``.
-        filter, light_every: See :class:`~semidff.inference.Point`.
+        filter, light_every: See :class:`~semidff.inference.Point`; ``none`` is None.
     """
 
     def __init__(
@@ -66,6 +66,7 @@ class VideoTestLoop(TestLoop):
         super().__init__(runner, dataloader, evaluator, fp16)
         temporal = getattr(unwrapped(runner.model), 'temporal', None)
         method = method or ('frame' if temporal is None else 'propagate')
+        filter = None if filter == 'none' else filter
         self.point = Point(method, key_interval, light_every=light_every, filter=filter)
         self.schedule, self.pairs, self.render = schedule, protocol == 'pairs', None
         if render:
