@@ -62,7 +62,7 @@ def test_model_is_built(name):
         features = [p for module in model.part('feature_network') for p in module.parameters()]
         assert not any(parameter.requires_grad for parameter in features)
     for step in (cfg.get('train_cfg') or {}).get('steps', []):
-        model.enter_step(step.objectives, step.trainable)
+        model.set_objectives(step.objectives, step.trainable)
         check_optimization(model, {**cfg, **step})
     if cfg.get('train_cfg') and 'steps' not in cfg.train_cfg:  # without: only tested
         check_optimization(model, cfg)

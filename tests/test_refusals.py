@@ -252,7 +252,8 @@ def models() -> Iterator[Refusal]:
         (ValueError, 'with_scale=False', lambda: build(dict(flow, type='TemporalModule'))),
         (ValueError, 'set bbox_head.pooling instead', lambda: build(dict(parts, type='RFCNRoIHead'))),
         (ValueError, r"none of the outputs \['cls', 'box'\]",
-         lambda: tiny_semi_dff('retinanet').without_gradient([dict(nothing, type='FeatureSemantics')])),
+         lambda: tiny_semi_dff('retinanet').set_objectives(
+             [dict(nothing, type='FeatureSemantics')], ['temporal'])),
         (ValueError, r'on pairs of frames .*, got \(2, 3, \d+, \d+\)',
          lambda: tiny_video_detector().eval().loss(frames(2), labeled())),
         (ValueError, 'a temporal module, got NoneType',

@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 
 import semidff.registry  # noqa: F401 (registers the package's parts)
 from semidff.converters.cityscapes import convert_split
+from semidff.engine.steps import runs
 from semidff.utils.image_detectors import resolve_detector
 from tests.config_files import ROOT, trainings
 from tests.tiny.datasets import DARKNET, shrink, write_cityscapes, write_generated, write_imagenet
@@ -48,11 +49,15 @@ def test_trains_and_is_tested(name, folder, monkeypatch):
     cfg.merge_from_dict(options)
     resolve_detector(cfg, keep_checkpoint=False)
     cfg = shrink(cfg, folder / 'work_dirs' / name.replace('/', '_'))
-    runner = Runner.from_cfg(cfg)
     if cfg.get('train_cfg'):
-        runner.train()
-        assert runner.iter == 2 * len(cfg.train_cfg.get('steps', [1]))
+        for run in runs(cfg):
+            runner = Runner.from_cfg(run)
+            runner.train()
+        updates = 2 * len(cfg.train_cfg.get('steps', [1]))
+        assert runner.iter == updates * cfg.train_cfg.get('accumulate', 1)
         assert Path(cfg.work_dir, 'last.pth').is_file()
+    else:
+        runner = Runner.from_cfg(cfg)
     if cfg.get('test_cfg'):
         metrics = runner.test()
         values = [v for k, v in metrics.items() if k.endswith(('mAP', 'mIoU', 'EPE'))]

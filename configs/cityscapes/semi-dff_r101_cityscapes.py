@@ -40,7 +40,6 @@ train_dataloader = dict(
 _iters = 5_950
 train_cfg = dict(
     _delete_=True,
-    type='DistillationLoop',
     steps=[
         dict(
             name='reg',

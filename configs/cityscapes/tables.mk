@@ -17,7 +17,7 @@ include configs/_base_/experiment.mk
 
 FLOW := $(OUT)/flow/last.pth
 FRAME := $(RUN)/frame/last.pth
-EIGHT := train_cfg.type=AccumulatingLoop train_cfg.accumulate=8 train_dataloader.batch_size=8
+EIGHT := train_cfg.accumulate=8
 OPTIONS_frame := $(EIGHT)
 DFF := dff dff-fix-n dff-fix-f dff-no-scale dff-split21 dff-split12 dff-split5 dff-split0
 # The config of a row: of dff-fix-n dff_r101_fix-n_cityscapes.py.

@@ -7,7 +7,7 @@
 OUT ?= work_dirs/figure3
 INTERVALS ?= 1 2 3 5 8 10 15 20
 REPORT := curve
-LABELED ?= train_cfg.accumulate=4 train_dataloader.batch_size=4 train_cfg.type=AccumulatingLoop
+LABELED ?= train_cfg.accumulate=4
 # The configs of a detector of single frames with a depth, and of DFF with it and a flow network.
 frame_config ?= configs/rfcn/rfcn_r$1_imagenet-det-vid.py
 dff_config ?= configs/dff/dff_r$1$(if $(filter flownet-s,$2),_imagenet-det-vid,_$2).py

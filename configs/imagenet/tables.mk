@@ -25,8 +25,7 @@ include configs/_base_/papers.mk
 include configs/_base_/experiment.mk
 
 # 4 images for each update
-FOUR := train_cfg.accumulate=4 train_dataloader.batch_size=4
-LABELED := $(FOUR) train_cfg.type=AccumulatingLoop
+FOUR := train_cfg.accumulate=4
 SEMI := semi_dff/semi-dff_r101_imagenet-det
 FLOW := $(OUT)/flow/last.pth
 FROM = load_parts.detector.checkpoint=$(RUN)/$1/last.pth
@@ -37,14 +36,14 @@ labeled = $(eval OPTIONS_$1 := $3 $(call caffe,$2,train))$(call train,$1,configs
 stage_two = $(eval OPTIONS_$1 := $(FOUR) $(call FROM,$(or $3,rfcn)) $4 $(call caffe,$2,train)) \
   $(call train,$1,configs/$2.py,$(RUN)/$(or $3,rfcn)/last.pth)
 # $(call dff,NAME,VARIANT,DETECTOR): a training of supervised DFF.
-dff = $(eval OPTIONS_$1 := $(LABELED) $(if $(filter no-pretraining,$2),,load_parts.flow.checkpoint=$(FLOW)) \
+dff = $(eval OPTIONS_$1 := $(FOUR) $(if $(filter no-pretraining,$2),,load_parts.flow.checkpoint=$(FLOW)) \
   $(if $3,$(call FROM,$3)) $(call caffe,dff/dff_r101_$2,train)) \
   $(call train,$1,configs/dff/dff_r101_$2.py,$(if $(filter no-pretraining,$2),,$(FLOW)) $(if $3,$(RUN)/$3/last.pth))
 
 $(eval OPTIONS_flow := $(call caffe,flow/flownet-s_flying-chairs,train))
 $(call shared,flow,configs/flow/flownet-s_flying-chairs.py)
 # labeled images only
-$(call labeled,rfcn,rfcn/rfcn_r101_imagenet-det,$(LABELED))
+$(call labeled,rfcn,rfcn/rfcn_r101_imagenet-det,$(FOUR))
 $(call joined,joined,$(RUN)/rfcn/last.pth,$(FLOW))
 $(call stage_two,two_step,$(SEMI))
 $(call stage_two,sem,$(SEMI)_sem)
@@ -55,7 +54,7 @@ $(foreach a,$(REG_ABLATIONS),$(call stage_two,$a,$(SEMI)_reg,,$(CHANGE_$a)))
 $(foreach a,$(SEM_ABLATIONS),$(call stage_two,$a,$(SEMI)_sem,,$(CHANGE_$a)))
 $(call dff,dff_fix-n,fix-n_imagenet-det,rfcn)
 # labeled images and video frames
-$(call labeled,vid_rfcn,rfcn/rfcn_r101_imagenet-det-vid,$(LABELED))
+$(call labeled,vid_rfcn,rfcn/rfcn_r101_imagenet-det-vid,$(FOUR))
 $(call joined,vid_joined,$(RUN)/vid_rfcn/last.pth,$(FLOW))
 $(call dff,vid_dff,imagenet-det-vid)
 $(call dff,vid_dff_fix-n,fix-n,vid_rfcn)
@@ -92,7 +91,7 @@ $(foreach l,5 15 20,$(call tested,vid-two-step-l$l,$(SEMI)-vid,vid_two_step,,$l)
 $(call tested,vid-plus,$(SEMI)-vid,vid_plus)
 
 # $(call one_stage,NAME,CONFIG): a detector of one stage, and semi-DFF with it, a group of their own.
-one_stage = $(call labeled,$1,$2_imagenet-det$(if $(filter vid-%,$1),-vid),$(if $(filter retinanet,$1),$(LABELED))) \
+one_stage = $(call labeled,$1,$2_imagenet-det$(if $(filter vid-%,$1),-vid),$(if $(filter retinanet,$1),$(FOUR))) \
   $(call stage_two,$1-semi-dff,$2_semi-dff,$1)$(eval GROUP := $1) \
   $(call tested,$1,$2_imagenet-det,$1,frame)$(call tested,$1-copy,$2_imagenet-det,$1,copy) \
   $(call tested,$1-semi-dff,$2_semi-dff,$1-semi-dff)

@@ -199,7 +199,7 @@ def make_config(own: Config, plan: Plan, videos: str, device: str) -> Config:
                 dataset=dict(type='SampleStream', dataset=dataset),
             ),
             optim_wrapper=schedule.optim_wrapper,
-            train_cfg=dict(type='DistillationLoop', steps=steps),
+            train_cfg=dict(steps=steps),
         )
     )
     return config

@@ -270,8 +270,7 @@ def _choose_networks(
     channels, strides = map(list, model.spatial.probe_levels())
     semantic, reason = True, ''
     try:
-        model.set_trainable(['temporal', 'task_network'])
-        model.without_gradient([dict(type='FeatureSemantics')])
+        model.set_objectives([dict(type='FeatureSemantics')], ['temporal', 'task_network'])
     except (TypeError, NotImplementedError) as error:
         semantic, reason = False, str(error)
     networks = Networks(
@@ -468,7 +467,7 @@ def _time_iterations(plan: Plan, config: Config, device: str) -> Training:
     seconds = dict(read=(time.perf_counter() - start) / block, first=0.0)
     model.train()
     for step in config.train_cfg.steps:
-        model.enter_step(step.objectives, step.trainable)
+        model.set_objectives(step.objectives, step.trainable)
         wrapper = build_optim_wrapper(model, config.optim_wrapper)
         laps = []
         for batch in 2 * batches[:_BATCHES]:  # of random sizes; their features are new once

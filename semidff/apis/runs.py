@@ -6,12 +6,12 @@ from semidff.engine.launch import (
     Launch,
     Runner,
     VideoTestOptions,
-    accumulate_gradients,
     apply_test_options,
     prepare_run,
     prepare_training,
     use_mixed_precision,
 )
+from semidff.engine.steps import runs
 from semidff.inference.options import MethodOptions
 from semidff.utils.atomic_write import write_json
 from semidff.utils.checkpoint import (
@@ -38,16 +38,17 @@ def train(
         config: Config file, for example configs/quickstart/rfcn_synthetic.py.
         resume: Checkpoint to resume from; without a value, the latest checkpoint in the work directory if there is one.
         amp: Use automatic mixed precision.
-        accumulate: Update the weights with the mean gradient of N batches, which count as one iteration.
+        accumulate: Update the weights with the mean gradient of N batches.
         seed: Random seed (default: the config's; of a resumed training, its own).
     """
     cfg = prepare_run(config, launch)
-    if amp:
-        use_mixed_precision(cfg)
     if accumulate:
-        accumulate_gradients(cfg, accumulate)
+        cfg.train_cfg.accumulate = accumulate
     prepare_training(cfg, 'auto' if resume is True else resume, seed)
-    Runner.from_cfg(cfg).train()
+    for run in runs(cfg):
+        if amp:
+            use_mixed_precision(run)
+        Runner.from_cfg(run).train()
 
 
 def test(

@@ -11,8 +11,7 @@ unless a single window is larger, and a few decoders.
 
 import os
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,19 +32,6 @@ _PAIRS, _SUBSTITUTE, _ORDER = 11, 12, 13  # Separate the random streams.
 _MAX_OPEN = 8  # videos that a worker holds open
 _INDEX_BYTES = 128 * 2**20  # of videos that were open before
 _SUBSTITUTES = 100  # windows that are tried in place of one that cannot be decoded
-
-_read: dict[tuple, list] | None = None  # in lists_read_once
-
-
-@contextmanager
-def lists_read_once() -> Iterator[None]:
-    """Let the data sets that are built in this context read each list once."""
-    global _read
-    _read = {}
-    try:
-        yield
-    finally:
-        _read = None
 
 
 class _Window(NamedTuple):
@@ -165,11 +151,8 @@ class UnlabeledVideoDataset(Dataset):
         """Do nothing; mmengine's wrappers of data sets call it."""
 
     def _load(self) -> None:
-        key = str(self.ann_file), str(self.data_prefix), self.lists
         load = load_frames if self.lists == 'frames' else load_videos
-        listed = (_read or {}).get(key) or load(self.ann_file, self.data_prefix)
-        if _read is not None:
-            _read[key] = listed
+        listed = load(self.ann_file, self.data_prefix)
         if self.lists == 'frames':
             self.videos, self._frames = (list(column) for column in zip(*listed, strict=True))
             counts = [len(frames) for frames in self._frames]

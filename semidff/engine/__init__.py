@@ -12,7 +12,6 @@ from .hooks.training_hooks import (
     NumClassesHook,
     SeedHook,
 )
-from .loops.accumulating_loop import AccumulatingLoop
-from .loops.distillation_loop import DistillationLoop
 from .loops.video_test_loop import VideoTestLoop
 from .optimizers import BFloat16OptimWrapper, RMSpropMX
+from .steps import StepHook

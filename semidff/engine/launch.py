@@ -20,13 +20,14 @@ from semidff.inference.options import MethodOptions
 from semidff.utils.allocator import keep_freed_memory
 from semidff.utils.checkpoint import read_checkpoint
 from semidff.utils.command_line import Output
-from semidff.utils.configs import import_extras, read_config, settings_of
-from semidff.utils.error_messages import ConfigError, FileError
+from semidff.utils.configs import import_extras, read_config
+from semidff.utils.error_messages import ConfigError
 from semidff.utils.image_detectors import resolve_detector
 from semidff.utils.model_building import unwrapped
 from semidff.utils.run_folder import latest_checkpoint
 
-_CHECKPOINT = re.compile(r'(iter|epoch)_\d+\.pth|last\.pth|best_.*\.pth')
+from .steps import is_in_folder, runs
+
 # Messages of mmengine that nobody acts on: frozen weights are meant to be skipped, schedules are optional, losses of
 # earlier steps are logged no more.
 _HIDDEN = re.compile(
@@ -90,8 +91,7 @@ class Runner(MMEngineRunner):
         super()._init_model_weights()
 
     def dump_config(self) -> None:
-        source = self.cfg.filename
-        if source is None or Path(source).resolve().parent != Path(self.work_dir).resolve():
+        if not is_in_folder(self.cfg, self.work_dir):
             super().dump_config()
 
 
@@ -127,29 +127,17 @@ def _leave_group() -> None:
 
 
 def use_mixed_precision(cfg: Config) -> None:
-    """Set mixed precision in all optimizer wrappers of a training config, those of distillation steps included.
+    """Set mixed precision in the optimizer wrapper of a run's config.
 
     It is float16 with a dynamic loss scale on a GPU (mmengine's ``AmpOptimWrapper``), bfloat16 on a CPU and in configs
     with :class:`~semidff.engine.optimizers.BFloat16OptimWrapper`. Other wrappers stay as they are.
     """
-    for part in (cfg, *cfg.train_cfg.get('steps', [])):
-        wrapper = part.get('optim_wrapper') or {}
-        kind = wrapper.get('type', 'OptimWrapper')
-        if wrapper and kind == 'OptimWrapper' and torch.cuda.is_available():
-            wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
-        elif wrapper and kind in ('OptimWrapper', 'BFloat16OptimWrapper'):
-            wrapper.update(type='BFloat16OptimWrapper', enabled=True)
-
-
-def accumulate_gradients(cfg: Config, count: int) -> None:
-    """Multiply the batch sizes of a training by ``count``, and let its loop process as many parts of each batch."""
-    if cfg.train_cfg.get('type') == 'IterBasedTrainLoop':
-        cfg.train_cfg.type = 'AccumulatingLoop'
-    cfg.train_cfg.accumulate = count
-    cfg.train_dataloader.setdefault('batch_size', 1)
-    for part in (cfg, *cfg.train_cfg.get('steps', [])):
-        if 'batch_size' in part.get('train_dataloader', {}):
-            part.train_dataloader.batch_size *= count
+    wrapper = cfg.optim_wrapper
+    kind = wrapper.setdefault('type', 'OptimWrapper')
+    if kind == 'OptimWrapper' and torch.cuda.is_available():
+        wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
+    elif kind in ('OptimWrapper', 'BFloat16OptimWrapper'):
+        wrapper.update(type='BFloat16OptimWrapper', enabled=True)
 
 
 def prepare_training(cfg: Config, resume: str | None = None, seed: int | None = None) -> None:
@@ -171,10 +159,11 @@ def prepare_training(cfg: Config, resume: str | None = None, seed: int | None = 
     if path:
         cfg.load_from = None if resume == 'auto' else path
         _check_resumed(cfg, path, seed)
-    else:
-        if resume:
-            _check_earlier(Path(cfg.work_dir))
-        _check_sources(cfg)
+    elif cfg.get('load_from') and cfg.get('load_parts'):
+        raise ValueError(
+            f'load_from={cfg.load_from} gives all weights, and load_parts would replace {", ".join(cfg.load_parts)}; '
+            'add load_parts=None'
+        )
     resolve_detector(cfg, keep_checkpoint=not path)
     _check_backbone(cfg)
 
@@ -184,29 +173,14 @@ def train(config: Path, folder: Path) -> None:
     cfg = read_config(config)
     cfg.work_dir = str(folder)
     prepare_training(cfg, resume='auto')
-    Runner.from_cfg(cfg).train()
-    gc.collect()  # the Runner and its loop, which refer to each other, hold models and data workers
-
-
-def _check_earlier(folder: Path) -> None:
-    earlier = [p for name in ('iter', 'epoch') for p in folder.glob(f'{name}_*.pth')]
-    if earlier:
-        raise ValueError(
-            f'{folder}: the last training in this folder has no checkpoint yet. To continue the one before it, give '
-            f'--resume {max(earlier, key=os.path.getmtime)}; to start anew, leave --resume out'
-        )
+    for run in runs(cfg):
+        Runner.from_cfg(run).train()
 
 
 def _check_resumed(cfg: Config, path: str, seed: int | None) -> None:
     """Check that a checkpoint can be resumed from, and set its seed."""
-    folder = Path(cfg.get('work_dir', ''))
     if '://' in path:
         return
-    own = folder / Path(path).name
-    if own.exists() and Path(path).exists() and not own.samefile(path):
-        raise ValueError(
-            f'--resume {path}: {folder} has another {own.name}, that of another training; give another --work-dir'
-        )
     _, meta = read_checkpoint(path)
     if not {'iter', 'epoch'} <= meta.keys():
         raise ValueError(
@@ -221,26 +195,6 @@ def _check_resumed(cfg: Config, path: str, seed: int | None) -> None:
             )
         # Here, since mmengine sets it after it has built the data loader.
         cfg.randomness = dict(cfg.get('randomness', {}), seed=meta['seed'])
-
-
-def _check_sources(cfg: Config) -> None:
-    """Refuse weights that the training would replace, by others of its model or by its own checkpoints."""
-    if cfg.get('load_from') and cfg.get('load_parts'):
-        raise ValueError(
-            f'load_from={cfg.load_from} gives all weights, and load_parts would replace {", ".join(cfg.load_parts)}; '
-            'add load_parts=None'
-        )
-    folder = Path(cfg.get('work_dir') or '.').resolve()
-    steps = [f'{step.name}.pth' for step in (cfg.get('train_cfg') or {}).get('steps', [])]
-    for key, value in settings_of(cfg):
-        if key.rpartition('.')[2] in ('load_from', 'checkpoint') and isinstance(value, str):
-            path = Path(value)
-            is_result = _CHECKPOINT.fullmatch(path.name) or path.name in steps
-            if is_result and path.resolve().parent == folder:
-                raise FileError(
-                    f'{path}: is read by this training, which would replace it; give another --work-dir, or continue '
-                    'with --resume'
-                )
 
 
 def _check_backbone(cfg: Config) -> None:

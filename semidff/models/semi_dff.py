@@ -23,22 +23,31 @@ class SemiDFF(VideoDetector):
 
     The teacher is the spatial module of stage one and never changes. Its task network is a copy, ``teacher_task``,
     since the semantic step trains the student's. Its feature network *is* the student's, stored once in memory and in
-    checkpoints, unless a step trains the feature network (Table 3e): then it is a copy, too, ``teacher_features``.
+    checkpoints, unless the feature network is trained (Table 3e): then it is a copy, too, ``teacher_features``.
     The spatial module is always in eval mode, so that its batch-norm statistics never change.
 
     Args:
+        objectives: Configs of the losses, which are added (joint training, Table 3f); see
+            :mod:`semidff.models.objectives`. Weights that get no gradient from them are frozen.
+        trainable: Parts that are trained, as in :class:`VideoDetector`; ``temporal`` by default.
         both_directions: Whether to train on each pair in both directions; the features of both frames are computed
             anyway.
         feature_cache: Gigabytes of host memory per process for a :class:`FeatureCache`, 0 for none. It pays off if a
             good part of the training frames fits, without random crops or sizes; crops by
-            :class:`~semidff.datasets.transforms.RandomCropWindow` are possible. Not used if a step trains the feature
-            network.
+            :class:`~semidff.datasets.transforms.RandomCropWindow` are possible. Not used if the feature network is
+            trained.
     """
 
     def __init__(
-        self, *args, both_directions: bool = False, feature_cache: float = 0, **kwargs
+        self,
+        *args,
+        objectives: Sequence[dict] = (),
+        trainable: Sequence[str] = ('temporal',),
+        both_directions: bool = False,
+        feature_cache: float = 0,
+        **kwargs,
     ) -> None:
-        super().__init__(*args, **{'trainable': ('temporal',), **kwargs})
+        super().__init__(*args, **kwargs)
         if not self.has_temporal:
             raise ValueError('SemiDFF needs a temporal module: set model.temporal')
         self.both_directions = both_directions
@@ -46,10 +55,9 @@ class SemiDFF(VideoDetector):
             FeatureCache(self.spatial.features, feature_cache) if feature_cache else None
         )
         self.data_preprocessor.notes_content = bool(feature_cache)
-        self.objectives: list = []
-        self._without_gradient: dict[tuple, list[nn.Parameter]] = {}
         self.teacher_features: nn.ModuleList | None = None
         self._set_teacher(self.spatial.with_own_task_network())
+        self.set_objectives(objectives, trainable)
 
     def _set_teacher(self, teacher: SpatialModule) -> None:
         teacher.requires_grad_(False).eval()
@@ -62,10 +70,7 @@ class SemiDFF(VideoDetector):
         self.reset_teacher()
 
     def own_teacher_features(self) -> None:
-        """Give the teacher a copy of the feature network, if it has none, before a step that trains it.
-
-        A run with such a step calls this before it loads weights, so that every checkpoint holds the copy.
-        """
+        """Give the teacher a copy of the feature network, if it has none."""
         if self.teacher_features is None:
             # Weights of no part have no values yet and are in no checkpoint: they stay those of the student.
             self._set_teacher(self.teacher.with_own_task_network(own_features=True))
@@ -82,8 +87,12 @@ class SemiDFF(VideoDetector):
             student = nn.ModuleList(self.spatial.feature_network)
             self.teacher_features.load_state_dict(student.state_dict())
 
-    def enter_step(self, objectives: Sequence[dict], trainable: Sequence[str]) -> None:
-        """Start a step of the distillation; the losses of its objectives are added (joint training, Table 3f)."""
+    def set_objectives(self, objectives: Sequence[dict], trainable: Sequence[str]) -> None:
+        """Set the losses and the parts that they train; removes gradients.
+
+        Raises:
+            ValueError: The parts have no weights that the losses depend on.
+        """
         if 'feature_network' in trainable:
             self.own_teacher_features()
         self.objectives = [MODELS.build(objective) for objective in objectives]
@@ -93,34 +102,31 @@ class SemiDFF(VideoDetector):
         for weight in set(self.parameters()) - parts:
             weight.requires_grad = False
         # DistributedDataParallel aborts if a trained weight gets no gradient.
-        for weight in self.without_gradient(objectives):
+        for weight in self._without_gradient():
             weight.requires_grad = False
-        # Gradients of the previous step must not update anything in this one.
         self.zero_grad(set_to_none=True)
+        if objectives and not any(weight.requires_grad for weight in self.parameters()):
+            raise ValueError(
+                f'trainable={list(trainable)}: these parts have no weights at this split point that the objectives '
+                "depend on; add 'temporal'"
+            )
 
-    def without_gradient(self, objectives: Sequence[dict]) -> list[nn.Parameter]:
-        """Find trainable weights that get no gradient from the objectives; removes gradients.
+    def _without_gradient(self) -> list[nn.Parameter]:
+        """Return the trainable weights that get no gradient from the objectives.
 
         Such weights are those of outputs that are left out, or that only mmdet's own losses use, and a correction's
         weights of maps that no output depends on. Semantic losses are computed once to find them; all other objectives
         compare all maps.
         """
-        key = str(objectives), tuple(sorted(self.trainable))
-        if key in self._without_gradient:
-            return self._without_gradient[key]
-        built = [MODELS.build(objective) for objective in objectives]
-        semantics = [objective for objective in built if isinstance(objective, FeatureSemantics)]
-        found: list[nn.Parameter] = []
-        if semantics and not next(self.parameters()).is_meta:
-            modules = [*self.spatial.task_network.values()]
-            modules += [self.temporal] if len(semantics) == len(built) else []
-            weights = [p for module in modules for p in module.parameters() if p.requires_grad]
-            self.zero_grad(set_to_none=True)
-            probe(self, partial(self._add_gradients, semantics))
-            found = [weight for weight in weights if weight.grad is None]
-            self.zero_grad(set_to_none=True)
-        self._without_gradient[key] = found
-        return found
+        semantics = [one for one in self.objectives if isinstance(one, FeatureSemantics)]
+        if not semantics or next(self.parameters()).is_meta:
+            return []
+        modules = [*self.spatial.task_network.values()]
+        modules += [self.temporal] if len(semantics) == len(self.objectives) else []
+        weights = [p for module in modules for p in module.parameters() if p.requires_grad]
+        self.zero_grad(set_to_none=True)
+        probe(self, partial(self._add_gradients, semantics))
+        return [weight for weight in weights if weight.grad is None]
 
     def _add_gradients(self, objectives: Sequence[FeatureSemantics], images: Tensor) -> None:
         samples = plain_samples(len(images), tuple(images.shape[-2:]))
@@ -143,11 +149,9 @@ class SemiDFF(VideoDetector):
         return self
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict:
-        """Compute the objectives of the current step on unlabeled pairs (N, 2, 3, H, W) or triplets (N, 3, 3, H, W)."""
+        """Compute the objectives on unlabeled pairs (N, 2, 3, H, W) or triplets (N, 3, 3, H, W)."""
         if not self.objectives:
-            raise RuntimeError(
-                'no distillation step was entered; set train_cfg.type=DistillationLoop'
-            )
+            raise RuntimeError('SemiDFF has no losses: set model.objectives or train_cfg.steps')
         frames, samples = batch_inputs.unbind(1), batch_data_samples
         features, target = self._features_and_target(frames[0], frames[-1], samples)
         if 'crop_window' in samples[0]:
@@ -243,8 +247,8 @@ class FeatureCache:
     """Runs a frozen feature network once per frame, as far as memory allows.
 
     The frozen feature network costs more than the forward and backward pass of the temporal module. The cache's key is
-    a frame's content, so that it is correct with any augmentation, and the precision, which the steps of a training
-    may change. Once full, the cache keeps its content: in a random order all frames are equally likely to recur.
+    a frame's content, so that it is correct with any augmentation, and the precision. Once full, the cache keeps its
+    content: in a random order all frames are equally likely to recur.
 
     Frames pass through the network one by one, so that a map does not depend on the batch, and a resumed training,
     which starts with an empty cache, computes the same result.

@@ -43,6 +43,7 @@ def build_model(config: str | Path | Config, keep_checkpoint: bool = False) -> n
     if config.get('data_preprocessor'):  # as mmengine's Runner does
         config.model.setdefault('data_preprocessor', config.data_preprocessor)
     resolve_detector(config, keep_checkpoint)
+    config.model.pop('objectives', None)
     model = MODELS.build(config.model)
     model.cfg = config
     return model

@@ -116,7 +116,7 @@ def check_semantic(model: SemiDFF, score: float, size: tuple[int, int]) -> None:
     """Look for trained weights without gradient and, if the teacher is trained, for unbalanced loss parts."""
     torch.manual_seed(0)
     images, samples = pictures(size, DEVICE)[0], plain_samples(2, size)
-    model.enter_step(*SEMANTIC)
+    model.set_objectives(*SEMANTIC)
     pairs = torch.stack((images, images.roll(4, -1)), 1)
     sum(model.loss(pairs, samples).values()).backward()
     assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
@@ -164,7 +164,7 @@ def test_semantic(narrow, split):
     stock, detector, score = narrow
     model = cut(detector, split, SemiDFF)
     try:
-        model.enter_step(*SEMANTIC)
+        model.set_objectives(*SEMANTIC)
     except (TypeError, NotImplementedError) as error:
         pytest.skip(str(error))
     check_semantic(model, score, stock.small)

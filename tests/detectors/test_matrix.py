@@ -76,6 +76,6 @@ def test_wrong_outputs_and_unbalanced_parts_fail(retinanet, monkeypatch):
 def test_parts_of_a_cascade_s_stages_are_added():
     detector = build_stock('cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco', narrow=True)
     model = video_detector(detector, kind=SemiDFF)
-    model.enter_step(*matrix.SEMANTIC)
+    model.set_objectives(*matrix.SEMANTIC)
     norms = gradient_norms(model, *pictures(SMALL))
     assert set(norms) == {'rpn_cls', 'rpn_box', 'roi_cls', 'roi_box'}

@@ -297,7 +297,7 @@ def check_training() -> Rows:
             continue
         cached = 0.1 * (optimizer['type'] == 'RMSpropMX')
         model = models.build(models.video_config('retinanet', feature_cache=cached)).to(TRAINS_ON)
-        model.enter_step([dict(type='FeatureRegression'), *SEMANTIC[0]], SEMANTIC[1])
+        model.set_objectives([dict(type='FeatureRegression'), *SEMANTIC[0]], SEMANTIC[1])
         model.train()
         settings = dict(type=wrapper, optimizer=optimizer, clip_grad=dict(max_norm=0.1))
         optim, losses = build_optim_wrapper(model, settings), []

@@ -336,7 +336,7 @@ def test_plan_on_a_gpu(project, tmp_path, monkeypatch, gpu):
     time_iterations = planner._time_iterations
     on_cpu = lambda plan, config, device: time_iterations(plan, config, 'cpu')  # noqa: E731
     monkeypatch.setattr(planner, '_time_iterations', on_cpu)
-    monkeypatch.setattr(SemiDFF, 'without_gradient', lambda self, objectives: [])
+    monkeypatch.setattr(SemiDFF, '_without_gradient', lambda self: [])
     plan = Plan.load(run(project, tmp_path / 'out', device='cuda', plan_only=True) / 'plan.json')
     assert plan.device == 'cuda' and plan.networks.semantic
     assert len(plan.networks.candidates) == 3

@@ -14,13 +14,12 @@ from mmengine.config import Config
 from semidff.engine.launch import (
     Runner,
     VideoTestOptions,
-    accumulate_gradients,
     apply_test_options,
     prepare_training,
     use_mixed_precision,
 )
+from semidff.engine.steps import runs
 from semidff.inference.options import MethodOptions
-from semidff.utils.error_messages import FileError
 from tests.processes import free_port
 from tests.tiny import training
 
@@ -119,55 +118,24 @@ def test_schedules(schedule, given, expected):
     assert cfg.test_cfg.get('schedule') == expected
 
 
-def training_config(**wrapper):
-    steps = [
-        dict(name='a'),
-        dict(name='b', optim_wrapper=dict(optimizer=dict(type='Adam', lr=1e-3))),
-    ]
-    return Config(
-        dict(
-            optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1), **wrapper),
-            train_cfg=dict(type='DistillationLoop', steps=steps),
-            train_dataloader=dict(batch_size=2),
-        )
-    )
-
-
-@pytest.mark.parametrize('gpu,kind', [(True, 'AmpOptimWrapper'), (False, 'BFloat16OptimWrapper')])
-def test_mixed_precision_reaches_every_step(monkeypatch, gpu, kind):
+@pytest.mark.parametrize(
+    ('kind', 'gpu', 'found'),
+    [
+        ('OptimWrapper', True, 'AmpOptimWrapper'),
+        ('OptimWrapper', False, 'BFloat16OptimWrapper'),
+        ('BFloat16OptimWrapper', True, 'BFloat16OptimWrapper'),
+        ('ApexOptimWrapper', True, 'ApexOptimWrapper'),
+    ],
+)
+def test_mixed_precision(monkeypatch, kind, gpu, found):
     monkeypatch.setattr('torch.cuda.is_available', lambda: gpu)
-    cfg = training_config()
+    wrapper = dict(type=kind, optimizer=dict(type='SGD', lr=0.1))
+    cfg = Config(dict(optim_wrapper=wrapper))
     use_mixed_precision(cfg)
-    for wrapper in (cfg.optim_wrapper, cfg.train_cfg.steps[1].optim_wrapper):
-        assert wrapper.type == kind
-        assert wrapper.get('loss_scale') == ('dynamic' if gpu else None)
-    assert 'optim_wrapper' not in cfg.train_cfg.steps[0]
-    assert cfg.optim_wrapper.optimizer.lr == 0.1
-
-
-def test_mixed_precision_does_not_replace_another_kind():
-    cfg = training_config()
-    cfg.optim_wrapper.type = 'ApexOptimWrapper'
-    cfg.train_cfg.steps[1].optim_wrapper.type = 'BFloat16OptimWrapper'
-    use_mixed_precision(cfg)
-    assert cfg.optim_wrapper.type == 'ApexOptimWrapper'
-    assert cfg.train_cfg.steps[1].optim_wrapper.enabled is True
-
-
-def test_accumulation_is_a_setting_of_the_loop():
-    """The batch size, from which mmengine scales learning rates, is that of an update."""
-    cfg = training_config()
-    cfg.train_cfg.steps[1].train_dataloader = dict(batch_size=3)
-    accumulate_gradients(cfg, 4)
-    assert (cfg.train_cfg.type, cfg.train_cfg.accumulate) == ('DistillationLoop', 4)
-    assert cfg.train_dataloader.batch_size == 8
-    assert cfg.train_cfg.steps[1].train_dataloader.batch_size == 12
-    assert 'train_dataloader' not in cfg.train_cfg.steps[0]
-    loop = dict(type='IterBasedTrainLoop', max_iters=3)
-    stills = Config(dict(train_cfg=loop, train_dataloader=dict(num_workers=0)))
-    accumulate_gradients(stills, 2)
-    assert stills.train_cfg == dict(type='AccumulatingLoop', max_iters=3, accumulate=2)
-    assert stills.train_dataloader.batch_size == 2
+    changes = dict(
+        AmpOptimWrapper=dict(loss_scale='dynamic'), BFloat16OptimWrapper=dict(enabled=True)
+    )
+    assert cfg.optim_wrapper == dict(wrapper, type=found, **changes.get(found, {}))
 
 
 def original(name: str, **settings) -> Config:
@@ -207,14 +175,6 @@ def test_weights_from_elsewhere_close_it(source):
     prepare_training(original('semi_dff/semi-dff_r101-original_imagenet-det-vid.py'))
 
 
-def test_a_checkpoint_that_the_training_would_replace_is_refused(tmp_path):
-    cfg = Config(dict(work_dir=str(tmp_path), load_from=str(tmp_path / 'iter_2.pth')))
-    with pytest.raises(FileError, match=r'iter_2\.pth: is read by this training'):
-        prepare_training(cfg)
-    cfg.work_dir = str(tmp_path / 'other')
-    prepare_training(cfg)
-
-
 @pytest.fixture
 def checkpoint(tmp_path):
     """A checkpoint that ``last_checkpoint`` names."""
@@ -223,16 +183,6 @@ def checkpoint(tmp_path):
     torch.save(dict(state_dict=dict(weight=torch.ones(1)), meta=meta), path)
     (tmp_path / 'last_checkpoint').write_text(str(path))
     return path
-
-
-def test_checkpoints_of_an_earlier_training_are_resumed_by_name(tmp_path, checkpoint):
-    """Or a checkpoint that was copied alone."""
-    (tmp_path / 'last_checkpoint').unlink()
-    with pytest.raises(ValueError, match=r'has no checkpoint yet.*--resume .*iter_2\.pth'):
-        prepare_training(Config(dict(work_dir=str(tmp_path))), 'auto')
-    cfg = Config(dict(work_dir=str(tmp_path)))
-    prepare_training(cfg, str(checkpoint))
-    assert cfg.resume and cfg.load_from == str(checkpoint)
 
 
 def test_the_checkpoint_to_resume_from(tmp_path, checkpoint):
@@ -245,14 +195,6 @@ def test_the_checkpoint_to_resume_from(tmp_path, checkpoint):
         cfg = Config(dict(given, work_dir=str(tmp_path / folder)))
         prepare_training(cfg, resume)
         assert cfg.load_from == load_from and cfg.resume == (load_from != 'stage_one.pth')
-
-
-def test_a_checkpoint_of_the_same_name_in_the_work_folder_is_not_mistaken(tmp_path, checkpoint):
-    """Interrupted before its first checkpoint, the next --resume would continue that one."""
-    (tmp_path / 'work').mkdir()
-    (tmp_path / 'work' / checkpoint.name).write_bytes(b'')
-    with pytest.raises(ValueError, match=f'has another {checkpoint.name}'):
-        prepare_training(Config(dict(work_dir=str(tmp_path / 'work'))), str(checkpoint))
 
 
 @pytest.mark.parametrize('seed', [None, 3])
@@ -268,21 +210,25 @@ def test_another_seed_is_refused(checkpoint):
 
 
 def test_the_log_has_what_a_user_acts_on(tmp_path):
-    """First iteration and learning rate of each step; the list once; what a second training in the folder replaces."""
+    """First iteration and learning rate of each step; what a second training in the folder replaces."""
     pairs = dict(dataset=dict(dataset=dict(interval=dict(low=1))))
     steps = [training.STEPS[0], dict(training.STEPS[1], train_dataloader=pairs)]
     cfg = training.config(training.write_videos(tmp_path), tmp_path / 'out', steps)
     cfg.default_hooks.logger.interval = 50
     cfg.default_hooks.last_checkpoint = dict(type='LastCheckpointHook')
+    texts = []
     for log_level in ('INFO', 'INFO', 'DEBUG'):
-        name = f'run{len(list(tmp_path.glob("out/*/*.log")))}'
-        Runner.from_cfg(Config(dict(cfg, log_level=log_level, experiment_name=name))).train()
-        time.sleep(1)  # logs are named by the second
-    first, second, debug = (p.read_text() for p in sorted(tmp_path.glob('out/*/*.log')))
-    logged = re.findall(r'\[(\d)/6\].* lr: (\S+) +eta: ', first)
+        before = {*tmp_path.glob('out/*/*.log')}
+        for run in runs(Config(dict(cfg, log_level=log_level))):
+            run.experiment_name = f'run{len(list(tmp_path.glob("out/*/*.log")))}'
+            Runner.from_cfg(run).train()
+            time.sleep(1)  # logs are named by the second
+        logs = sorted({*tmp_path.glob('out/*/*.log')} - before)
+        texts.append(''.join(path.read_text() for path in logs))
+    first, second, debug = texts
+    logged = re.findall(r'\[(\d)/\d\].* lr: (\S+) +eta: ', first)
     assert logged == [('1', '1.0000e-04'), ('4', '2.0000e-04')]
-    assert first.count('2 videos, 24 frames') == 1
-    assert len(first.splitlines()) < 30
+    assert len(first.splitlines()) < 40
     found = [re.findall('WARNING - .* (random weights|last.pth)', log) for log in (first, second)]
     assert found == [['random weights'], ['random weights', 'last.pth']]
     assert (first + second).count('WARNING') == 3

@@ -72,7 +72,7 @@ def config() -> ConfigDict:
 def enter_step(model: SemiDFF, name: str) -> None:
     """Enters a step of the config, ``reg`` or ``sem``."""
     [step] = [step for step in stage_two().train_cfg.steps if step.name == name]
-    model.enter_step(step.objectives, step.trainable)
+    model.set_objectives(step.objectives, step.trainable)
 
 
 def head(name: str) -> torch.nn.Module:

@@ -44,7 +44,7 @@ def test_features_of_both_frames(model):
 
 
 def test_regression_loss_and_its_gradients(model):
-    model.enter_step([dict(type='FeatureRegression')], ('temporal',))
+    model.set_objectives([dict(type='FeatureRegression')], ('temporal',))
     loss = model(torch.stack(pair())[None].cuda(), [sample()], mode='loss')['loss_reg']
     expected = float(arrays('semi_reg_golden.npz')['loss_float64'])
     assert loss.item() == pytest.approx(expected, rel=1e-4)

@@ -94,7 +94,7 @@ def test_what_learns(model):
         (('temporal',), 'semi_reg_golden_grads.json'),
         (('temporal', 'task_network'), 'semi_sem_golden_grads.json'),
     ):
-        model.enter_step([dict(type='FeatureRegression')], parts)
+        model.set_objectives([dict(type='FeatureRegression')], parts)
         learning = {names[k] for k, p in model.named_parameters() if p.requires_grad}
         assert learning == set(read_json(file)['trainable'])
 

@@ -13,7 +13,7 @@ FILE = 'semi_reg_golden.npz'
 
 def losses(model):
     """The regression step's losses, as training computes them."""
-    model.enter_step([dict(type='FeatureRegression')], ('temporal',))
+    model.set_objectives([dict(type='FeatureRegression')], ('temporal',))
     inputs = torch.stack(pair())[None]
     return model(inputs, [sample()], mode='loss')
 

@@ -69,7 +69,7 @@ def test_predictions_under_autocast(kind, half):
 @pytest.mark.parametrize('kind', models.KINDS)
 def test_distillation_under_autocast(kind, objective):
     model = models.tiny_semi_dff(kind)
-    model.enter_step(*OBJECTIVES[objective])
+    model.set_objectives(*OBJECTIVES[objective])
     model.train()
     images, samples = torch.stack(models.frames(4).split(2), dim=1), models.samples(2)
     gradients = []

@@ -95,7 +95,7 @@ def test_heads_with_a_single_logit():
     network['decode_head'].update(out_channels=1, threshold=0.5)
     model = build(dict(type='SemiDFF', detector=network, temporal=temporal()))
     awake(model)
-    model.enter_step([dict(type='FeatureSemantics')], ('temporal', 'task_network'))
+    model.set_objectives([dict(type='FeatureSemantics')], ('temporal', 'task_network'))
     pair = torch.stack((frames(1), frames(1, seed=1)), 1)
     loss = model.train()(pair, samples(1), mode='loss')['loss_seg']
     assert loss > 0 and loss.isfinite()
@@ -130,7 +130,7 @@ def test_stock_networks(name):
         ('FeatureRegression', ('temporal',)),
         ('FeatureSemantics', ('temporal', 'task_network')),
     ):
-        model.train().enter_step([dict(type=objective)], parts)
+        model.train().set_objectives([dict(type=objective)], parts)
         weights = [p for p in model.parameters() if p.requires_grad]
         optimizer, values = torch.optim.SGD(weights, lr=1e-2), []
         for _ in range(5):
@@ -145,7 +145,9 @@ def test_stock_networks(name):
 
 def test_the_semantic_loss_is_the_mean_divergence_of_the_pixels():
     model = video_model().train()
-    model.enter_step([dict(type='FeatureSemantics', temperature=2.0)], ('temporal', 'task_network'))
+    model.set_objectives(
+        [dict(type='FeatureSemantics', temperature=2.0)], ('temporal', 'task_network')
+    )
     key, current = frames(1), frames(1, seed=1)
     with torch.no_grad():
         found = model(torch.stack((key, current), 1), samples(1), mode='loss')['loss_seg']

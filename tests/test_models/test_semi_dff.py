@@ -60,7 +60,7 @@ def test_teacher_is_stored_once(model):
 @pytest.mark.parametrize('step', PARTS)
 def test_frozen_tensors_are_bit_identical_after_training(model, step):
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    model.enter_step(*PARTS[step])
+    model.set_objectives(*PARTS[step])
     train(model)
     after = model.state_dict()
     frozen = FROZEN if step == 'sem' else ('spatial.', 'teacher_task.')
@@ -72,10 +72,23 @@ def test_frozen_tensors_are_bit_identical_after_training(model, step):
         ), key
 
 
+@pytest.mark.parametrize(
+    ('kind', 'compared'), [('retinanet', {}), ('faster_rcnn', dict(classes=False, boxes=False))]
+)
+def test_objectives_that_train_nothing_are_refused(kind, compared):
+    """No weights are behind the outputs, or those of the RoI head, where only the RPN's scores are compared."""
+    config = video_config(kind, split=dict(type='OutputSplit'))
+    for name in ('feat_channels', 'feat_strides'):
+        config['temporal'].pop(name, None)
+    config.update(objectives=[dict(SEM, **compared)], trainable=['task_network'])
+    with pytest.raises(ValueError, match="trainable=.'task_network'.: these parts have no weights"):
+        build(config)
+
+
 def test_gradients_of_a_step_do_not_move_the_next(model):
-    model.enter_step(*PARTS['sem'])
+    model.set_objectives(*PARTS['sem'])
     train(model, 1)
-    model.enter_step(*PARTS['reg'])
+    model.set_objectives(*PARTS['reg'])
     assert all(p.grad is None for p in model.parameters())
     before = {k: v.clone() for k, v in model.spatial.state_dict().items()}
     train(model, 2)
@@ -94,7 +107,7 @@ def test_teacher_does_not_follow_a_feature_network_that_learns(model):
     """Table 3e, temporal and spatial module."""
     current = frames(2, seed=1)
     before = model.teacher.features(current)
-    model.enter_step([REG], ('temporal', 'task_network', 'feature_network'))
+    model.set_objectives([REG], ('temporal', 'task_network', 'feature_network'))
     train(model)
     assert not torch.equal(model.spatial.features(current)[0], before[0])
     compared = []
@@ -112,7 +125,7 @@ def test_teacher_does_not_follow_a_feature_network_that_learns(model):
 
 
 def test_one_pass_of_the_feature_network_per_pair(model):
-    model.enter_step(*PARTS['sem'])
+    model.set_objectives(*PARTS['sem'])
     calls = []
     model.spatial.detector.backbone.register_forward_hook(
         lambda m, i, o: calls.append((i[0].shape[0], o))
@@ -126,7 +139,7 @@ def test_one_pass_of_the_feature_network_per_pair(model):
 def test_cached_features_give_the_same_losses(step):
     plain, cached = tiny_semi_dff().train(), tiny_semi_dff(feature_cache=1.0).train()
     for model in (plain, cached):
-        model.enter_step(*PARTS[step])
+        model.set_objectives(*PARTS[step])
     passed = []
     cached.spatial.detector.backbone.register_forward_hook(lambda m, i, o: passed.append(len(i[0])))
     for batch in (pairs(), pairs(), pairs().flip(1)):
@@ -139,7 +152,7 @@ def test_cached_features_give_the_same_losses(step):
 @pytest.mark.parametrize('windows', [None, [(0, 32, 32, 64), (32, 0, 32, 64)]])
 def test_frames_are_known_by_their_bytes_before_the_copy_to_the_device(windows, monkeypatch):
     model = tiny_semi_dff(feature_cache=1.0).train()
-    model.enter_step(*PARTS['reg'])
+    model.set_objectives(*PARTS['reg'])
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randint(256, (2, 2, 3, 64, 96), generator=generator).byte()
     monkeypatch.setattr(semi_dff, 'digest_of', lambda image: pytest.fail('of the device'))
@@ -168,7 +181,7 @@ def cropped_samples(windows):
 @pytest.mark.parametrize('kind', KINDS)
 def test_windows_are_crops_of_the_features_of_whole_frames(kind, step, both, monkeypatch):
     model = tiny_semi_dff(kind, feature_cache=1.0, both_directions=both).train()
-    model.enter_step(*PARTS[step])
+    model.set_objectives(*PARTS[step])
     seen = []
     propagate = model.propagate
     monkeypatch.setattr(model, 'propagate', lambda *args: (seen.append(args), propagate(*args))[1])
@@ -197,7 +210,7 @@ def test_windows_are_crops_of_the_features_of_whole_frames(kind, step, both, mon
 def test_windows_of_a_network_that_rounds_sides_down():
     """It has no cells for the last 8 pixels of a frame; the windows of a batch have equal sizes nevertheless."""
     model = tiny_semi_dff().train()
-    model.enter_step(*PARTS['reg'])
+    model.set_objectives(*PARTS['reg'])
     model.data_preprocessor.pad_size_divisor = 8
     pool = torch.nn.AvgPool2d(16)
     model.spatial.features = lambda images, samples: (pool(images).repeat(1, 11, 1, 1)[:, :32],)
@@ -210,13 +223,13 @@ def test_windows_of_a_network_that_rounds_sides_down():
 
 def test_nothing_is_cached_of_a_feature_network_that_learns():
     model = tiny_semi_dff(feature_cache=1.0).train()
-    model.enter_step([REG], ('temporal',))
+    model.set_objectives([REG], ('temporal',))
     model(pairs(), samples(2), mode='loss')
     assert len(model.feature_cache) == 4
     model.reset_teacher()
     assert not len(model.feature_cache)
     model(pairs(), samples(2), mode='loss')
-    model.enter_step([REG], ('temporal', 'feature_network'))
+    model.set_objectives([REG], ('temporal', 'feature_network'))
     loss = model(pairs(), samples(2), mode='loss')['loss_reg']
     assert not len(model.feature_cache)
     loss.backward()
@@ -228,7 +241,7 @@ def test_weight_of_the_roi_boxes(model):
     """Half of a mean over 4 outputs is their part of the authors' mean over 8 outputs."""
 
     def losses(**weights):
-        model.enter_step([dict(SEM, **weights)], ('temporal',))
+        model.set_objectives([dict(SEM, **weights)], ('temporal',))
         return {k: v.item() for k, v in model(pairs(), samples(2), mode='loss').items()}
 
     plain, halved, both = losses(), losses(roi_box_weight=0.5), losses(box_weight=0.5)
@@ -242,7 +255,7 @@ def test_weight_of_the_roi_boxes(model):
 @pytest.mark.parametrize('step', PARTS)
 def test_steps_of_every_kind_of_detector(kind, step):
     model = tiny_semi_dff(kind).train()
-    model.enter_step(*PARTS[step])
+    model.set_objectives(*PARTS[step])
     before = {k: v.clone() for k, v in model.spatial.state_dict().items()}
     names = {'loss_cls', 'loss_box'} if kind == 'retinanet' else TWO_STAGE
     losses = model(pairs(), samples(2), mode='loss')
@@ -270,7 +283,7 @@ def test_steps_of_every_kind_of_detector(kind, step):
 
 
 def test_each_head_learns_from_its_own_loss(model):
-    model.enter_step(*PARTS['sem'])
+    model.set_objectives(*PARTS['sem'])
     losses = model(pairs(), samples(2), mode='loss')
     own = dict(model.spatial.named_parameters())
     heads = dict(
@@ -290,7 +303,7 @@ def test_each_head_learns_from_its_own_loss(model):
 @pytest.mark.parametrize('step', PARTS)
 def test_both_directions_are_the_mean_of_the_two(step):
     model = tiny_semi_dff(both_directions=True).train()
-    model.enter_step(*PARTS[step])
+    model.set_objectives(*PARTS[step])
     both = model(pairs(), samples(2), mode='loss')
     model.both_directions = False
     forward = model(pairs(), samples(2), mode='loss')
@@ -303,12 +316,12 @@ def test_both_directions_are_the_mean_of_the_two(step):
 
 
 def test_objectives_of_a_step_are_added(model):
-    model.enter_step(
+    model.set_objectives(
         [dict(REG, weight=2.5), dict(REG, weight=0.5), dict(SEM, boxes=False)], ('temporal',)
     )
     losses = model(pairs(), samples(2), mode='loss')
     assert set(losses) == {'loss_reg', 'loss_rpn_cls', 'loss_roi_cls'}
-    model.enter_step([REG], ('temporal',))
+    model.set_objectives([REG], ('temporal',))
     assert torch.allclose(
         losses['loss_reg'], 3 * model(pairs(), samples(2), mode='loss')['loss_reg']
     )
@@ -323,7 +336,7 @@ def test_objectives_of_a_step_are_added(model):
     ],
 )
 def test_parts_of_the_semantic_loss_can_be_left_out(model, off, gone):
-    model.enter_step([{**SEM, off: False}], ('temporal',))
+    model.set_objectives([{**SEM, off: False}], ('temporal',))
     everything = {'loss_rpn_cls', 'loss_rpn_box', 'loss_roi_cls', 'loss_roi_box'}
     assert set(model(pairs(), samples(2), mode='loss')) == everything - set(gone.split())
 
@@ -345,7 +358,7 @@ def test_the_teacher_has_the_initialized_weights(tmp_path):
 def test_steady_features(both):
     """The second difference of the features of three frames; none where nothing moves."""
     model = tiny_semi_dff(both_directions=both).train()
-    model.enter_step([dict(type='SteadyFeatures')], ('temporal',))
+    model.set_objectives([dict(type='SteadyFeatures')], ('temporal',))
     a, b, c = (frames(2, seed=seed) for seed in range(3))
     losses = model(torch.stack((a, b, c), 1), samples(2), mode='loss')
     expected = []
@@ -377,7 +390,7 @@ def test_teacher_of_its_own_has_the_weights_of_a_cut_head():
     model.reset_teacher()
     head = model.teacher.detector.bbox_head
     assert head is not detector.bbox_head and (head.moment_transfer == 0.5).all()
-    model.enter_step([REG], ['temporal', 'task_network', 'feature_network'])
+    model.set_objectives([REG], ['temporal', 'task_network', 'feature_network'])
     assert not detector.level_embed.requires_grad
 
 
@@ -412,7 +425,7 @@ def corrected(kind, split):
 def test_the_correction_learns_in_the_semantic_step(kind, split):
     """Trained alone, on a motion that the flow network does not see yet."""
     model = corrected(kind, split).train()
-    model.enter_step([dict(type='FeatureSemantics')], ('temporal',))
+    model.set_objectives([dict(type='FeatureSemantics')], ('temporal',))
     weights = list(model.temporal.correction.parameters())
     optimizer = torch.optim.Adam(weights, lr=5e-3)
     values = []
@@ -431,7 +444,7 @@ def test_only_propagated_maps_are_compared():
     """The outputs of the RPN, after which no weights of the task network come."""
     model = corrected('faster_rcnn', 'OutputSplit').train()
     semantics = dict(type='FeatureSemantics', classes=False, boxes=False)
-    model.enter_step([semantics], ('temporal', 'task_network'))
+    model.set_objectives([semantics], ('temporal', 'task_network'))
     assert not any(p.requires_grad for m in model.part('task_network') for p in m.parameters())
     sum(model(pairs(), samples(2), mode='loss').values()).backward()
     learning = {name for name, p in model.temporal.named_parameters() if p.requires_grad}
@@ -440,7 +453,7 @@ def test_only_propagated_maps_are_compared():
     # The maps that the RoI head pools have 16 channels, and are not compared.
     others = {name for name, _ in model.temporal.named_parameters()} - learning
     assert others and all(name.startswith('correction.blocks.16.') for name in others)
-    model.enter_step([semantics, dict(type='FeatureRegression')], ('temporal',))
+    model.set_objectives([semantics, dict(type='FeatureRegression')], ('temporal',))
     assert all(p.requires_grad for p in model.temporal.parameters())
 
 

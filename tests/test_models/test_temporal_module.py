@@ -141,7 +141,7 @@ def test_starts_as_a_copy_on_levels_of_all_strides():
 
 def test_regression_trains_all_of_it_and_nothing_else(residual_detector):
     model = residual_detector
-    model.enter_step([dict(type='FeatureRegression')], ['temporal'])
+    model.set_objectives([dict(type='FeatureRegression')], ['temporal'])
     model.eval()
     with torch.no_grad():  # untrained: the key frame's detections
         expected, key = model.predict_key(images(1), samples(1))

@@ -120,7 +120,7 @@ def shrink(cfg: Config, work_dir: Path) -> Config:
     """Reduce networks, anchors, images, iterations and processes; start from random weights."""
     large = 'work_dirs/quickstart' not in cfg.get('data_root', '')
     split = cfg.model.get('split', {}).get('type') == 'ResNetSplit'
-    batch_size = (cfg.train_cfg or {}).get('accumulate', 1 if 'ssd300' in work_dir.name else 2)
+    batch_size = 1 if 'ssd300' in work_dir.name else 2
     for part in parts(cfg):
         kind = str(part.get('type')).split('.')[-1]
         if large:
@@ -137,6 +137,8 @@ def shrink(cfg: Config, work_dir: Path) -> Config:
             part.update(num_workers=0, persistent_workers=False)
         if 'iters' in part:
             part.iters = 2
+        if 'accumulate' in part:
+            part.accumulate = 2
         if part.get('batch_size', 0) > batch_size:
             part.batch_size = batch_size
     if 'max_iters' in (cfg.train_cfg or {}):

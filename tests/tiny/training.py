@@ -10,6 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
+from semidff.engine.steps import runs
 from tests.tiny.models import SIZE, video_config
 
 ITERS = (3, 3)
@@ -71,7 +72,7 @@ def config(
             collate_fn=dict(type='pseudo_collate'),
             dataset=dict(type='SampleStream', dataset=pairs),
         ),
-        train_cfg=dict(type='DistillationLoop', steps=steps or STEPS),
+        train_cfg=dict(steps=steps or STEPS),
         optim_wrapper=dict(
             type='OptimWrapper',
             optimizer=dict(type='RMSpropMX', lr=1e-4),
@@ -100,14 +101,15 @@ def config(
 
 
 def run(cfg: Config, *hooks: Hook) -> Runner:
-    """Trains; the runner afterwards."""
-    # Loggers and message hubs are global, by name; every run needs its own.
-    cfg.experiment_name = f'{cfg.experiment_name}_{run.count}'
-    run.count += 1
-    runner = Runner.from_cfg(cfg)
-    for hook in hooks:
-        runner.register_hook(hook, priority='LOWEST')
-    runner.train()
+    """Trains; the runner of the last step afterwards."""
+    for part in runs(cfg):
+        # Loggers and message hubs are global, by name; every run needs its own.
+        part.experiment_name = f'{cfg.experiment_name}_{run.count}'
+        run.count += 1
+        runner = Runner.from_cfg(part)
+        for hook in hooks:
+            runner.register_hook(hook, priority='LOWEST')
+        runner.train()
     return runner
 
 

@@ -10,7 +10,6 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=0.1),
 )
 train_cfg = dict(
-    type='DistillationLoop',
     steps=[
         dict(
             name='regression',

@@ -6,7 +6,6 @@ with_still_pairs = dict(dataset=dict(dataset=dict(interval=dict(low=0))))
 
 # Each step: 2 passes over 57,834 pairs and their mirror images, 4 per iteration.
 train_cfg = dict(
-    type='DistillationLoop',
     steps=[
         dict(
             name='reg',

@@ -1,5 +1,6 @@
 """Hooks that write the checkpoints of a training."""
 
+import math
 import os
 import shutil
 from collections import deque
@@ -21,7 +22,8 @@ class CheckpointHook(MMEngineCheckpointHook):
 
     mmengine removes an old checkpoint before it saves the new one, so that ``max_keep_ckpts=1`` leaves none if the run
     is killed or the disk is full. Here, old checkpoints are removed at the end; until then the disk holds one more.
-    Arguments are those of mmengine. Only one training at a time can use a work folder.
+    Arguments are those of mmengine; the interval is rounded up to a multiple of the ``accumulative_counts`` of the
+    optimizer wrapper, so that a resumed training loses no gradients. Only one training at a time can use a work folder.
 
     Checkpoints hold the precision and the number of images per iteration of the training, which do not change when it
     is resumed.
@@ -39,11 +41,13 @@ class CheckpointHook(MMEngineCheckpointHook):
         ]
         if runner._resume and changed:
             raise ValueError(
-                f'the checkpoint is of a training with {" and ".join(changed)}: resume it with the same --amp, '
-                '--accumulate and batch size, and as many processes (or more parts of --accumulate)'
+                f'the checkpoint is of a training with {" and ".join(changed)}: resume it with the same --amp and '
+                'batch size, and as many processes'
             )
 
     def before_train(self, runner: Runner) -> None:
+        accumulated = (runner.cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1)
+        self.interval = accumulated * math.ceil(self.interval / accumulated)
         if is_main_process():
             self._lock = occupy(runner.work_dir)
             file = Path(runner.work_dir, 'last_checkpoint')
@@ -96,7 +100,7 @@ def _fixed_settings(runner: Runner) -> dict:
 
 @HOOKS.register_module()
 class LastCheckpointHook(Hook):
-    """Create ``last.pth`` in the work folder at the end of a training.
+    """Create ``last.pth``, or a file of another ``name``, in the work folder at the end of a training.
 
     Configs of later trainings can refer to it without knowing the number of iterations. It is a hard link to the
     final ``iter_N.pth``, or a copy on file systems without hard links. Without a checkpoint of the final iteration
@@ -105,9 +109,12 @@ class LastCheckpointHook(Hook):
 
     priority = 'LOWEST'
 
+    def __init__(self, name: str = 'last.pth') -> None:
+        self.name = name
+
     @master_only
     def after_train(self, runner: Runner) -> None:
-        last = Path(runner.work_dir, 'last.pth')
+        last = Path(runner.work_dir, self.name)
         final = Path(runner.message_hub.runtime_info.get('last_ckpt') or '')
         if final.name == f'iter_{runner.iter}.pth':
             with atomic_path(last) as unfinished:

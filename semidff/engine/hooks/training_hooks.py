@@ -39,14 +39,16 @@ class ChannelsLastHook(Hook):
 
 @HOOKS.register_module()
 class LoggerHook(MMEngineLoggerHook):
-    """Replace mmengine's hook of this name: log the first iteration of a run and of each distillation step, too."""
+    """Replace mmengine's hook of this name: log the first iteration of a run, too."""
 
-    _wrapper, _is_first = None, False
+    _is_first = False
 
-    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
-        # Each step has its own.
-        self._is_first = self._wrapper is not runner.optim_wrapper
-        self._wrapper = runner.optim_wrapper
+    def before_train(self, runner: Runner) -> None:
+        self._is_first = True
+
+    def after_train_iter(self, runner: Runner, *args, **kwargs) -> None:
+        super().after_train_iter(runner, *args, **kwargs)
+        self._is_first = False
 
     def every_n_inner_iters(self, batch_idx: int, n: int) -> bool:
         return self._is_first or super().every_n_inner_iters(batch_idx, n)
@@ -85,7 +87,7 @@ class FiniteLossHook(Hook):
     The terms come from the device in one transfer; the log gets their values, not tensors.
     """
 
-    priority = 'HIGHEST'  # ahead of mmengine's log and of the checkpoint of a distillation step
+    priority = 'HIGHEST'  # ahead of mmengine's log and of checkpoints
 
     _REMEDY = (
         'Clip the gradient (optim_wrapper.clip_grad) and continue from the last checkpoint with --resume, or start '

@@ -1,1 +1,1 @@
-"""Loops for distillation and for tests on videos."""
+"""Loops for tests on videos."""

@@ -446,8 +446,8 @@ def test_outputs_that_cannot_be_compared_are_refused_before_training(kind, chang
     change(config['detector'])
     model = build(config)
     with pytest.raises(TypeError, match=f'{found}. Only the regression loss applies'):
-        model.without_gradient([dict(type='FeatureSemantics')])
-    assert model.without_gradient([dict(type='FeatureRegression')]) == []
+        model.set_objectives([dict(type='FeatureSemantics')], ['temporal'])
+    model.set_objectives([dict(type='FeatureRegression')], ['temporal'])
 
 
 @pytest.mark.parametrize(
@@ -479,12 +479,12 @@ def test_outputs_in_other_units_in_training_are_refused(normalized):
 
 def test_weights_without_gradient_are_frozen():
     model = tiny_semi_dff('faster_rcnn')
-    model.enter_step([dict(type='FeatureSemantics', boxes=False)], ('temporal', 'task_network'))
+    model.set_objectives([dict(type='FeatureSemantics', boxes=False)], ('temporal', 'task_network'))
     frozen = {k for k, p in model.spatial.detector.named_parameters() if not p.requires_grad}
     own = {k for k in frozen if 'head' in k}
     boxes = ('rpn_head.rpn_reg', 'roi_head.bbox_head.fc_reg')
     assert own == {f'{name}.{part}' for name in boxes for part in ('weight', 'bias')}
-    model.enter_step([dict(type='FeatureSemantics')], ('temporal', 'task_network'))
+    model.set_objectives([dict(type='FeatureSemantics')], ('temporal', 'task_network'))
     assert all(p.requires_grad for p in model.spatial.detector.rpn_head.parameters())
 
 
@@ -495,7 +495,7 @@ def test_backbones_with_checkpoints_are_distilled():
     )
     config['detector']['backbone']['with_cp'] = True
     model = build(config)
-    model.enter_step([dict(type='FeatureSemantics')], ('temporal', 'task_network'))
+    model.set_objectives([dict(type='FeatureSemantics')], ('temporal', 'task_network'))
     assert all(p.requires_grad for p in model.temporal.parameters())
     assert all(p.grad is None for p in model.parameters())
 

@@ -111,9 +111,9 @@ def test_training_leaves_the_feature_network_as_it_is(name):
     model = SemiDFF(transformer(name), TEMPORAL, SPLIT).train()
     semantic = name != DDQ
     if semantic:
-        model.enter_step([dict(type='FeatureSemantics')], ('temporal', 'task_network'))
+        model.set_objectives([dict(type='FeatureSemantics')], ('temporal', 'task_network'))
     else:
-        model.enter_step([dict(type='FeatureRegression')], ('temporal',))
+        model.set_objectives([dict(type='FeatureRegression')], ('temporal',))
     before = {key: value.clone() for key, value in model.state_dict().items()}
     weights = [p for p in model.parameters() if p.requires_grad]
     images, _ = pictures(SIZE)
@@ -145,5 +145,5 @@ def test_detectors_and_losses_that_are_refused():
         SpatialModule(build(retinanet()), SPLIT)
     model = SemiDFF(transformer(DDQ), TEMPORAL, SPLIT)
     with pytest.raises(TypeError, match='DDQDETR with DDQDETRHead. Only the regression loss'):
-        model.enter_step([dict(type='FeatureSemantics')], ('temporal', 'task_network'))
-    model.enter_step([dict(type='FeatureRegression')], ('temporal',))
+        model.set_objectives([dict(type='FeatureSemantics')], ('temporal', 'task_network'))
+    model.set_objectives([dict(type='FeatureRegression')], ('temporal',))

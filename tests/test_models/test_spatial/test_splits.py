@@ -223,7 +223,7 @@ def test_the_feature_network_is_stored_once(name):
 @pytest.mark.parametrize('objective', ['FeatureRegression', 'FeatureSemantics'])
 def test_steps_of_the_distillation(name, objective):
     model = cut(name, tiny_semi_dff).train()
-    model.enter_step([dict(type=objective)], ('temporal', 'task_network'))
+    model.set_objectives([dict(type=objective)], ('temporal', 'task_network'))
     before = {key: value.clone() for key, value in model.state_dict().items()}
     optimizer = torch.optim.SGD((p for p in model.parameters() if p.requires_grad), lr=1e-2)
     pairs = torch.stack((frames(2), frames(2, seed=1)), 1)
