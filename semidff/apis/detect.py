@@ -18,7 +18,6 @@ from semidff.inference.options import MethodOptions
 from semidff.utils.command_line import Checkpoint, Count, Input, Output
 from semidff.utils.error_messages import FileError
 from semidff.utils.files import check_outputs, without_secrets
-from semidff.utils.stopping import until_stopped
 
 from .archive import detect_archive
 from .video_inferencer import VideoInferencer
@@ -115,8 +114,7 @@ def detect(
 ) -> None:
     """Detect objects in a video or segment it; write an annotated mp4, COCO-VID json, ILSVRC text or label maps.
 
-    Memory does not grow with the video's length. The first Ctrl-C or SIGTERM ends the video after the current frame;
-    the output files have the results up to there.
+    Memory does not grow with the video's length. After Ctrl-C or SIGTERM, the output files have the results so far.
 
     If INPUT is a folder of videos, ``--out`` is a folder for the results of each, and the same command continues after
     an interruption. ``--workers`` or ``--address`` shares the videos among processes.
@@ -184,7 +182,7 @@ def _detect_in_archive(videos: str, outputs: Outputs, archive: Archive, options:
 def _detect_in_video(
     inferencer: VideoInferencer, video: str, outputs: Outputs, say: Callable[[str], None]
 ) -> None:
-    """Detect in one video, up to the first Ctrl-C or SIGTERM."""
+    """Detect in one video."""
     results = inferencer(
         video,
         out_video=outputs.out,
@@ -197,7 +195,7 @@ def _detect_in_video(
     )
     frames = keys = dropped = 0
     start = time.perf_counter()
-    for sample in until_stopped(results):
+    for sample in results:
         frames += 1
         keys += sample.is_key_frame
         dropped += sample.dropped

@@ -5,16 +5,14 @@ import signal
 import subprocess
 import sys
 import time
-import weakref
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
 import pytest
 import torch
 
-from semidff.utils import command_line, stopping
+from semidff.utils import command_line
 from semidff.utils.checkpoint import CheckpointError, read_checkpoint
 from semidff.utils.command_line import Checkpoint, Count, Input, Output, parse
 from tests.processes import TOOLS
@@ -182,86 +180,6 @@ def test_signals_end_the_tool_and_its_workers_quietly(monkeypatch, number, capfd
         run_example(monkeypatch, work)
     assert 'Traceback' not in capfd.readouterr().err
     assert before == [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
-
-
-def interrupt_in_suppress():
-    with suppress(KeyboardInterrupt):  # mmengine formats configs in a bare ``except``
-        os.kill(os.getpid(), signal.SIGTERM)
-
-
-class Thing:
-    def __del__(self):
-        os.kill(os.getpid(), signal.SIGTERM)
-
-
-def interrupt_in_weak_reference():
-    thing = WeakKey()
-    reference = weakref.ref(thing, lambda _: os.kill(os.getpid(), signal.SIGTERM))
-    del thing, reference
-
-
-class WeakKey:
-    pass
-
-
-@pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
-@pytest.mark.parametrize('interrupt', [interrupt_in_suppress, Thing, interrupt_in_weak_reference])
-def test_a_swallowed_interruption_comes_again(monkeypatch, interrupt):
-    """Python drops exceptions in destructors and callbacks; what follows may compute or wait."""
-    monkeypatch.setattr(stopping, '_AGAIN', 0.1)
-
-    def work(*args, **options):
-        interrupt()
-        time.sleep(30)
-
-    with pytest.raises(SystemExit, match='130'):
-        run_example(monkeypatch, work)
-
-
-def test_what_ends_is_not_interrupted_again(monkeypatch):
-    """As an output that is completed after Ctrl-C."""
-    monkeypatch.setattr(stopping, '_AGAIN', 0.05)
-    completed = []
-
-    def results():
-        try:
-            yield
-        finally:
-            time.sleep(0.2)
-            completed.append('generator')
-
-    def work(*args, **options):
-        iterator = results()
-        next(iterator)
-        try:
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(30)
-        finally:
-            time.sleep(0.2)
-            with suppress(KeyError):
-                completed.append(dict()['key'])
-            iterator.close()
-            completed.append('block')
-
-    with pytest.raises(SystemExit, match='130'):
-        run_example(monkeypatch, work)
-    assert completed == ['generator', 'block']
-
-
-def test_a_loop_without_further_results_ends_at_the_first_signal(monkeypatch):
-    monkeypatch.setattr(stopping, '_PATIENCE', 0.1)
-
-    def results():
-        yield
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(30)  # a camera without frames
-
-    def work(*args, **options):
-        for _ in stopping.until_stopped(results()):
-            pass
-
-    with pytest.raises(SystemExit, match='130'):
-        run_example(monkeypatch, work)
 
 
 def test_an_interruption_that_becomes_an_error_is_one(monkeypatch):
