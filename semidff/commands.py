@@ -22,11 +22,14 @@ FUNCTIONS: dict[str, str | dict[str, str]] = dict(
     demo='semidff.apis.detect.detect',
     eval_detections='semidff.evaluation.vid_evaluator.evaluate_detections_file',
     export_onnx='semidff.apis.export.export_detector',
+    adapt='semidff.apis.adaptation.adapt',
+    operating_points='semidff.apis.points.operating_points',
+    speed='semidff.apis.points.speed',
     make_synthetic='semidff.synthetic.build.make_synthetic',
-    complexity='semidff.analysis.complexity.report_complexity',
+    complexity='semidff.points.complexity.report_complexity',
     fit_adaptive='semidff.apis.propagation.fit_schedule',
     show_propagation='semidff.apis.propagation.show_propagation',
-    tables='semidff.analysis.experiment_tables.make_tables',
+    tables='semidff.points.experiment_tables.make_tables',
 )
 _TRAIN = ('train', 'adapt')
 

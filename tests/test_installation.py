@@ -12,7 +12,7 @@ import pytest
 from semidff import commands
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = dict(demo='--panels', adapt='--plan-only', speed='--row')
+COMMANDS = dict(demo='--panels', adapt='--no-training', speed='--row')
 
 
 @pytest.fixture(scope='module')

@@ -52,7 +52,7 @@ LAYERS = (
     ('visualization',),
     ('evaluation',),
     ('engine', 'converters'),
-    ('analysis',),
+    ('points',),
     ('adaptation', 'deployment'),
     ('registry',),
     ('apis',),

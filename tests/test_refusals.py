@@ -14,7 +14,6 @@ from mmengine.config import Config, ConfigDict
 from mmengine.hub import get_config
 from mmengine.registry import init_default_scope
 
-from semidff.analysis.experiment_tables import Row, build_lines
 from semidff.apis import adapt
 from semidff.converters.ilsvrc import read_xml
 from semidff.converters.mxnet.checkpoint import to_checkpoint
@@ -28,6 +27,7 @@ from semidff.engine.launch import VideoTestOptions, apply_test_options, prepare_
 from semidff.evaluation import VIDEvaluator
 from semidff.inference.options import MethodOptions
 from semidff.models.temporal import warp
+from semidff.points.experiment_tables import Row, build_lines
 from semidff.utils.checkpoint import CheckpointError, read_checkpoint
 from semidff.utils.error_messages import ConfigError, FileError
 from semidff.utils.image_detectors import read_detector
@@ -148,7 +148,7 @@ def configs() -> Iterator[Refusal]:
         (ConfigError, 'old.py: has no model.data_preprocessor.*2.x',
          lambda: read_detector(str(write('old.py', old)), warn=False)),
         (FileError, r'missing\.pth: there is no such file; .* https://.*rtmdet_tiny',
-         lambda: adapt('rtmdet-t', Path('missing.pth'), [Path()], Path('out'))),
+         lambda: adapt('rtmdet-t', Path('missing.pth'), [Path()], out=Path('out'))),
         (ValueError, 'has no test_cfg',
          lambda: apply_test_options(Config(dict(test_cfg=None)), MethodOptions(), VideoTestOptions())),
         # The parts would replace weights of load_from.

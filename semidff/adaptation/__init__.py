@@ -1,3 +1,3 @@
-"""From an image detector and videos to a video detector, without labels."""
+"""From an image detector and videos to a faster video detector: steps over one folder."""
 
-from .plan import Plan, PlanError
+from .folder import AdaptError

@@ -1,8 +1,6 @@
-"""The config of an adaptation: that of its training, and of the video detector that results."""
+"""Configs of an adaptation: of the detector, of its training, and of the video detector that results."""
 
 import copy
-import hashlib
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,16 +19,18 @@ from semidff.utils.image_detectors import (
     transform_name,
 )
 
-from .plan import LEAST, Candidate, Data, Networks, Plan, PlanError
+from .folder import AdaptError, Data, Network
 
 _SCHEDULE = 'semidff::_base_/schedules/adam_two_step.py'
 _FLOW = 'semidff::pretrained/flownet-s-eighth_synthetic.pth'  # trained for optical flow
 _FLOW_PART = 'temporal.flow_network'
+WIDTH = 1 / 8  # of FlowNetS
 _WINDOW = 20  # frames
 _PAIRS, _INTERLEAVE = 8, 8  # pairs of a window, windows that alternate
 PAIRS_AT_ONCE = _PAIRS * _INTERLEAVE
 # The temporal module must not learn what the training videos happen to show (docs/training.md).
 _TRAVELS = dict(scale_bound=0.4, shared_classes=True, gated=True)
+_LONGEST = 19  # frames, of the intervals of a training
 RATIOS = 0.5, 1.0  # of the detector's input size, between which large frames are resized
 
 
@@ -44,7 +44,7 @@ def detector_config(name: str) -> Config:
             own.detector_dataset = {key: dataset[key] for key in kept if key in dataset}
             own.pop('test_dataloader', None)
             return own
-    raise PlanError(f'{name}: has no test pipeline (test_dataloader.dataset.pipeline)')
+    raise AdaptError(f'{name}: has no test pipeline (test_dataloader.dataset.pipeline)')
 
 
 def untrained_config(own: Config, recommended: dict | None = None) -> Config:
@@ -62,13 +62,7 @@ def _imports(own: Config) -> list[str]:
     return list(dict.fromkeys((*imports_of(own), 'semidff.registry')))
 
 
-def config_digest(own: Config) -> str:
-    """Hash the model and the test pipeline of :func:`detector_config`."""
-    used = json.dumps([own.model, own.detector_dataset], default=str)
-    return hashlib.sha256(used.encode()).hexdigest()
-
-
-def model_config(own: Config, checkpoint: str, networks: Candidate | Networks, kind: str) -> dict:
+def model_config(own: Config, checkpoint: str, network: Network, kind: str) -> dict:
     """Return the config of a video detector.
 
     Args:
@@ -79,21 +73,21 @@ def model_config(own: Config, checkpoint: str, networks: Candidate | Networks, k
         type=kind,
         detector=copy.deepcopy(own.model),
         checkpoint=checkpoint,
-        split=dict(type=networks.split),
-        non_key_test_cfg=non_key_settings(networks.split, own.model.get('test_cfg')),
+        split=dict(type=network.split),
+        non_key_test_cfg=non_key_settings(network.split, own.model.get('test_cfg')),
         temporal=dict(
             type='TemporalModule',
             flow_network=dict(
                 type='FlowNetS',
-                width=networks.width,
-                downsampling=networks.downsampling,
-                stride=max(networks.flow_stride, 4 * networks.downsampling),
+                width=WIDTH,
+                downsampling=network.downsampling,
+                stride=max(network.flow_stride, 4 * network.downsampling),
             ),
             init_std=None,
-            correction_width=networks.correction_width,
-            current_width=networks.current_width,
+            correction_width=network.correction_width,
+            current_width=network.current_width,
             **_TRAVELS,
-            with_scale=not networks.correction_width,  # a correction can do the same
+            with_scale=not network.correction_width,  # a correction can do the same
         ),
     )
 
@@ -150,45 +144,35 @@ def _smaller(step: dict, two_sizes: bool) -> dict:
     return dict(type='RandomResize', scale=tuple(scale), ratio_range=RATIOS, **kept)
 
 
-def make_config(own: Config, plan: Plan, videos: str, device: str) -> Config:
-    """Return the whole config, which needs no other file but, for training, the checkpoint and the list of videos.
+def training_config(own: Config, network: Network, data: Data, folder: Path, device: str) -> Config:
+    """Return the whole config of a training, which needs the detector and the list of videos in the folder alone.
 
     Args:
-        videos: The list of videos that are trained on.
         device: Device of the training; there are data workers beside a GPU only.
     """
-    data, training = plan.data, plan.training
     config, schedule = map(read_config, ('semidff::_base_/default_runtime.py', _SCHEDULE))
-    steps = [step for step in schedule.train_cfg.steps if step.name in training.steps]
-    seconds = plan.seconds_of(training.steps) if training.seconds else {}
+    steps = [step for step in schedule.train_cfg.steps if step.name in network.steps]
     for step in steps:
-        step.update(iters=training.steps[step.name], least=LEAST[step.name])
-        step.seconds = seconds.get(step.name)
         step.param_scheduler[0].eta_max = schedule.optim_wrapper.optimizer.lr
     workers = 0 if device == 'cpu' else min(4, (os.cpu_count() or 1) - 1)
-    model = model_config(own, plan.checkpoint, plan.networks, 'SemiDFF')
+    model = model_config(own, str(folder / 'detector.pth'), network, 'SemiDFF')
     model |= dict(both_directions=True, feature_cache=data.feature_cache)
     dataset = dict(
         type='UnlabeledVideoDataset',
-        ann_file=videos,
-        portion=plan.videos.portion,
-        interval=dict(type='UniformInterval', low=training.interval[0], high=training.interval[1]),
+        ann_file=str(folder / 'training' / 'videos.txt'),
+        portion=data.portion,
+        interval=dict(type='UniformInterval', low=1, high=_LONGEST),
         window=_WINDOW,
         pairs_per_window=_PAIRS,
         interleave=_INTERLEAVE,
         cache_bytes=data.cache_bytes,
-        pipeline=training_pipeline(own, data, plan.networks.strides),
+        pipeline=training_pipeline(own, data, network.strides),
     )
-    longest = max(training.seconds.values(), default=1.0)
-    saved, logged = (max(5, min(500, round(seconds / longest))) for seconds in (60, 15))
     config.merge_from_dict(
         dict(
-            default_hooks=dict(
-                checkpoint=dict(interval=saved), logger=dict(interval=min(logged, 50))
-            ),
             custom_imports=dict(imports=_imports(own)),
             model=model,
-            randomness=dict(seed=plan.seed),
+            randomness=dict(seed=0),
             load_parts=dict(flow=dict(part=_FLOW_PART, prefix=_FLOW_PART, checkpoint=_FLOW)),
             detector_dataset=own.detector_dataset,
             train_dataloader=dict(

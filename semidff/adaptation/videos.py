@@ -1,14 +1,17 @@
-"""The videos of an adaptation: what the user names, and which part of it is held back for validation."""
+"""The videos of an adaptation: what the user names, which part of it is held back, and the clips that are measured."""
 
 import os
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 
 from semidff.datasets.video_folders import list_videos
 from semidff.datasets.video_list import VideoInfo, VideoListError
+from semidff.datasets.video_readers import VideoError, open_video
+from semidff.points.clips import Clip
 from semidff.utils.atomic_write import atomic_write
 from semidff.utils.logs import log_warning
 
@@ -17,6 +20,8 @@ CLIP = 41  # least frames of a video that is held back; the end of a video has h
 _SEVERAL, _MANY = 3, 10  # videos
 _MOST = 0.4  # share of the frames that a single whole video may have; several: twice HELD_BACK
 _MIN_FRAMES = 100
+_CUTS = 60, 20  # multiples of nearly all intervals
+_LONGEST, _PART = 301, 121  # frames of a clip, and of the parts of a single one, at least
 
 
 def named_videos(given: Sequence[str], own: Path) -> list[str]:
@@ -86,3 +91,56 @@ def write_list(path: Path, videos: Iterable[str]) -> str:
     with atomic_write(path) as file:
         file.writelines(f'{video}\n' for video in videos)
     return str(path)
+
+
+def choose_clips(held_back: Sequence[str], portion: float, frames: int) -> list[Clip]:
+    """Choose clips of the held-back frames, about ``frames`` in all.
+
+    The clips are spread evenly over the held-back videos, and begin where the training ends. They end with a key frame
+    of nearly all intervals, where they are long enough: without the next key frame, offline methods do worse than in a
+    whole video. A single long video has two.
+    """
+    count = max(1, min(len(held_back), round(frames / CLIP)))
+    places = np.linspace(0, len(held_back) - 1, count).round().astype(int)
+    length = min(max(round(frames / count), CLIP), _LONGEST)
+    clips = []
+    for path in (held_back[place] for place in places):
+        try:
+            with closing(open_video(path)) as reader:
+                total = len(reader)
+        except VideoError:  # is reported where it is decoded
+            clips.append(Clip(path))
+            continue
+        first = 0 if portion == 1 else int(total * portion)
+        # Clips are processed at once.
+        parts = 2 if count == 1 and min(length, total - first) >= 2 * _PART else 1
+        for part in range(parts):
+            start = first + (total - first) * part // parts
+            available = min((total - first) // parts, length // parts)
+            if available >= CLIP:
+                cut = next(cut for cut in _CUTS if available > cut)
+                available = (available - 1) // cut * cut + 1
+            clips.append(Clip(path, start, start + available))
+    return clips
+
+
+def readable_clips(
+    held_back: Sequence[str], portion: float, frames: int
+) -> tuple[list[str], list[Clip]]:
+    """Return the videos whose clips can be decoded, and the clips.
+
+    Raises:
+        VideoError: There are none.
+    """
+    while held_back:
+        clips, errors = choose_clips(held_back, portion, frames), {}
+        for clip in clips:
+            try:
+                for _ in clip.images():
+                    pass
+            except VideoError as error:
+                errors[clip.path] = error
+        if not errors:
+            return list(held_back), clips
+        held_back = [path for path in held_back if path not in errors]
+    raise next(iter(errors.values()))

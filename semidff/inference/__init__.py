@@ -14,4 +14,3 @@ from .schedules import (
     schedule_config,
 )
 from .stages import Stages
-from .video_engine import VideoEngine

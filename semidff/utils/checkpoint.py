@@ -249,8 +249,13 @@ def detector_digest(path: str | Path) -> str:
     """Hash a detector's weights, alone or as the spatial module of a video detector, with the same result."""
     state = read_checkpoint(path)[0]
     own = {k.removeprefix(DETECTOR): v for k, v in state.items() if k.startswith(DETECTOR)}
+    return weights_digest(own or state)
+
+
+def weights_digest(state: Mapping[str, Tensor]) -> str:
+    """Hash weights by name."""
     digest = hashlib.sha256()
-    for name, value in sorted((own or state).items()):
+    for name, value in sorted(state.items()):
         digest.update(f'{name} {value.dtype} {tuple(value.shape)}'.encode())
         digest.update(value.flatten().view(torch.uint8).numpy())
     return digest.hexdigest()

@@ -20,9 +20,9 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from semidff.analysis.speed import batch_of
 from semidff.models.spatial import SpatialModule, plain_samples
 from semidff.models.spatial.head_family import head_family, levels, rows
+from semidff.points.speed import batch_of
 from semidff.synthetic.smooth_video import smooth_frames
 
 Size = tuple[int, int]

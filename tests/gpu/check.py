@@ -39,13 +39,15 @@ from mmengine.logging import MMLogger
 from mmengine.optim import build_optim_wrapper
 from torch import nn
 
-from semidff.analysis.evaluation_clips import EvaluationClip
-from semidff.analysis.operating_points import grid_of_points, measure_operating_points
-from semidff.analysis.speed import ClipTimer, batch_of, take_turns
 from semidff.apis import VideoInferencer, adapt
 from semidff.inference import METHODS, Acceleration
 from semidff.inference.executors import Executor
+from semidff.inference.point import Point, grid
 from semidff.models import VideoDetector
+from semidff.points.clips import Clip
+from semidff.points.measure import measure
+from semidff.points.speed import Timer, batch_of, take_turns
+from semidff.points.table import Table
 from semidff.synthetic.smooth_video import smooth_frames, write_smooth_video
 from semidff.utils.model_building import build_video_detector
 from semidff.utils.tables import markdown_table
@@ -269,11 +271,13 @@ def inferencer(device: str, method: str) -> VideoInferencer:
 
 def check_operating_points() -> Rows:
     """Operating points can be measured."""
-    clip = EvaluationClip(files=tuple(map(str, sorted(project().glob('v0_*.png')))))
-    points = grid_of_points(['track', 'propagate', 'blend'], [5, 10], [1.0] if SIM else [1.0, 0.5])
+    clip = Clip(files=tuple(map(str, sorted(project().glob('v0_*.png')))))
+    methods, scales = ['track', 'propagate', 'blend'], [1.0] if SIM else [1.0, 0.5]
+    points = grid(method=methods, key_interval=[5, 10], scale=scales)
     executor = inferencer('cuda:0', 'propagate').stages.method.executor
-    report = measure_operating_points(executor, [clip], points, rounds=1)
-    yield dict(points=len(report['points']))
+    table = Table.open(Path(tempfile.mkdtemp()) / 'points.json', {})
+    measure(table, points, [clip], lambda point: executor, rounds=1)
+    yield dict(points=len(table.measured))
 
 
 def check_inferencers() -> Rows:
@@ -313,28 +317,39 @@ def check_speed(name: str, precision: str) -> Rows:
     for graphs in (False, True):
         executor = on_gpu(name, precision, graphs)
         for method in ('frame', 'propagate'):
-            run = ClipTimer(executor, method, 10, batch_of).run
+            run = Timer(executor, Point(method, 10), batch_of).run
             tasks[graphs, method] = partial(lambda run: run(iter(frames)), run)
             tasks[graphs, method]()  # chunks are captured when they occur again
-    clips = take_turns(tasks, 1 if SIM else 3)
+    laps = take_turns(tasks, 1 if SIM else 3)
     for graphs in (False, True):
-        work = {m: np.median([one.work for one in clips[graphs, m]], 0) for _, m in tasks}
-        fps = {method: 1 / float(seconds.mean()) for method, seconds in work.items()}
-        key, *others = 1000 * work['propagate']
-        row = dict(precision=precision, graphs=graphs, **fps, key=key, non_key=np.mean(others))
-        yield dict(row, boxes=clips[graphs, 'propagate'][0].detections // 10)
+        shares = dict(frame=(1.0, 0.0), propagate=(0.1, 0.9))
+        fps = {
+            method: 1 / float(np.median([lap.network(*own) for lap in laps[graphs, method]]))
+            for method, own in shares.items()
+        }
+        key, non_key = np.median([lap[2:4] for lap in laps[graphs, 'propagate']], axis=0) * 1000
+        row = dict(precision=precision, graphs=graphs, **fps, key=key, non_key=non_key)
+        yield dict(row, boxes=round(laps[graphs, 'propagate'][0].boxes))
 
 
 def check_adaptation() -> Rows:
-    """From a detector and unlabeled videos to a report; to the plan where the GPU is simulated."""
+    """From a detector and unlabeled videos to a report; without training where the GPU is simulated."""
     folder = Path(tempfile.mkdtemp())
     (folder / 'videos').mkdir()
     tiny_video.write_detector(folder)
     for number in range(4):
         write_smooth_video(folder / 'videos' / f'{number}.mp4', 40, 64, 96)
-    given = str(folder / 'detector.py'), folder / 'one.pth', [folder / 'videos'], folder / 'out'
-    adapt(*given, minutes=1, anyway=True, plan_only=SIM, device=TRAINS_ON, runtime='torch')
-    yield dict(files=sorted(file.name for file in given[-1].iterdir() if file.is_file()))
+    given = str(folder / 'detector.py'), folder / 'one.pth', [folder / 'videos']
+    out = adapt(
+        *given,
+        out=folder / 'out',
+        minutes=1,
+        anyway=True,
+        no_training=SIM,
+        device=TRAINS_ON,
+        runtime='torch',
+    )
+    yield dict(files=sorted(file.name for file in out.iterdir() if file.is_file()))
 
 
 TINY, *LARGE = CASES

@@ -7,7 +7,7 @@ from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 
 from semidff.adaptation.config import training_pipeline
-from semidff.adaptation.plan import Data
+from semidff.adaptation.folder import Data
 
 RESIZE = dict(type='Resize', scale=(300, 200), keep_ratio=True)
 
@@ -25,7 +25,7 @@ def pairs(
     pads = [pad] if pad else []
     steps = [dict(type='LoadImageFromFile'), resize, *pads, dict(type='PackDetInputs')]
     own = Config(dict(detector_dataset=dict(pipeline=steps)))
-    data = Data(0, crop, 4, 0, feature_cache, 0)
+    data = Data(1.0, crop, 4, 0, feature_cache, 0)
     pipeline = Compose(training_pipeline(own, data, strides=[8, 16]))
     frames = [np.zeros((200, 300, 3), np.uint8), np.ones((200, 300, 3), np.uint8)]
     found = set()

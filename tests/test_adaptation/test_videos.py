@@ -1,11 +1,15 @@
-"""The videos of an adaptation: what is named, and what is left out."""
+"""The videos of an adaptation: what is named, what is left out, and which clips are measured."""
 
 import os
+from pathlib import Path
 
 import pytest
 
-from semidff.adaptation.videos import hold_back, named_videos
+from semidff.adaptation.videos import choose_clips, hold_back, named_videos, readable_clips
 from semidff.datasets.video_list import VideoInfo, VideoListError
+from semidff.datasets.video_readers import VideoError
+from semidff.points.clips import Clip
+from tests.damaged_video import wipe, write_video
 
 
 def test_what_cannot_be_named_in_a_list_and_folders_without_videos_are_counted(tmp_path, log):
@@ -61,3 +65,29 @@ def test_hold_back():
     assert held(*[50, 3] * 10) == ([50] * 3, 1)
     # three videos of 250 would be most of the frames
     assert sum(held(*[30] * 8, 250, 250, 250, *[30] * 8)[0]) <= 0.3 * 1230
+
+
+@pytest.mark.parametrize('length, end', [(30, 30), (55, 41), (130, 121), (400, 301)])
+def test_clips_end_with_a_key_frame(tmp_path, length, end):
+    video = str(write_video(tmp_path / 'a.mp4', length))
+    assert choose_clips([video] * 2, 1.0, 1800) == 2 * [Clip(video, 0, end)]
+
+
+def test_a_single_long_video_has_two_clips(tmp_path):
+    video = str(write_video(tmp_path / 'a.mp4', 400))
+    clips = [Clip(video, 100, 221), Clip(video, 250, 371)]
+    assert choose_clips([video], 0.25, 300) == clips
+
+
+def test_clips_are_spread_over_the_videos(tmp_path):
+    held_back = [str(write_video(tmp_path / f'{n}.mp4', 50)) for n in range(5)]
+    clips = choose_clips(held_back, 1.0, 120)  # of 41 frames
+    assert [Path(clip.path).stem for clip in clips] == ['0', '2', '4']
+
+
+def test_clips_that_cannot_be_decoded_are_left_out(tmp_path):
+    whole = str(write_video(tmp_path / 'whole.mp4', 50))
+    broken = str(wipe(tmp_path / 'wiped.mp4', Path(whole), 0.8))
+    assert readable_clips([broken, whole], 0.5, 40) == ([whole], choose_clips([whole], 0.5, 40))
+    with pytest.raises(VideoError):
+        readable_clips([broken], 0.5, 40)

@@ -23,8 +23,9 @@ from semidff.inference import (
     Stages,
     accelerate,
 )
-from semidff.inference.executors import Executor, RememberedDetections
+from semidff.inference.executors import Executor
 from semidff.models import VideoDetector, video_detector
+from semidff.points.runs import Memo
 from tests.tiny import models
 from tests.tiny.stages import frame_of, results, stages, together
 from tests.tiny.videos import batch
@@ -243,7 +244,7 @@ def test_remembered_detections_are_shared_by_methods_and_schedules(large, monkey
     if large:  # frames that are not propagated as a batch
         monkeypatch.setattr(video_detector, '_FEW_PIXELS', 0)
     model = copy.deepcopy(detector('retinanet'))
-    calls, remembered, found = [], RememberedDetections(model), {}
+    calls, remembered, found = [], Memo(model), {}
 
     def detect(executor: Executor, method: str, first: int) -> SampleList:
         schedule = FixedSchedule(1 if method == 'frame' else 4, first)

@@ -21,6 +21,7 @@ from semidff.inference import (
     ErrorPredictor,
     accelerate,
 )
+from semidff.inference.point import Point
 from semidff.inference.schedule_fit import (
     FitError,
     choose_clips,
@@ -202,20 +203,24 @@ def test_operating_points_have_the_accuracy_of_the_test(world, capsys):
     args = world / 'config.py', world / 'two.pth'
     call(
         'analysis/operating_points.py', *args, '--adaptive', file, '--key-intervals', 4, 12, 100,
-        '--scales', 1, '--methods', 'propagate', 'adaptive', '--rounds', 1, '--places', 1, '--out', out,
+        '--scales', 1, '--methods', 'propagate', 'adaptive', '--rounds', 1, '--phases', 1, '--out', out,
         '--detector', world / 'two.pth',
     )  # fmt: skip
-    assert 'Written to' in capsys.readouterr().out
-    points = json.loads((out / 'points.json').read_text())['points']
-    assert [(p['method'], p['key_interval']) for p in points] == [
-        ('frame', 1), ('frame', 1), ('propagate', 4), ('propagate', 12), ('adaptive', 4),
-    ]  # fmt: skip
+    assert 'report.md, report.png, points.json' in capsys.readouterr().out
+    rows = {
+        Point(**row.pop('point')): row
+        for row in json.loads((out / 'points.json').read_text())['rows']
+    }
+    assert rows.keys() == {
+        Point('frame'), Point('propagate', 4), Point('propagate', 12), Point('adaptive', 4)
+    }  # fmt: skip
     call(
         'test.py', *args, '--key-interval', 4, '--metrics-out', world / 'm.json',
         '--cfg-options', 'experiment_name=fixed',
     )  # fmt: skip
     expected = json.loads((world / 'm.json').read_text())
-    assert points[2]['metrics']['mAP'] == pytest.approx(expected['vid/mAP'], abs=1e-6)
-    assert points[2]['interval'] == pytest.approx(expected['schedule/interval'])
-    assert points[3]['interval'] == pytest.approx(sum(LENGTHS) / 3)
-    assert (out / 'points.png').stat().st_size > 5000 and (out / 'points.md').stat().st_size
+    found, longer = rows[Point('propagate', 4)], rows[Point('propagate', 12)]
+    assert found['metrics']['mAP'] == pytest.approx(expected['vid/mAP'], abs=1e-6)
+    assert found['interval'] == pytest.approx(expected['schedule/interval'])
+    assert longer['interval'] == pytest.approx(sum(LENGTHS) / 3)
+    assert (out / 'report.png').stat().st_size > 5000 and (out / 'report.md').stat().st_size

@@ -3,5 +3,4 @@
 from .base import Executor, as_executor, executors_at_once
 from .cuda_graphs import CudaGraphs
 from .exported import ExportedGraphs
-from .remembered import RememberedDetections
 from .runtimes import RUNTIMES, default_runtime

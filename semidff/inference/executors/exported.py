@@ -5,10 +5,13 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from hashlib import sha256
+from itertools import chain
 from os.path import isfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import mmcv
+import mmdet
 import torch
 from mmdet.structures import DetDataSample, SampleList
 from torch import Tensor, nn
@@ -125,6 +128,11 @@ class ExportedGraphs:
         self._threads = torch.get_num_threads()
         self._own: dict[tuple, _Compiled | None] = {}
         self._shared: dict[tuple, _Compiled | None] = {}  # by all threads
+
+    @property
+    def runs_in(self) -> str:
+        """Runtime of the graphs so far; ``torch`` if one of them cannot be exported."""
+        return 'torch' if None in self._shared.values() else self.runtime
 
     def __reduce__(self) -> tuple:
         return partial(ExportedGraphs, self.model, **self._arguments), ()
@@ -290,12 +298,24 @@ class ExportedGraphs:
 
 
 def digest_of(model: VideoDetector, *others: Any) -> str:
-    """Return a hash of a model's weights and settings, and of other things."""
-    config = getattr(model, 'cfg', {}).get('model')
-    digest = sha256(repr((__version__, model, config, others)).encode())
-    for name, tensor in model.state_dict().items():
+    """Return a hash of a model's weights and settings, of the code that computes it, and of other things."""
+    versions, config = (__version__, mmdet.__version__, mmcv.__version__), model_settings(model)
+    digest = sha256(repr((versions, model, config, others)).encode())
+    for name, tensor in chain(model.named_parameters(), model.named_buffers()):
         digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def model_settings(model: VideoDetector) -> list[tuple]:
+    """Return the config of a model, and the numbers and texts that its modules have as attributes."""
+    config = getattr(model, 'cfg', {}).get('model')
+    settings = [
+        (name, key, value)
+        for name, part in model.named_modules()
+        for key, value in sorted(vars(part).items())
+        if isinstance(value, int | float | str) and key != 'training'
+    ]
+    return [config, *settings]
 
 
 def check_exportable(model: VideoDetector) -> None:

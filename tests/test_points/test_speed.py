@@ -7,20 +7,21 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from semidff.analysis import speed
-from semidff.analysis.speed import (
-    ClipTimer,
-    ClipTimes,
+from semidff.inference import AdaptiveSchedule, ErrorPredictor
+from semidff.inference.methods.boxes import Copy, Small
+from semidff.inference.methods.propagation import Centered
+from semidff.inference.point import Point
+from semidff.points import speed
+from semidff.points.speed import (
+    Laps,
     PartTimes,
+    Timer,
     batch_of,
     clips_of,
     speedup_of,
     take_turns,
     time_parts,
 )
-from semidff.inference import AdaptiveSchedule, ErrorPredictor, SceneCutSchedule
-from semidff.inference.methods.boxes import Copy, Small
-from semidff.inference.methods.propagation import Centered
 from tests.damaged_video import write_video
 from tests.tiny.models import tiny_video_detector
 from tests.tiny.videos import build, frame, video_detector_cfg
@@ -68,12 +69,12 @@ def test_propagation_at_the_next_key_frame_is_work_of_the_non_key_frames(model, 
         return results
 
     monkeypatch.setattr(Centered, 'non_key', slow)
-    key, *non_key = ClipTimer(model, 'centered', 4, batch_of).run(FRAMES).seconds[:, 2]
-    assert min(non_key) > 0.25 and key < 0.3
+    laps = Timer(model, Point('centered', 4), batch_of).run(FRAMES)
+    assert laps.light > 0.28 and laps.key < 0.3
 
 
-def test_the_first_key_frame_is_not_counted_and_the_next_one_stands_first(model, monkeypatch):
-    waits = iter([0.6, 0, 0.3])  # reading the first frame, another and the next key frame
+def test_the_first_frame_is_not_counted(model, monkeypatch):
+    waits = iter([0.9, 0, 0.3])  # reading the first frame, another and the next key frame
     key = Copy.key
 
     def slow(*arguments):
@@ -85,23 +86,25 @@ def test_the_first_key_frame_is_not_counted_and_the_next_one_stands_first(model,
             time.sleep(next(waits))
             yield image
 
-    keys = iter([0.5, 0.2])
+    keys = iter([0.9, 0.2])
     monkeypatch.setattr(Copy, 'key', slow)
-    clip = ClipTimer(model, 'copy', 2, batch_of).run(reading())
-    assert clip.seconds[:, 0] == pytest.approx([0.3, 0], abs=0.1)
-    assert clip.seconds[:, 2] == pytest.approx([0.2, 0], abs=0.15)
-    assert clip.memory is None
+    laps = Timer(model, Point('copy', 2), batch_of).run(reading())
+    assert laps.decode == pytest.approx(0.15, abs=0.05)
+    assert laps.key == pytest.approx(0.3, abs=0.15) and laps.light < 0.1
+    assert laps.memory is None and laps.boxes > 0
 
 
 def test_tracked_frames_are_timed_without_detection(model, monkeypatch):
     """Every second non-key frame; the picture is made where the frame is read."""
     detect, picture = Small.non_key, speed.picture_of
-    slow = lambda *arguments: time.sleep(0.3) or detect(*arguments)  # noqa: E731
+    frames = []
+    slow = lambda self, own: frames.extend(own) or time.sleep(0.3 * len(own)) or detect(self, own)  # noqa: E731
     monkeypatch.setattr(Small, 'non_key', slow)
     monkeypatch.setattr(speed, 'picture_of', lambda image: time.sleep(0.1) or picture(image))
-    timer = ClipTimer(model, 'small', 4, batch_of, workers=1, filter='both', light_every=2)
-    seconds = timer.run(FRAMES).seconds
-    assert 0.3 < seconds[:, 2].sum() < 0.6 and seconds[0, 2] < 0.3 and seconds[:, 1].min() >= 0.1
+    point = Point('small', 4, filter='both', light_every=2)
+    laps = Timer(model, point, batch_of, workers=1).run(FRAMES)
+    assert len(frames) == 1 and 0.3 < laps.light < 0.6
+    assert laps.prepare >= 0.1 and laps.others < 0.3
 
 
 def test_all_workers_run_a_clip_at_once(model):
@@ -115,10 +118,9 @@ def test_all_workers_run_a_clip_at_once(model):
     hook = model.temporal.flow_network.register_forward_pre_hook(wait)
     packed = []
     pack = lambda image: packed.append(image) or batch_of(image)  # noqa: E731
-    clip = ClipTimer(model, 'propagate', 2, pack, workers=3).run(FRAMES)
+    laps = Timer(model, Point('propagate', 2), pack, workers=3).run(FRAMES)
     hook.remove()
-    assert clip.workers == 3 == len({*running}) and clip.seconds.shape == (2, 3)
-    assert len(packed) == 3 and clip.detections >= 2
+    assert laps.workers == 3 == len({*running}) and len(packed) == 3
 
 
 @pytest.mark.parametrize(
@@ -132,24 +134,24 @@ def test_all_workers_run_a_clip_at_once(model):
     ],
 )
 def test_reading_goes_on_beside_the_networks(reading, memory, workers, expected):
-    """A CPU has to do all of it, however."""
-    seconds = np.array([[reading, 1, 20], [reading, 1, 6]], float)
-    clip = ClipTimes(seconds, 0, memory, workers)
-    assert clip.total == expected and clip.network == 13 / workers
+    """Every second frame is a key frame. A CPU has to do all of it, however."""
+    laps = Laps(reading, 1, key=19, light=5, others=1, workers=workers, memory=memory)
+    assert laps.network(0.5, 0.5) == 13 / workers and laps.total(0.5, 0.5) == expected
+    assert laps.total(0.5, 0.5, filtering=100) == pytest.approx(
+        laps.network(0.5, 0.5) + 100 + (0 if memory else (reading + 1) / workers)
+    )
 
 
-@pytest.mark.parametrize(('interval', 'frames'), [(1, 1), (1.3, 2), (2.4, 2), (2.6, 3)])
-def test_a_schedule_does_its_work_at_an_average_interval(model, interval, frames):
-    """A cut at each frame and an error of infinity, which are not asked for key frames."""
-    adaptive = AdaptiveSchedule(ErrorPredictor([0] * 4, 0.0), tolerance=0)
-    schedule = SceneCutSchedule(adaptive, threshold=0)
-    observed = []
-    schedule.observe = lambda frame: observed.append(frame.number)
-    clip = ClipTimer(model, 'propagate', interval, batch_of, schedule, workers=1).run(FRAMES)
-    assert observed == list(range(1, frames))
-    key, *others = clip.seconds[:, 2]
-    expected = (key + (interval - 1) * np.mean([*others, 0][: max(len(others), 1)])) / interval
-    assert len(others) == frames - 1 and clip.network == pytest.approx(expected)
+def test_a_schedule_does_its_work_on_every_frame(model, monkeypatch):
+    observed, observe = [], AdaptiveSchedule.observe
+    schedule = AdaptiveSchedule(ErrorPredictor([0] * 4, 0.0), tolerance=float('inf'))
+    monkeypatch.setattr(
+        AdaptiveSchedule,
+        'observe',
+        lambda *given: observed.append(given[1].number) or observe(*given),
+    )
+    laps = Timer(model, Point('propagate', 4), batch_of, schedule=schedule, workers=1).run(FRAMES)
+    assert observed == [1, 2, 3, 4] and laps.others > 0
 
 
 def test_equations_5_and_7():

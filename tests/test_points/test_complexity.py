@@ -8,13 +8,13 @@ import torch
 from torch import nn
 from torchvision.ops import deform_conv2d
 
-from semidff.analysis.complexity import (
+from semidff.models.temporal import warp
+from semidff.points.complexity import (
     ComplexityReport,
     Cost,
     count,
     measure_complexity,
 )
-from semidff.models.temporal import warp
 from tests.tiny import models
 from tests.tiny.videos import build
 

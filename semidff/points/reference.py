@@ -4,23 +4,29 @@ Filtered ones do not flicker, but where the filter is wrong, they would call it 
 those of *interpolate* are compared with the detector's on frames that neither has seen.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from mmdet.structures.bbox import bbox_overlaps
 
 from semidff.evaluation import Detections
+from semidff.inference.point import Point
+from semidff.utils.atomic_write import atomic_write
 
-from .runs import REFERENCE, OperatingPoint, Run
+from .runs import Run
 
 # At shorter intervals, errors of the detector that last some frames are interpolated, too.
-_LEFT_OUT = OperatingPoint('track', 10, 1.0, 0, 'both'), OperatingPoint('interpolate', 10)
-COMPARED = OperatingPoint('frame'), REFERENCE, *_LEFT_OUT
+_LEFT_OUT = Point('track', 10, filter='both'), Point('interpolate', 10)
+COMPARED = Point('frame'), Point('frame', filter='both'), *_LEFT_OUT
 """What a :class:`Reference` is made of."""
 
 _TOLERANCE = 0.01  # of mean IoU
+_PARTS = 'raw', 'filtered'
 
 
 class Reference(NamedTuple):
@@ -39,17 +45,47 @@ class Reference(NamedTuple):
         """Whether the filter predicts left-out boxes worse than interpolation."""
         return not 0 < self.ious[1] <= self.ious[0] + _TOLERANCE
 
+    def save(self, file: Path, key: Mapping[str, Any]) -> None:
+        """Write the boxes, and what they depend on."""
+        arrays = {
+            f'{name}_{column}': array
+            for name in _PARTS
+            for column, array in vars(getattr(self, name)).items()
+        }
+        with atomic_write(file, binary=True) as unfinished:
+            np.savez_compressed(
+                unfinished, key=json.dumps(_detected(key)), ious=self.ious, **arrays
+            )
+
+    @classmethod
+    def load(cls, file: Path, key: Mapping[str, Any]) -> 'Reference | None':
+        """Read a file; None if there is none with this key."""
+        if not file.is_file():
+            return None
+        with np.load(file) as content:
+            if str(content['key']) != json.dumps(_detected(key)):
+                return None
+            columns = [field.name for field in fields(Detections)]
+            parts = (
+                Detections(*(content[f'{name}_{column}'] for column in columns)) for name in _PARTS
+            )
+            return cls(*parts, tuple(content['ious'].tolist()))
+
     def compared(self, run: Run, is_raw: bool) -> tuple[Detections, Detections]:
         """Return filtered boxes and those of a run, or raw ones and those of the run on frames it has not seen."""
-        found = run.detections()
-        left_out = unseen(run, self.raw, found)
-        all_frames = self.raw if is_raw else self.filtered, found
+        left_out = unseen(run, self.raw, run.detections)
+        all_frames = self.raw if is_raw else self.filtered, run.detections
         return left_out if is_raw and len(left_out[0]) else all_frames
+
+
+def _detected(key: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out the trained weights, which the detector does not have."""
+    return {name: value for name, value in key.items() if name != 'trained'}
 
 
 def reference_of(runs: Sequence[Run], min_score: float) -> Reference:
     """Return the reference, given runs of :data:`COMPARED` and the lowest score of its boxes."""
-    raw, filtered, *others = (run.detections() for run in runs)
+    raw, filtered, *others = (run.detections for run in runs)
     raw = raw.select(np.flatnonzero(raw.scores >= min_score))
     left_out, *others = unseen(runs[-1], raw, *others)
     ious = np.array([_best_ious(left_out, other) for other in others])
@@ -57,17 +93,17 @@ def reference_of(runs: Sequence[Run], min_score: float) -> Reference:
     return Reference(raw, filtered, tuple((ious * found).sum(1) / max(found.sum(), 1)))
 
 
-def stand_in(point: OperatingPoint) -> OperatingPoint:
+def stand_in(point: Point) -> Point:
     """Return what is compared with raw boxes: for a point that sees all frames, one that sees every second one."""
     if point.method != 'frame':
         return point
     method = 'track' if point.filter else 'interpolate'
-    return OperatingPoint(method, 2, point.scale, filter=point.filter).completed()
+    return replace(point, method=method, key_interval=2)
 
 
 def unseen(run: Run, *several: Detections) -> tuple[Detections, ...]:
     """Return detections on frames on which the detector of a run did not run, on all if there are none."""
-    seen = np.concatenate(run.seen)
+    seen = run.seen
     return tuple(one.select(np.flatnonzero(~seen[one.frames] | seen.all())) for one in several)
 
 

@@ -2,14 +2,13 @@
 
 What is measured is how files are processed: in chunks, and on a CPU several intervals at once. A *clip* is a key frame,
 which is not counted, and the l frames after it, of which the last is the next key frame: so work at a key frame on the
-frames before it is counted.
-Its frames are read and go through the test pipeline; then all *workers* run the clip at the same time. What is compared
-takes turns: in each round all run one clip, one after the other and on the same frames, so that noise of the machine
-affects all alike, and speed-ups compare times of the same round. The first round is warm-up, which compiles, too, and
-is not counted.
+frames before it is counted. Its frames are read and go through the test pipeline; then all *workers* run the clip at
+the same time. Seconds are those of the detection (``Frame.seconds``); what else the stages do is shared by all frames.
+What is compared takes turns: in each round all run one clip, one after the other and on the same frames, so that noise
+of the machine affects all alike, and speed-ups compare times of the same round. The first round is warm-up, which
+compiles, too, and is not counted.
 
-A schedule whose key frames depend on the video does its work on every frame of a clip, whose key frames are l frames
-apart. The time at its average interval l, which need not be an integer, is (t_key + (l - 1) t_non_key) / l.
+The time at an interval l, which need not be an integer, is (t_key + n t_light) / l with n light frames.
 """
 
 import math
@@ -29,16 +28,19 @@ from torch import Tensor, nn
 
 from semidff.datasets.video_readers import Frame
 from semidff.filter import picture_of
+from semidff.inference import FixedSchedule, Stages
 from semidff.inference.executors import Executor, as_executor, executors_at_once
-from semidff.inference.methods import method_class
-from semidff.inference.schedules import KeyFrameSchedule
-from semidff.inference.video_engine import VideoEngine
+from semidff.inference.point import Point
+from semidff.inference.schedule import KEY, LIGHT, KeyFrameSchedule
 from semidff.models.key_frame import KeyFrame
 from semidff.models.spatial import plain_samples
 from semidff.models.video_detector import VideoDetector
 from semidff.utils.threads import default_workers, worker_threads
 
-from .evaluation_clips import EvaluationClip
+from .clips import Clip
+
+MOST_DENSE_FRAMES = 10
+"""Longest clip of method *frame*, whose frames all take the same time."""
 
 PARTS = {
     'to_device': 'copy to the device, normalization, padding',
@@ -102,184 +104,137 @@ def take_turns(
     return results
 
 
-class ClipTimes(NamedTuple):
-    """Measurements of one clip.
+class Laps(NamedTuple):
+    """Mean seconds of a frame of one clip.
 
     Attributes:
-        seconds: (l, 3), the key frame first, for each frame: reading it; test pipeline; normalization, networks and
-            post-processing.
-        memory: Peak of the GPU's memory with this model alone, in MiB; None on CPUs.
+        decode, prepare: Reading and the test pipeline, which go on in two threads beside the networks.
+        key, light: Detection on a key frame, and on a light frame; 0 without one.
+        others: What else the stages do: filter, schedule.
         workers: Number of intervals that were processed at once.
-        key_interval: Average key-frame interval that means are for; None: the number of frames.
+        boxes: Number of detections.
+        memory: Peak of the GPU's memory with this model alone, in MiB; None on CPUs.
     """
 
-    seconds: np.ndarray
-    detections: int
-    memory: float | None
+    decode: float
+    prepare: float
+    key: float
+    light: float
+    others: float
     workers: int = 1
-    key_interval: float | None = None
+    boxes: float = 0.0
+    memory: float | None = None
 
-    @property
-    def network(self) -> float:
-        """Mean seconds per frame, from normalization to boxes."""
-        return self._mean(self.seconds[:, -1]) / self.workers
+    def network(self, keys: float, lights: float = 0.0) -> float:
+        """Return the seconds of a frame at shares of key and light frames, from normalization to boxes."""
+        return (keys * self.key + lights * self.light + self.others) / self.workers
 
-    @property
-    def work(self) -> np.ndarray:
-        """Seconds per frame of the device, (l,); a CPU also decodes and resizes."""
-        first = 0 if self.memory is None else 2
-        return self.seconds[:, first:].sum(axis=1) / self.workers
+    def total(self, keys: float, lights: float = 0.0, filtering: float = 0.0) -> float:
+        """Return the seconds of a frame of a file, from decoding to boxes: reading goes on beside the networks.
 
-    @property
-    def reading(self) -> float:
-        """Mean seconds of a frame in the slower one of the two threads that read ahead."""
-        return float(self.seconds[:, :2].mean(axis=0).max())
-
-    @property
-    def total(self) -> float:
-        """Mean seconds per frame of a file, from reading to boxes: reading goes on beside the networks."""
-        return max(self.reading, self._mean(self.work))
-
-    def _mean(self, seconds: np.ndarray) -> float:
-        weights = np.ones(len(seconds))
-        weights[1:] = ((self.key_interval or len(seconds)) - 1) / max(len(seconds) - 1, 1)
-        return float(np.average(seconds, weights=weights))
+        A CPU also decodes and resizes.
+        """
+        reads = self.decode + self.prepare if self.memory is None else 0.0
+        work = self.network(keys, lights) + reads / self.workers + filtering
+        return max(self.decode, self.prepare, work)
 
 
-class ClipTimer:
-    """Runs one method on clips.
+class Timer:
+    """Runs a point on clips.
 
     Args:
         model: Detector, already on its device, or its executor.
-        key_interval: Average key-frame interval l. A clip has as many frames that are counted, rounded.
         pack: Makes a collated test batch of a frame.
-        schedule: Key-frame schedule, whose decisions are made but ignored.
+        length: Key-frame interval of the clips; default: that of the point, and for *frame* ten frames.
+        schedule: Key-frame schedule, whose decisions are made on the frames after the key frame.
         workers: Number of intervals that are processed at once; None: as many as
             :class:`~semidff.apis.VideoInferencer` does.
-        filter, light_every: Those of the engine.
     """
 
     def __init__(
         self,
         model: nn.Module | Executor,
-        method: str,
-        key_interval: float,
+        point: Point,
         pack: Callable[[Any], dict],
+        length: int | None = None,
         schedule: KeyFrameSchedule | None = None,
         workers: int | None = None,
-        filter: str | None = None,
-        light_every: int = 1,
     ) -> None:
-        self._length = max(round(key_interval), min(math.ceil(key_interval), 2))
-        if schedule is not None:
-            schedule = _Regular(schedule, self._length)
         executor = as_executor(model)
-        model = executor.model
+        self.length = length or (
+            MOST_DENSE_FRAMES if point.method == 'frame' else point.key_interval
+        )
         executors = executors_at_once(executor, workers or default_workers())
-        self.workers = len(executors)
-        options = dict(schedule=schedule, filter=filter, light_every=light_every)
-        self._engines = [VideoEngine(one, method, self._length, **options) for one in executors]
-        self._key_interval, self._pack = key_interval, pack
-        # Of these, the work for non-key frames is done in chunks, or at the next key frame.
-        self._filters = self._engines[0].point.filter is not None
-        self._waits = self._filters or (method == 'small' or method_class(method).propagates)
-        self._device = next(model.parameters()).device
-        self._own = sum(t.nbytes for t in (*model.parameters(), *model.buffers()))
+        interval = 1 if point.method == 'frame' else self.length
+        self._stages = [
+            Stages(one, point, schedule or FixedSchedule(interval)) for one in executors
+        ]
+        self._pack, self._model = pack, executor.model
 
-    def run(self, frames: Iterable[Any]) -> ClipTimes:
-        """Run the engine on the first l + 1 frames of a clip, or those of an iterator, whose reading is timed, too.
-
-        With methods that detect on non-key frames, in chunks, and with a filter, what the last frame takes more than
-        the first one is spread evenly over the l - 1 non-key frames.
-        """
-        reading, batches = [], []
+    def run(self, frames: Iterable[Any]) -> Laps:
+        """Run the stages on the first l + 1 frames of a clip, or those of an iterator, whose reading is timed, too."""
+        reading, items, filters = [], [], self._stages[0].point.filter
         start = time.perf_counter()
-        for frame in islice(frames, self._length + 1):
+        for image in islice(frames, self.length + 1):
             read = time.perf_counter()
-            batch = self._pack(frame)
-            if self._filters:
-                batch['picture'] = [picture_of(frame)]
+            batch = self._pack(image)
+            picture = picture_of(image) if filters else None
             reading.append([read - start, time.perf_counter() - read])
-            samples = batch['data_samples']
-            batches.append([dict(batch, data_samples=_fresh(samples)) for _ in self._engines])
+            items.append((batch['inputs'][0], batch['data_samples'][0], picture))
             start = time.perf_counter()
-        memory, on_gpu = None, self._device.type == 'cuda'
-        if on_gpu:
-            torch.cuda.reset_peak_memory_stats(self._device)
-            before = torch.cuda.memory_allocated(self._device)
-        pairs = self._engines, zip(*batches, strict=True)
-        if self.workers == 1:
-            runs = list(map(self._detect, *pairs))
+        device, memory = next(self._model.parameters()).device, None
+        if on_gpu := device.type == 'cuda':
+            torch.cuda.reset_peak_memory_stats(device)
+            before = torch.cuda.memory_allocated(device)
+        copies = [
+            [
+                Frame(None, n, inputs=i, sample=s.clone(), picture=p)
+                for n, (i, s, p) in enumerate(items)
+            ]
+            for _ in self._stages
+        ]
+        if len(self._stages) == 1:
+            runs = [_run_stages(self._stages[0], copies[0])]
         else:
-            with worker_threads(self.workers) as pool:
-                runs = list(pool.map(self._detect, *pairs))
+            with worker_threads(len(self._stages)) as pool:
+                runs = list(pool.map(_run_stages, self._stages, copies))
         if on_gpu:
-            peak = torch.cuda.max_memory_allocated(self._device)
-            memory = (peak - before + self._own) / 2**20
-        seconds = np.mean([seconds for seconds, _ in runs], axis=0)
-        seconds = np.column_stack([np.roll(reading[1:], 1, axis=0), seconds])
-        return ClipTimes(seconds, runs[0][1], memory, self.workers, self._key_interval)
-
-    def _detect(self, engine: VideoEngine, batches: Iterable[dict]) -> tuple[np.ndarray, int]:
-        """Return the seconds (l,) of a clip, the key frame first, and its number of detections."""
-        stamps = []
-
-        def stamp() -> None:
-            if self._device.type == 'cuda':
-                torch.cuda.synchronize(self._device)
-            stamps.append(time.perf_counter())
-
-        def stamped() -> Iterator[dict]:
-            for data in batches:
-                stamp()
-                yield data
-
-        results = list(engine.run(stamped()))
-        stamp()
-        first, *counted = np.diff(stamps)
-        counted = np.roll(counted, 1)
-        if self._waits and len(counted) > 1:
-            key = min(first, counted[0])
-            counted[1:] += (counted[0] - key) / (len(counted) - 1)
-            counted[0] = key
-        boxes = (result.get('pred_instances') for result in results[1:])
-        return counted, sum(len(found) for found in boxes if found is not None)
+            weights = chain(self._model.parameters(), self._model.buffers())
+            peak = torch.cuda.max_memory_allocated(device) - before
+            memory = (peak + sum(tensor.nbytes for tensor in weights)) / 2**20
+        decode, prepare = np.mean(reading[1:], axis=0)
+        key, light, others, boxes = np.mean(runs, axis=0)
+        return Laps(decode, prepare, key, light, others, len(runs), boxes, memory)
 
 
-class _Regular(KeyFrameSchedule):
-    """Does the work of another schedule, but places key frames at a fixed interval."""
-
-    def __init__(self, schedule: KeyFrameSchedule, interval: int) -> None:
-        self.schedule, self.longest = schedule, interval
-        self.observes = schedule.observes
-
-    def observe(self, frame: Frame) -> None:
-        self.schedule.observe(frame)
-
-    def note_key(self, frame: Frame) -> None:
-        self.schedule.note_key(frame)
-
-    def is_cut(self, frame: Frame) -> bool:
-        self.schedule.is_cut(frame)
-        return False
-
-    def is_key(self, frame: Frame, distance: int) -> bool:
-        self.schedule.is_key(frame, distance)
-        return distance >= self.longest
+def _run_stages(stages: Stages, frames: list[Frame]) -> tuple[float, float, float, float]:
+    """Return the seconds of a key frame, of a light frame and of what else a frame takes, and the boxes of a frame."""
+    start = time.perf_counter()
+    done = list(stages.run(frames))
+    whole = time.perf_counter() - start
+    keys, lights = ([f.seconds for f in done if f.kind == kind] for kind in (KEY, LIGHT))
+    others = max(whole - sum(keys) - sum(lights), 0.0) / len(done)
+    boxes = sum(len(frame.sample.get('pred_instances', ())) for frame in done) / len(done)
+    return np.mean(keys[1:] or keys), np.mean(lights or 0.0), others, boxes
 
 
-def clips_of(video: str | EvaluationClip, length: int) -> Iterator[Iterator[np.ndarray]]:
+def clips_of(video: str | Clip, length: int) -> Iterator[Iterator[np.ndarray]]:
     """Iterate over consecutive clips of a video, which starts over at its end, in frames (H, W, 3) uint8.
 
     Frames are decoded where they are read. What is not read of a clip is skipped at the next one.
     """
-    source = EvaluationClip(video) if isinstance(video, str) else video
+    source = Clip(video) if isinstance(video, str) else video
     frames = chain.from_iterable(source.images() for _ in repeat(None))
     while True:
         clip = islice(frames, length)
         yield clip
         for _ in clip:
             pass
+
+
+def on_clips(function: Callable[[Any], Result], clips: Iterator) -> Callable[[], Result]:
+    """Return a task that runs a function on the next clip."""
+    return lambda: function(next(clips))
 
 
 class PartTimes(NamedTuple):

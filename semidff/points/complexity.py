@@ -40,7 +40,7 @@ class ComplexityReport(NamedTuple):
 
     Attributes:
         size: Height and width of the network's input, padding included.
-        parts: Costs, with names of :data:`~semidff.analysis.speed.PARTS`. ``task_network`` is that of non-key frames;
+        parts: Costs, with names of :data:`~semidff.points.speed.PARTS`. ``task_network`` is that of non-key frames;
             ``task_key``, that of key frames, is there where the model has other test settings for non-key frames.
     """
 

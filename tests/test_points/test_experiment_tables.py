@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from semidff.analysis.experiment_tables import (
+from semidff.points.experiment_tables import (
     BUSY,
     FEWER,
     Cell,

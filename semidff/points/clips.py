@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from hashlib import sha256
 from itertools import groupby, islice
 from pathlib import Path
 from typing import NamedTuple
@@ -17,14 +18,30 @@ from semidff.evaluation import VIDEvaluator
 MAX_FRAMES = 600
 """Longest clip, since its preprocessed frames are kept in memory. Longer labeled videos are divided."""
 
+_SAMPLE = 2**16  # bytes at the start, in the middle and at the end of a file
 
-class EvaluationClip(NamedTuple):
+
+class Clip(NamedTuple):
     """Consecutive frames of a video: from ``start`` to before ``stop``, or its end; or the images ``files``."""
 
     path: str = ''
     start: int = 0
     stop: int | None = None
     files: tuple[str, ...] = ()
+
+    def digest(self) -> str:
+        """Hash the place and the content: of files the size and sampled bytes, so that a copy is the same clip."""
+        digest = sha256(repr((self.start, self.stop)).encode())
+        folder = Path(self.path)
+        files = self.files or (sorted(folder.iterdir()) if folder.is_dir() else [folder])
+        for file in filter(Path.is_file, map(Path, files)):
+            size, several = file.stat().st_size, len(files) > 1
+            digest.update(f'{file.name if several else ""} {size}'.encode())
+            with file.open('rb') as content:
+                for place in (size // 2,) if several else (0, size // 2, max(size - _SAMPLE, 0)):
+                    content.seek(place)
+                    digest.update(content.read(_SAMPLE // 16 if several else _SAMPLE))
+        return digest.hexdigest()
 
     def images(self) -> Iterator[np.ndarray]:
         """Decode the frames, (H, W, 3) uint8."""
@@ -40,20 +57,15 @@ class EvaluationClip(NamedTuple):
                 yield from video.frames([number])
 
 
-def unlabeled_clips(
-    videos: Sequence[str | Path | EvaluationClip], max_frames: int = 300
-) -> list[EvaluationClip]:
+def unlabeled_clips(videos: Sequence[str | Path | Clip], max_frames: int = 300) -> list[Clip]:
     """Return the first ``max_frames`` frames of each video; clips that are given remain as they are."""
     stop = min(max_frames, MAX_FRAMES)
-    return [
-        one if isinstance(one, EvaluationClip) else EvaluationClip(str(one), 0, stop)
-        for one in videos
-    ]
+    return [one if isinstance(one, Clip) else Clip(str(one), 0, stop) for one in videos]
 
 
 def labeled_clips(
     labels: str | Path, images: str | Path | None, classes: Sequence[str] | None
-) -> tuple[list[EvaluationClip], VIDEvaluator]:
+) -> tuple[list[Clip], VIDEvaluator]:
     """Return all frames of a COCO-VID json, in the order of the evaluator, and the evaluator.
 
     Args:
@@ -70,7 +82,7 @@ def labeled_clips(
     for _, frames in groupby(evaluator.frames, lambda frame: frame['video_id']):
         files = [str(root / frame['file_name']) for frame in frames]
         clips += [
-            EvaluationClip(files=tuple(files[start : start + MAX_FRAMES]))
+            Clip(files=tuple(files[start : start + MAX_FRAMES]))
             for start in range(0, len(files), MAX_FRAMES)
         ]
     return clips, evaluator

@@ -5,9 +5,9 @@ import pytest
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
-from semidff.analysis.streaming import at_arrival, stream_clip
 from semidff.datasets.video_readers import Frame
-from semidff.inference import VideoEngine
+from semidff.inference import Point, Stages
+from semidff.points.live import at_arrival, stream_clip
 from tests.tiny.videos import batch, build, frame, video_detector_cfg
 
 
@@ -34,12 +34,12 @@ def test_the_last_result_that_was_there(outputs, expected):
 @pytest.mark.parametrize('bounded', [False, True])
 def test_frames_come_at_their_times(bounded):
     model = build(video_detector_cfg())
-    engine = VideoEngine(model, 'track', 5)
+    stages = Stages(model, Point('track', 5))
     images = [frame(0, index) for index in range(20)]
     pack = lambda given: {key: one[0] for key, one in batch(0, 0).items()}  # noqa: E731
-    streamed = stream_clip(engine, pack, images, 40, bounded)
-    assert len(streamed.results) == 20
-    results = [one for one in streamed.results if len(one.pred_instances)]
-    assert len({one.frame_id for one in results}) <= len(streamed.delays) <= 20
-    assert all(one.frame_id < n for n, one in enumerate(streamed.results) if 'frame_id' in one)
-    assert min(streamed.delays) > 0 and streamed.key_ages[0] == 0
+    streamed, delays = stream_clip(stages, pack, images, 40, bounded)
+    assert len(streamed) == 20
+    results = [one for one in streamed if len(one.pred_instances)]
+    assert len({one.frame_id for one in results}) <= len(delays) <= 20
+    assert all(one.frame_id < n for n, one in enumerate(streamed) if 'frame_id' in one)
+    assert min(delays) > 0

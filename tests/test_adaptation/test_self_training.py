@@ -1,16 +1,19 @@
 """A detector that learns what it finds itself, filtered both ways."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from semidff.adaptation import PlanError, student
+from semidff.adaptation import AdaptError, self_training
 from semidff.adaptation.config import detector_config
-from semidff.analysis.evaluation_clips import EvaluationClip
+from semidff.adaptation.job import Job
 from semidff.apis import VideoInferencer
 from semidff.datasets import CocoVIDDataset, DrawInstances
 from semidff.datasets.video_list import VideoInfo
 from semidff.evaluation.metrics import MIN_SCORE
+from semidff.points.clips import Clip
 from tests.damaged_video import write_video
 from tests.tiny.videos import CLASSES, SIZE, write_detector
 
@@ -31,21 +34,21 @@ def teacher(project):
 
 def test_clips_are_spread_over_what_is_trained_on():
     videos = [VideoInfo(name, name, length, *SIZE) for name, length in (('a', 1000), ('b', 130))]
-    clips = student.training_clips(videos, 0.5, 300)
+    clips = self_training.training_clips(videos, 0.5, 300)
     assert [clip.path for clip in clips].count('a') == 4
-    assert clips[-1] == EvaluationClip('b', 61, 65)
+    assert clips[-1] == Clip('b', 61, 65)
     assert max(clip.stop for clip in clips if clip.path == 'a') == 500
-    whole = student.training_clips(videos, 1.0, 10_000)
+    whole = self_training.training_clips(videos, 1.0, 10_000)
     assert sum(clip.stop - clip.start for clip in whole) == 1130
 
 
 def test_labels_are_the_filtered_boxes(project, teacher, tmp_path):
     clips = [
-        EvaluationClip(str(project / 'a.mp4'), 0, 20),
-        EvaluationClip(str(project / 'a.mp4'), 20, 30),
+        Clip(str(project / 'a.mp4'), 0, 20),
+        Clip(str(project / 'a.mp4'), 20, 30),
     ]
     executor = teacher.stages.method.executor
-    file = student.label_clips(executor, clips, tmp_path)
+    file = self_training.label_clips(executor, clips, tmp_path)
     dataset = CocoVIDDataset(ann_file=str(file), metainfo=dict(classes=CLASSES), test_mode=True)
     assert len(dataset) == 30
     frames = [sample.pred_instances for sample in teacher(str(project / 'a.mp4'), max_frames=20)]
@@ -59,11 +62,11 @@ def test_labels_are_the_filtered_boxes(project, teacher, tmp_path):
         scores = np.minimum((found.scores.numpy() - MIN_SCORE) / (certain - MIN_SCORE), 1)
         np.testing.assert_allclose([one['score'] for one in labels], scores, atol=1e-5)
     before = file.read_text()
-    (tmp_path / '0001' / student.FOUND).unlink()
-    known = (tmp_path / '0000' / student.FOUND).stat().st_mtime_ns
-    student.label_clips(executor, clips, tmp_path)
+    (tmp_path / '0001' / self_training.FOUND).unlink()
+    known = (tmp_path / '0000' / self_training.FOUND).stat().st_mtime_ns
+    self_training.label_clips(executor, clips, tmp_path)
     assert file.read_text() == before  # what is there is not computed again
-    assert (tmp_path / '0000' / student.FOUND).stat().st_mtime_ns == known
+    assert (tmp_path / '0000' / self_training.FOUND).stat().st_mtime_ns == known
 
 
 def test_instances_are_drawn_by_their_scores():
@@ -88,9 +91,11 @@ def test_instances_are_drawn_by_their_scores():
 )
 def test_stock_detectors_are_trained_at_sizes_of_their_test_pipeline(name):
     own = detector_config(f'mmdet::{name}.py')
-    student.check_loss(name, own)
-    config = student.student_config(own, 'one.pth', ['a.json', 'b.json'], CLASSES, 0.35, 3, 0, 100)
-    steps = config.train_dataloader.dataset.datasets[1].pipeline
+    self_training.check_loss(name, own)
+    job = Job(Path(), own, name, 'cpu', '', 1.0)
+    config = self_training.student_config(job, 'one.pth', 'a.json', CLASSES)
+    self_training.set_iterations(config, 100)
+    steps = config.train_dataloader.dataset.pipeline
     kinds = [step.type for step in steps]
     assert kinds[:3] == ['DrawInstances', 'LoadImageFromFile', 'LoadAnnotations']
     (choice,) = (step for step in steps if step.type == 'RandomChoice')
@@ -103,26 +108,22 @@ def test_stock_detectors_are_trained_at_sizes_of_their_test_pipeline(name):
 
 
 def test_what_boxes_cannot_train_is_refused(project):
-    with pytest.raises(PlanError, match='cannot be trained on boxes'):
-        student.check_loss('mask', detector_config('mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py'))
+    with pytest.raises(AdaptError, match='cannot be trained on boxes'):
+        self_training.check_loss(
+            'mask', detector_config('mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py')
+        )
 
 
 def test_weights_are_those_between():
     before = dict(a=torch.zeros(2), n=torch.tensor(3))
-    mean = student.mean_weights(before, dict(a=torch.ones(2), n=torch.tensor(5)))
+    mean = self_training.mean_weights(before, dict(a=torch.ones(2), n=torch.tensor(5)))
     assert mean['a'].tolist() == [0.5, 0.5] and mean['n'] == 5
 
 
-def test_a_student_has_the_classes_of_its_teacher(project, teacher, tmp_path):
-    detector, weights = str(project / 'detector.py'), str(project / 'one.pth')
-    state = torch.load(weights)['state_dict']
-    other = str(tmp_path / 'other.pth')
-    torch.save(dict(state_dict=state, meta=dict(dataset_meta=dict(classes=('a', 'b')))), other)
-    with pytest.raises(PlanError, match='has other classes than'):
-        student.teach(detector, weights, (detector, other), None, [], tmp_path, 'cpu', 0, 1.0)
+def test_classes_without_names_are_numbers(teacher):
     executor = teacher.stages.method.executor
-    assert student.class_names_of(executor) == CLASSES
+    assert self_training.class_names_of(executor) == CLASSES
     names = executor.model.dataset_meta
     executor.model.dataset_meta = dict(classes=())
-    assert student.class_names_of(executor) == ('0', '1')
+    assert self_training.class_names_of(executor) == ('0', '1')
     executor.model.dataset_meta = names

@@ -1,0 +1,153 @@
+"""What a training of an adaptation needs: crops, memory, disk space, and iterations that fit into the time."""
+
+import copy
+import re
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import psutil
+import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.runner import Runner
+
+from semidff.datasets.video_list import load_videos
+from semidff.engine.optimizers import bfloat16_pays
+from semidff.inference.loading import frame_pipeline
+from semidff.models.precision import to_channels_last
+from semidff.models.video_detector import VideoDetector
+from semidff.points.speed import timed
+from semidff.utils.error_messages import FileError
+
+from .config import PAIRS_AT_ONCE, RATIOS, is_padding
+from .folder import Choices, Data
+from .job import Job
+
+LEAST = dict(regression=200, semantic=300)
+"""Iterations, below which no training is worth its name."""
+
+_REGRESSION = 0.4  # share of the time
+_CROP = 480, 640
+_CACHE_BYTES = 512 * 2**20  # of decoded frames, at least
+_BATCHES = 5  # whose iterations are timed
+
+
+def choose_iterations(config: Config, data: Data, device: str, seconds: float) -> dict[str, int]:
+    """Return the iterations of the steps that fit into the seconds, but no fewer than a minimum.
+
+    Each step has its share of the time. Features that are kept are computed once in each step, if it is long enough.
+    """
+    torch.manual_seed(0)
+    model = MODELS.build(config.model).to(device)
+    to_channels_last(model)
+    loader = iter(Runner.build_dataloader(config.train_dataloader, seed=0))  # opens every video
+    steps, iterations = config.train_cfg.steps, {}
+    count = 64 // data.batch_size  # a window of pairs, whose frames are decoded once
+    with timed(torch.device(device)) as reading:
+        batches = list(islice(loader, count))
+    model.train()
+    for step in steps:
+        model.set_objectives(step.objectives, step.trainable)
+        wrapper, laps = build_optim_wrapper(model, config.optim_wrapper), []
+        for batch in 2 * batches[:_BATCHES]:  # features that are kept are new once
+            with timed(torch.device(device)) as lap:
+                model.train_step(batch, wrapper)
+            laps.append(lap.seconds)
+        again = float(np.median(laps[_BATCHES:])) + reading.seconds / count
+        new = max(float(np.mean(laps[1:_BATCHES])) - float(np.median(laps[_BATCHES:])), 0.0)
+        share = 1.0 if len(steps) == 1 else _REGRESSION
+        share = share if step.name == 'regression' else 1 - share
+        # Each iteration computes new features; or, of a long step, all kept ones are computed once.
+        once = new * data.kept / (2 * data.batch_size)
+        fits = max(share * seconds / (again + new), (share * seconds - once) / again)
+        iterations[step.name] = max(int(fits), LEAST[step.name])
+    return iterations
+
+
+def check_space(folder: Path, model: VideoDetector) -> None:
+    """Raise a FileError if the disk has too little space for the checkpoints of the training."""
+    weights = sum(tensor.nbytes for tensor in model.state_dict().values()) / 1e9
+    needed, free = 9 * weights + 0.2, shutil.disk_usage(folder).free / 1e9
+    if free < needed:
+        raise FileError(
+            f'{folder}: the training needs {needed:.2f} GB of disk space, {free:.2f} GB are free; free some, or give '
+            'another --out'
+        )
+
+
+def choose_data(job: Job, choices: Choices, model: VideoDetector) -> Data:
+    """Choose crops, batch size, and the memory for kept features.
+
+    Large frames are cropped, since a pair of them costs too much. Features are kept in memory, if two fifths of it hold
+    most of them; those of large frames on a CPU only, for a GPU computes them as fast as it gets them. Decoded frames
+    of pairs drawn together stay in memory if they fit into an eighth of it.
+    """
+    videos = load_videos(job.folder / 'training' / 'videos.txt')
+    own, device = job.own, torch.device(job.device).type
+    sizes = {(video.height, video.width) for video in videos}
+    pipeline = frame_pipeline(own)
+    inputs = sorted({_input_size(pipeline, size) for size in sizes})
+    unpadded, pads = copy.deepcopy(own), any(map(is_padding, own.detector_dataset['pipeline']))
+    unpadded.detector_dataset['pipeline'] = [
+        step for step in own.detector_dataset['pipeline'] if not is_padding(step)
+    ]
+    contents = [_input_size(frame_pipeline(unpadded), size) for size in sizes]
+    large = max(h * w for h, w in inputs) > 1.1 * _CROP[0] * _CROP[1]
+    crop, on_cpu = None, device == 'cpu'
+    least = [min(side) for side in zip(*contents, strict=True)]
+    if large and not pads:
+        crop = [
+            max(32, min(a, b) // 32 * 32) for a, b in zip(sorted(_CROP), sorted(least), strict=True)
+        ]
+        if least[0] > least[1]:
+            crop.reverse()
+    largest = max(inputs, key=np.prod)
+    batch_size = 4 if np.prod(crop or largest) <= 100_000 or not on_cpu else 2
+    decoded = PAIRS_AT_ONCE * 2 * 3 * max(height * width for height, width in sizes)
+    share = 8 if on_cpu else 32  # of four data workers
+    cache_bytes = max(_CACHE_BYTES, min(decoded, _memory() // share))
+    frames = sum(int(video.length * choices.portion) for video in videos)
+    feature_cache, kept = 0.0, 0
+    if on_cpu or not crop:
+        images = torch.zeros(1, 3, *largest, device=next(model.parameters()).device)
+        kind = images.device.type
+        with torch.no_grad(), torch.autocast(kind, torch.bfloat16, enabled=bfloat16_pays(kind)):
+            each = sum(level.nbytes for level in model.spatial.features(images))
+        if crop:  # two sizes of each frame
+            each *= sum(ratio**2 for ratio in RATIOS)
+        needed, limit = frames * each / 1e9, 0.4 * _memory() / 1e9
+        if needed <= 2 * limit:
+            feature_cache = round(max(min(1.1 * needed, limit), 0.01), 2)
+            kept = min(frames, int(1e9 * feature_cache / each)) * (2 if crop and not pads else 1)
+            if pads:  # all but the padding
+                crop = least
+            elif crop:  # the smaller size, too, must hold a crop
+                crop = [
+                    max(32, int(min(side, RATIOS[0] * low)) // 32 * 32)
+                    for side, low in zip(crop, least, strict=True)
+                ]
+    return Data(choices.portion, crop, batch_size, cache_bytes, feature_cache, kept)
+
+
+def _input_size(pipeline: Callable[[dict], dict], size: tuple[int, int]) -> tuple[int, int]:
+    """Return height and width of the detector's input for frames of a size."""
+    return tuple(pipeline(dict(img=np.zeros((*size, 3), np.uint8)))['inputs'].shape[-2:])
+
+
+def _memory(group: Path = Path('/sys/fs/cgroup')) -> int:
+    """Return the bytes of memory that are available, on the machine and within the limit of a container.
+
+    Args:
+        group: The control group (version 2), whose cache of files is available, too.
+    """
+    free = psutil.virtual_memory().available
+    with suppress(OSError, ValueError):  # no group, or no limit
+        limit, used = (int((group / f'memory.{name}').read_text()) for name in ('max', 'current'))
+        cache = re.search(r'inactive_file (\d+)', (group / 'memory.stat').read_text())
+        free = max(0, min(free, limit - used + int(cache[1])))
+    return free

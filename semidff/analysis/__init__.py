@@ -1,1 +1,0 @@
-"""Speed, part times and complexity of a video detector."""

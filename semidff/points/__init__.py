@@ -1,0 +1,1 @@
+"""Operating points of a video detector: what each one costs and reaches."""

@@ -1,0 +1,133 @@
+"""Streaming accuracy (Li et al., ECCV 2020): each frame is judged with what had been output by the time it arrived."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from functools import partial
+from time import monotonic, sleep
+
+import numpy as np
+import torch
+from mmdet.structures import DetDataSample, SampleList
+from mmengine.structures import InstanceData
+
+from semidff.datasets.video_readers import Frame, LiveStream
+from semidff.datasets.video_readers.live import Connection, LiveOptions, Pictures
+from semidff.evaluation import VIDEvaluator
+from semidff.inference import Stages
+from semidff.inference.loading import frame_pipeline
+
+from .clips import Clip
+from .measure import REFERENCE, Load, agreement
+from .reference import Reference
+from .runs import Run
+from .table import Table
+
+_QUANTILES = 0.5, 0.95, 0.99  # of delays
+
+
+def measure_live(
+    table: Table,
+    clips: Sequence[Clip],
+    load: Load,
+    rate: float,
+    truth: VIDEvaluator | None = None,
+    progress: Callable[[str], None] = lambda text: None,
+) -> None:
+    """Add the streaming accuracy of the best causal points, and of each method's best one, with a camera of ``rate``.
+
+    It is measured in real time, with each latency that a point has. Agreement is with the reference's boxes on all
+    frames.
+    """
+    causal = [point for point in table.measured if point.is_causal and point.method != 'adaptive']
+    causal.sort(key=lambda point: -table.metric(point, 'AP'))
+    of_methods = {point.method: point for point in reversed(causal)}.values()
+    chosen = [p for p in causal if p in (table.detector, *table.front(), *of_methods)]
+    reference = Reference.load(table.file.with_name(REFERENCE), table.key)
+    for point in chosen:
+        stages = Stages(load(point), point)
+        pipeline, rows = frame_pipeline(stages.model.cfg, scale=point.scale), []
+        for latency in ('synchronous', 'bounded')[: 1 + stages.can_be_bounded]:
+            parts, delays, count = [], [], 0
+            for clip in clips:
+                images = list(clip.images())
+                stream_clip(stages, pipeline, images[:5], rate, latency == 'bounded')  # warm
+                results, own = stream_clip(stages, pipeline, images, rate, latency == 'bounded')
+                parts.append(Run.of(results))
+                delays, count = delays + own, count + len(images)
+            found = Run.join(parts).detections
+            if truth:
+                metrics = truth.coco_ap(found)
+            else:
+                boxes = reference.raw if reference.is_raw else reference.filtered
+                metrics = agreement(boxes, found, count, table.evidence['min_score'])[0]
+            quantiles = np.quantile(delays, _QUANTILES).tolist()
+            rows.append(dict(latency=latency, rate=rate, metrics=metrics, delays=quantiles))
+            rows[-1]['dropped'] = 1 - len(delays) / count
+            progress(f'live: {point}, {latency}: AP {100 * metrics["AP"]:.1f}')
+        table.rows[point].live = rows
+    table.save()
+
+
+def _camera(
+    images: Sequence[np.ndarray], rate: float, source: str, options: LiveOptions
+) -> Connection:
+    """Return a source that gives images at a fixed rate, with the arguments of ``open_address`` behind them."""
+
+    def pictures() -> Pictures:
+        start = monotonic()
+        for number, image in enumerate(images):
+            sleep(max(start + number / rate - monotonic(), 0))
+            yield number / rate, partial(np.asarray, image)
+
+    return Connection(pictures(), lambda: None, returns=False)
+
+
+def stream_clip(
+    stages: Stages,
+    pipeline: Callable[[dict], dict],
+    images: Sequence[np.ndarray],
+    rate: float,
+    bounded: bool,
+) -> tuple[SampleList, list[float]]:
+    """Process the frames of a clip, (H, W, 3) uint8 BGR, at ``rate`` frames per second, in real time.
+
+    Args:
+        bounded: Whether key frames are detected in a second thread.
+
+    Returns:
+        What :func:`at_arrival` returns, and the seconds from the arrival of each frame that was not dropped to its
+        result.
+    """
+    source, outputs = LiveStream('clip', connect=partial(_camera, images, rate)), []
+
+    def frames() -> Iterator[Frame]:
+        for frame in stages.prepare(source, pipeline):
+            yield frame
+            if frame.index == len(images) - 1:
+                return
+
+    run = stages.run_bounded(frames()) if bounded else stages.run(frames(), chunk=1)
+    with closing(source), closing(run):
+        for frame in run:
+            outputs.append((frame, monotonic(), frame.sample))
+    delays = [time - frame.arrival for frame, time, _ in outputs]
+    return at_arrival(outputs, len(images), rate), delays
+
+
+def at_arrival(
+    outputs: Sequence[tuple[Frame, float, DetDataSample]], count: int, rate: float
+) -> SampleList:
+    """Return, for each of ``count`` frames, the last result that was there when it arrived.
+
+    Args:
+        outputs: Frames, the times of their results, by the clock of their arrival, and the results.
+    """
+    nothing = DetDataSample()
+    nothing.pred_instances = InstanceData(
+        bboxes=torch.zeros(0, 4), scores=torch.zeros(0), labels=torch.zeros(0, dtype=torch.long)
+    )
+    first = outputs[0][0]
+    start = first.arrival - first.index / rate
+    times = np.array([time - start for _, time, _ in outputs])
+    before = np.searchsorted(times, np.arange(count) / rate, side='right')
+    return [outputs[number - 1][2] if number else nothing for number in before]

@@ -1,0 +1,281 @@
+"""Detections of operating points on clips: detections that points share are computed once."""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import groupby
+from queue import SimpleQueue
+
+import numpy as np
+import torch
+from mmdet.structures import DetDataSample, SampleList
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from semidff.datasets.video_readers import Frame
+from semidff.evaluation import Detections
+from semidff.filter import picture_of
+from semidff.inference import AdaptiveSchedule, ErrorPredictor, FixedSchedule, Stages
+from semidff.inference.executors import Executor, executors_at_once
+from semidff.inference.loading import frame_pipeline
+from semidff.inference.point import ADAPTIVE, Point
+from semidff.inference.schedule import KEY, LIGHT, TRACKED, KeyFrameSchedule
+from semidff.models.key_frame import FlowField, KeyFrame
+from semidff.utils.threads import default_workers, worker_threads
+from semidff.utils.worker_pool import pool_map
+
+from .clips import Clip
+
+
+@dataclass
+class Run:
+    """Detections of a point on clips, with one phase of its key frames.
+
+    Attributes:
+        detections: Their ``frames`` count through all clips.
+        seen: Which frames are key frames, (frames,) bool.
+        counted: Numbers of frames, key frames and light frames on which the average interval rests.
+        filtering: Seconds that the filter of all frames took.
+    """
+
+    detections: Detections
+    seen: np.ndarray
+    counted: np.ndarray
+    filtering: float = 0.0
+
+    @classmethod
+    def of(cls, results: SampleList, counted: Sequence[int] = (), filtering: float = 0.0) -> 'Run':
+        """Take the results of the frames of a clip."""
+        found = [result.pred_instances for result in results]
+        labels, scores, boxes = (
+            torch.cat([one[key] for one in found]) for key in ('labels', 'scores', 'bboxes')
+        )
+        frames = np.repeat(np.arange(len(found)), [len(one) for one in found])
+        columns = labels.numpy(), scores.float().numpy(), boxes.float().numpy()
+        seen = np.array([result.get('is_key_frame', False) for result in results])
+        return cls(Detections(frames, *columns), seen, np.array(counted), filtering)
+
+    @classmethod
+    def join(cls, parts: Sequence['Run']) -> 'Run':
+        """Concatenate the runs of clips."""
+        starts = np.cumsum([0, *(len(part.seen) for part in parts)])
+        frames = [
+            part.detections.frames + start for part, start in zip(parts, starts, strict=False)
+        ]
+        columns = [
+            np.concatenate([getattr(part.detections, name) for part in parts])
+            for name in ('labels', 'scores', 'boxes')
+        ]
+        return cls(
+            Detections(np.concatenate(frames), *columns),
+            np.concatenate([part.seen for part in parts]),
+            np.sum([part.counted for part in parts], axis=0),
+            sum(part.filtering for part in parts),
+        )
+
+
+Case = tuple[Point, int]
+"""A point, and its first key-frame interval, which is the phase of its key frames."""
+
+
+def cases_of(point: Point, phases: int = 1) -> list[Case]:
+    """Return the phases of the key frames: the first interval is l, l - l / phases, ..."""
+    interval = point.key_interval
+    if point.method == ADAPTIVE:
+        return [(point, interval)]
+    firsts = sorted({interval - interval * number // phases for number in range(phases)})
+    return [(point, first) for first in firsts]
+
+
+def schedule_of(case: Case, predictor: ErrorPredictor | None) -> KeyFrameSchedule:
+    """Return the key-frame schedule of a case."""
+    point, first = case
+    if point.method == ADAPTIVE:
+        return AdaptiveSchedule(predictor, interval=point.key_interval)
+    return FixedSchedule(point.key_interval, first)
+
+
+def run_clips(
+    executor: Executor,
+    clips: Sequence[Clip],
+    points: Sequence[Point],
+    predictor: ErrorPredictor | None = None,
+    phases: int = 1,
+    progress: Callable[[str], None] = lambda text: None,
+) -> dict[Point, list[Run]]:
+    """Detect with points of one input size in clips, each of which begins with a key frame.
+
+    On a CPU, clips are processed at once: by threads that detect, since runtimes do not survive a fork, and then by
+    processes that filter.
+
+    Returns:
+        A run for each phase of the key frames of each point.
+    """
+    cases = [case for point in points for case in cases_of(point, phases)]
+    on_cpu = next(executor.model.parameters()).device.type == 'cpu'
+    workers = min(default_workers(), len(clips)) if on_cpu else 1
+    executors: SimpleQueue[Executor] = SimpleQueue()
+    for one in executors_at_once(executor, workers):
+        executors.put(one)
+
+    @torch.no_grad()
+    def detect(clip: Clip) -> dict[Case, SampleList]:
+        free = executors.get()
+        try:
+            return _detections(free, clip, cases, predictor)
+        finally:
+            executors.put(free)
+
+    def complete(number: int) -> list[Run]:
+        return _runs(executor, clips[number], cases, found[number])
+
+    count, found, runs = executors.qsize(), [], []
+    # A GPU is the current one of this thread alone.
+    with worker_threads(count) if count > 1 else nullcontext() as pool:
+        for number, results in enumerate((pool.map if pool else map)(detect, clips), start=1):
+            found.append(results)
+            progress(f'detections, input × {points[0].scale:g}: clip {number} of {len(clips)}')
+    for number, parts in enumerate(pool_map(complete, range(len(clips)), workers), start=1):
+        runs.append(parts)
+        progress(f'filters, input × {points[0].scale:g}: clip {number} of {len(clips)}')
+    joined: dict[Point, list[Run]] = {}
+    for (point, _), *parts in zip(cases, *runs, strict=True):
+        joined.setdefault(point, []).append(Run.join(parts))
+    return joined
+
+
+def _unfiltered(case: Case) -> Case:
+    """Return the case whose detections are filtered."""
+    return case[0].unfiltered, case[1]
+
+
+def _detections(
+    executor: Executor, clip: Clip, cases: Sequence[Case], predictor: ErrorPredictor | None
+) -> dict[Case, SampleList]:
+    """Return the results of the unfiltered cases in a clip."""
+    pipeline = frame_pipeline(executor.model.cfg, scale=cases[0][0].scale)
+    items, memo = [pipeline(dict(img=image)) for image in clip.images()], Memo(executor)
+
+    def frames() -> Iterator[Frame]:
+        for index, item in enumerate(items):
+            sample = item['data_samples'].new()
+            sample.set_metainfo(dict(frame_id=index))
+            yield Frame(None, index, inputs=item['inputs'], sample=sample)
+
+    found = {}
+    for case in dict.fromkeys(map(_unfiltered, cases)):
+        stages = Stages(memo, case[0], schedule_of(case, predictor))
+        found[case] = [frame.sample for frame in stages.run(frames())]
+    return found
+
+
+def _runs(
+    executor: Executor, clip: Clip, cases: Sequence[Case], found: dict[Case, SampleList]
+) -> list[Run]:
+    """Return the runs of all cases in a clip, given the results of the unfiltered ones."""
+    pictures, seconds = [], 0.0
+    for image in clip.images() if any(point.filter for point, _ in cases) else ():
+        start = time.thread_time()
+        pictures.append(picture_of(image))
+        seconds += time.thread_time() - start
+
+    def complete(case: Case) -> Run:
+        point, results, positions = case[0], found[_unfiltered(case)], []
+        for result in results:
+            positions.append(0 if result.is_key_frame else positions[-1] + 1)
+        # The last frame of an excerpt is not counted if it begins an interval.
+        frames = len(results) - bool(clip.stop and len(results) > 1 and not positions[-1])
+        every = point.light_every or math.inf
+        distances = [position % every for position in positions]  # to a key or light frame
+        keys, busy = positions[:frames].count(0), distances[:frames].count(0)
+        counted = frames, keys, busy - keys
+        if not point.filter:
+            return Run.of(results, counted)
+        start = time.thread_time()  # other clips are processed meanwhile
+        results = filtered(executor, point, zip(results, distances, pictures, strict=True))
+        return Run.of(results, counted, seconds + time.thread_time() - start)
+
+    return [complete(case) for case in cases]
+
+
+def filtered(executor: Executor, point: Point, frames: Iterable[tuple]) -> SampleList:
+    """Filter results, given with their distances, which are 0 unless tracked, and pictures."""
+    stages, results = Stages(executor, point, FixedSchedule(point.key_interval)), []
+    for _, alike in groupby(frames, lambda frame: frame[0].ori_shape):
+        follow = stages.new_follow()
+        for result, distance, picture in alike:
+            kind = TRACKED if distance else KEY if result.is_key_frame else LIGHT
+            frame = Frame(None, 0, sample=result.new(), picture=picture, kind=kind)
+            results += follow.push(frame)
+        results += follow.flush()
+    return [frame.sample for frame in results]
+
+
+class Memo:
+    """Executor that remembers the detections of another one in one video at one input size.
+
+    Methods and schedules differ in the pairs of key frame and frame that they choose, so that they share most
+    detections. Features are not kept: those of a key frame are computed again when a pair is missing. Frames have their
+    ``frame_id`` in the metainfo, and are computed one by one, so that results do not depend on batches.
+    """
+
+    def __init__(self, executor: Executor) -> None:
+        self.executor, self.model = executor, executor.model
+        self._known: dict[tuple, InstanceData] = {}
+
+    def predict_key(self, inputs: Tensor, samples: SampleList) -> tuple[SampleList, '_Keys']:
+        keys = _Keys(map(_Key, inputs.split(1), samples))
+        for key, sample in zip(keys, samples, strict=True):
+            if key.index not in self._known:
+                [result], key.frame = self.executor.predict_key(key.inputs, [sample])
+                self._known[key.index] = _boxes(result.pred_instances)
+            self._repeat(key.index, sample)
+        return samples, keys
+
+    def predict_non_key(
+        self,
+        inputs: Tensor,
+        samples: SampleList,
+        key: '_Key',
+        flow_field: FlowField | None = None,
+    ) -> SampleList:
+        for index, sample in enumerate(samples):
+            pair, field = (key.index, sample.frame_id), flow_field and flow_field.frame(index)
+            if pair not in self._known:
+                key.frame = key.frame or self.model.key_frame(key.inputs, [key.sample])
+                image = inputs[index : index + 1]
+                [result] = self.executor.predict_non_key(image, [sample], key.frame, field)
+                self._known[pair] = _boxes(result.pred_instances)
+            self._repeat(pair, sample)
+        return samples
+
+    def flow_field(self, inputs: Tensor, key: KeyFrame) -> FlowField:
+        return self.executor.flow_field(inputs, key)
+
+    def with_temporal(self, temporal: nn.Module | None) -> 'Memo':
+        return Memo(self.executor.with_temporal(temporal))
+
+    def independent(self) -> None:
+        return None
+
+    def _repeat(self, index: tuple, sample: DetDataSample) -> None:
+        sample.pred_instances = _boxes(self._known[index])  # whose tensors can be replaced
+
+
+def _boxes(found: InstanceData) -> InstanceData:
+    return InstanceData(bboxes=found.bboxes, scores=found.scores, labels=found.labels)
+
+
+class _Key:
+    """A key frame, with features if they were computed. A method may detect at another input size."""
+
+    def __init__(self, inputs: Tensor, sample: DetDataSample) -> None:
+        self.inputs, self.sample, self.index = inputs, sample, (sample.frame_id, inputs.shape)
+        self.frame: KeyFrame | None = None
+
+
+class _Keys(list[_Key]):
+    def split(self) -> list[_Key]:
+        return self

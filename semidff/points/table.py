@@ -1,0 +1,260 @@
+"""The table of operating points: what was measured, which point is best."""
+
+import json
+import math
+import os
+import platform
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from semidff.inference.point import Point
+from semidff.utils.atomic_write import read_json, write_json
+from semidff.utils.checkpoint import detector_digest, read_checkpoint, weights_digest
+
+from .clips import Clip
+
+DECIDING = 'AP', 'AP_50'
+"""Metrics in which a recommended point loses little."""
+
+MAX_LOSS = 0.03
+"""Largest loss of a recommended point in each of them."""
+
+LEAST_BOXES = 0.8
+"""Least number of confident boxes of a recommended point, relative to the detector's. AP ranks boxes, so that it does
+not see a loss of scores, which hides boxes from everybody who draws those above a threshold.
+"""
+
+FEW = dict(frames=100, boxes=100, clips=2)
+"""Evidence below which a report warns."""
+
+_SLOWER = 1.1  # a point that takes up to so many times as long is recommended if its AP is higher
+
+
+@dataclass
+class Figures:
+    """What was measured of a point: means over all frames of all clips.
+
+    Attributes:
+        metrics: ``AP``, ``AP_50``, ``AP_75``, 0 to 1; with labels, also ``mAP``. What is measured against another
+            reference has a prefix: ``filtered/AP``, ``unseen/AP``, ``agreement/AP``.
+        boxes: Confident boxes per frame.
+        interval: Average key-frame interval that occurred.
+        lights: Share of light frames.
+        filtering: Seconds of a frame in the filter.
+        asked: Runtime that was asked for; what cannot be exported runs in PyTorch, and is a point of ``torch``.
+        seconds: Of a frame, from decoding to boxes; None until the times are measured.
+        classes: Number of boxes and AP (with labels, that of ImageNet VID) of each class.
+        live: Streaming accuracy, see :mod:`semidff.points.live`.
+    """
+
+    metrics: dict[str, float]
+    boxes: float
+    interval: float
+    lights: float
+    filtering: float
+    asked: str = 'torch'
+    seconds: float | None = None
+    classes: dict[str, list] = field(default_factory=dict)
+    live: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass
+class Table:
+    """Measured points, kept in a file.
+
+    Attributes:
+        file: ``points.json``.
+        key: What the figures depend on: weights, config, content of clips and labels, versions, machine. ``trained``
+            is the digest of the trained weights, on which those of points with a temporal module depend alone.
+        evidence: Number of frames, clips and reference boxes, and other facts for readers of a report.
+        runtimes: Seconds of a frame of the detector in each runtime; empty until they are measured.
+        rows: Figures by point, which has the runtime that computed it.
+        failed: Why points cannot be measured.
+    """
+
+    file: Path
+    key: dict[str, Any]
+    evidence: dict[str, Any] = field(default_factory=dict)
+    runtimes: dict[str, float] = field(default_factory=dict)
+    rows: dict[Point, Figures] = field(default_factory=dict)
+    failed: dict[Point, str] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, file: str | Path, key: Mapping[str, Any]) -> 'Table':
+        """Read a table; rows that depend on anything else than the key are left out."""
+        key = json.loads(json.dumps(key))
+        table = cls(Path(file), dict(key))
+        if not table.file.is_file():
+            return table
+        content = read_json(table.file)
+        if not isinstance(content, dict) or not isinstance(content.get('key'), dict):
+            return table
+        trained = key.pop('trained', None) == content['key'].pop('trained', None)
+        if content['key'] != key:
+            return table
+        table.evidence, table.runtimes = content['evidence'], content['runtimes']
+        for name, parts in (('rows', table.rows), ('failed', table.failed)):
+            for row in content[name]:
+                point = Point(**row.pop('point'))
+                if trained or not point.uses_temporal:
+                    parts[point] = Figures(**row) if name == 'rows' else row['reason']
+        return table
+
+    def save(self) -> None:
+        """Write the file."""
+        rows = [dict(point=asdict(point), **asdict(own)) for point, own in self.rows.items()]
+        failed = [dict(point=asdict(point), reason=why) for point, why in self.failed.items()]
+        content = dict(key=self.key, evidence=self.evidence, runtimes=self.runtimes)
+        write_json(content | dict(rows=rows, failed=failed), self.file, indent=1, nan_as_null=True)
+
+    def missing(self, points: Iterable[Point]) -> list[Point]:
+        """Return the points that were not measured; nor in PyTorch because they cannot be exported."""
+        asked = {replace(point, runtime=own.asked) for point, own in self.rows.items()}
+        known = {*self.rows, *asked, *self.failed}
+        return [point for point in dict.fromkeys(points) if point not in known]
+
+    @property
+    def measured(self) -> dict[Point, Figures]:
+        """Rows with all figures."""
+        return {point: own for point, own in self.rows.items() if own.seconds is not None}
+
+    @property
+    def detector(self) -> Point:
+        """The detector on every frame, at the config's input size, to which speed and boxes are relative."""
+        return next(point for point in self.rows if is_dense(point) and point.scale == 1)
+
+    def metric(self, point: Point, name: str) -> float:
+        """Return a metric; minus infinity where it is undefined, for lack of boxes."""
+        value = self.rows[point].metrics.get(name)
+        return -math.inf if value is None or math.isnan(value) else value
+
+    def speed_up(self, point: Point) -> float:
+        """Return how many times as fast as the detector a point is."""
+        return self.rows[self.detector].seconds / self.rows[point].seconds
+
+    def loss(self, point: Point, prefix: str = '') -> float:
+        """Return the largest loss of AP and AP_50 against the detector at its best input size for each of them."""
+        dense = [other for other in self.measured if is_dense(other)]
+        names = [prefix + name for name in DECIDING]
+        losses = [
+            max(self.metric(other, name) for other in dense) - self.metric(point, name)
+            for name in names
+        ]
+        return max(losses)
+
+    def keeps_boxes(self, point: Point) -> bool:
+        """Return whether a point has about as many confident boxes as the detector."""
+        return self.rows[point].boxes >= LEAST_BOXES * self.rows[self.detector].boxes
+
+    def best(
+        self,
+        max_loss: float = MAX_LOSS,
+        fps: float | None = None,
+        causal: bool = False,
+        prefix: str = '',
+    ) -> Point:
+        """Return the fastest point within the loss, of all or of the causal ones.
+
+        Of those that take at most a tenth longer, it is the one of the highest AP. With ``fps``, it is the point of the
+        highest AP that reaches it, or the fastest one if none does. Points that lose boxes (:data:`LEAST_BOXES`), and
+        *copy*, which is measured for comparison, are not recommended. Where the detector itself has no AP, nothing can
+        be compared, and it is the detector.
+
+        Args:
+            prefix: Of the metrics, see :class:`Figures`.
+        """
+        detector, name = self.detector, f'{prefix}AP'
+        if not self.metric(detector, name) > 0:
+            return detector
+        points = [
+            point
+            for point in self.measured
+            if point.method != 'copy' and point.is_causal >= causal and self.keeps_boxes(point)
+        ]
+        seconds = {point: self.rows[point].seconds for point in points}
+        fastest = min(points, key=seconds.get)
+        if fps:
+            enough = [point for point in points if seconds[point] <= 1 / fps]
+            merits = lambda point: (self.metric(point, name), -seconds[point])  # noqa: E731
+            return max(enough, key=merits, default=fastest)
+        within = [
+            point for point in points if point == detector or self.loss(point, prefix) <= max_loss
+        ]
+        longest = _SLOWER * min(seconds[point] for point in within)
+        within = [point for point in within if seconds[point] <= longest]
+        return max(within, key=lambda point: self.metric(point, name))
+
+    def front(self, names: Sequence[str] = DECIDING) -> list[Point]:
+        """Return the points that no other one dominates, from the fastest on.
+
+        A point dominates another one if it is nowhere worse and somewhere better: in its time, in metrics as tables
+        show them, and in whether it is causal.
+        """
+        merits = {
+            point: (
+                -own.seconds,
+                float(point.is_causal),
+                *(round(self.metric(point, name), 3) for name in names),
+            )
+            for point, own in self.measured.items()
+        }
+
+        def is_dominated(own: tuple[float, ...]) -> bool:
+            return any(
+                other != own and all(a >= b for a, b in zip(other, own, strict=True))
+                for other in merits.values()
+            )
+
+        kept = [point for point, own in merits.items() if not is_dominated(own)]
+        return sorted(kept, key=lambda point: self.rows[point].seconds)
+
+
+def is_dense(point: Point) -> bool:
+    """Return whether a point is the detector on every frame, as it is."""
+    return point.method == 'frame' and point.filter is None
+
+
+def key_of(
+    config: Config,
+    detector: str,
+    clips: Sequence[Clip],
+    labels: str | Path | None = None,
+    trained: str | None = None,
+    **settings: Any,
+) -> dict[str, Any]:
+    """Return what figures depend on: weights, config, content of clips and labels, versions, machine.
+
+    PyTorch's number of threads is that of the cores that are idle now, unless the user has set it.
+
+    Args:
+        detector, trained: Weights of points without and with a temporal module.
+        settings: Others, see :func:`~semidff.points.measure.measure`.
+    """
+    described = {name: part for name, part in config.to_dict().items() if name != 'recommended'}
+    processor = platform.processor()
+    if (info := Path('/proc/cpuinfo')).is_file():
+        processor = re.search('model name.*: (.*)|$', info.read_text())[1]
+    versions = {}
+    for name in ('semidff', 'torch', 'mmdet', 'mmcv', 'onnxruntime', 'openvino'):
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    return dict(
+        detector=detector_digest(detector),
+        trained=trained and weights_digest(read_checkpoint(trained)[0]),
+        config=sha256(json.dumps(described, default=str, sort_keys=True).encode()).hexdigest(),
+        clips=[clip.digest() for clip in clips],
+        labels=labels and sha256(Path(labels).read_bytes()).hexdigest(),
+        processor=processor,
+        threads=os.environ.get('OMP_NUM_THREADS', cores),
+        versions=versions,
+        **settings,
+    )

@@ -1,0 +1,213 @@
+"""The table: what is best, what is missing, and what a report says, for figures that are made up."""
+
+import math
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from semidff.inference.point import Point
+from semidff.points.clips import Clip
+from semidff.points.report import MOST_ROWS, report, write_report
+from semidff.points.table import LEAST_BOXES, Figures, Table, key_of
+
+FRAME, SMALL = Point('frame'), Point('frame', scale=0.5)
+TRACK, LONG = Point('track', 10), Point('track', 20)
+CENTERED = Point('centered', 20)
+EVIDENCE = dict(
+    frames=300, clips=3, boxes=900, min_score=0.3, reference='raw', ious=[0.8, 0.9], timed='in.mp4'
+)
+
+
+def figures(ap: float, milliseconds: float, boxes: float = 3.0, **others) -> Figures:
+    metrics = dict(AP=ap, AP_50=ap, AP_75=ap)
+    return Figures(metrics, boxes, 1.0, 0.0, 0.0, seconds=milliseconds / 1000, **others)
+
+
+def table(folder: Path = Path(), **rows) -> Table:
+    """A table whose detector takes 100 ms and has an AP of 0.9 and three boxes per frame."""
+    points = dict(small=SMALL, track=TRACK, long=LONG, centered=CENTERED)
+    rows = {points[name]: own for name, own in rows.items()}
+    return Table(folder / 'points.json', {}, dict(EVIDENCE), {}, {FRAME: figures(0.9, 100), **rows})
+
+
+def test_the_fastest_point_within_the_loss():
+    found = table(small=figures(0.7, 25), track=figures(0.89, 30), centered=figures(0.88, 20))
+    assert found.best() == CENTERED and found.best(causal=True) == TRACK
+    assert found.best(0.25, causal=True) == SMALL and found.best(0.001) == FRAME
+    assert found.speed_up(CENTERED) == pytest.approx(5)
+    assert found.loss(SMALL) == pytest.approx(0.2)
+
+
+def test_a_tenth_of_the_time_is_given_for_accuracy():
+    assert table(track=figures(0.88, 20), long=figures(0.89, 21.9)).best() == LONG
+    assert table(track=figures(0.88, 20), long=figures(0.89, 22.1)).best() == TRACK
+
+
+def test_a_frame_rate_is_reached_by_the_most_accurate_point():
+    found = table(track=figures(0.6, 30), centered=figures(0.5, 20))
+    assert found.best(fps=9) == FRAME and found.best(fps=30) == TRACK
+    assert found.best(fps=100) == CENTERED
+
+
+def test_a_smaller_input_that_is_better_does_not_hide_a_loss():
+    """It has a higher AP, but less AP_50, which may be lost no further."""
+    found = table(small=figures(0.95, 50), track=figures(0.94, 20))
+    found.rows[SMALL].metrics['AP_50'], found.rows[TRACK].metrics['AP_50'] = 0.8, 0.78
+    assert found.loss(TRACK) == pytest.approx(0.12) and found.best() == FRAME
+
+
+def test_a_point_that_loses_boxes_is_not_recommended():
+    """Whatever AP says, which sees no loss of scores: 200 random tables."""
+    generator = random.Random(0)
+    for _ in range(200):
+        found = table()
+        for interval in range(2, 12):
+            ap, milliseconds = generator.uniform(0.5, 1), generator.uniform(5, 100)
+            boxes = generator.choice([0, 1, 2, 3, 4])
+            found.rows[Point('track', interval)] = figures(ap, milliseconds, boxes)
+        for options in ({}, dict(fps=30), dict(causal=True), dict(fps=1e6)):
+            best = found.best(**options)
+            assert found.rows[best].boxes >= LEAST_BOXES * 3
+
+
+def test_a_point_without_boxes_is_not_even_shown():
+    found = table(track=figures(0.967, 14, boxes=0.0))
+    assert found.best() == FRAME and 'track' not in report(found)
+
+
+@pytest.mark.parametrize('ap', [0.0, math.nan])
+def test_where_the_detector_has_no_accuracy_nothing_is_better(ap):
+    found = table(track=figures(ap, 10))
+    found.rows[FRAME] = figures(ap, 100)
+    assert found.best() == found.best(fps=50) == FRAME and '| - |' in report(found) or not ap
+
+
+def test_copies_are_measured_but_not_recommended():
+    found = table(track=figures(0.89, 22))
+    found.rows[Point('copy', 2)] = figures(0.89, 15)
+    assert found.best() == TRACK and Point('copy', 2) in found.front()
+
+
+def test_the_front():
+    found = table(track=figures(0.8, 30), long=figures(0.79, 31), centered=figures(0.8, 30))
+    assert found.front() == [TRACK, FRAME]  # of equal ones, the causal one
+    found.rows[CENTERED] = figures(0.81, 30)
+    assert found.front() == [TRACK, CENTERED, FRAME]
+
+
+def test_a_table_is_read_as_it_was_written(tmp_path):
+    found = table(tmp_path, track=figures(0.8, 30, classes=dict(cat=[3, 0.5])))
+    found.key, found.runtimes = dict(clips=('a',), trained='x'), dict(torch=0.1)
+    found.failed[SMALL] = 'too small'
+    found.rows[Point('propagate', 5)] = figures(math.nan, 20)
+    found.save()
+    again = Table.open(found.file, found.key)
+    assert again.rows.keys() == found.rows.keys() and again.rows[TRACK] == found.rows[TRACK]
+    assert (again.failed, again.runtimes, again.evidence) == (
+        found.failed,
+        found.runtimes,
+        found.evidence,
+    )
+    assert again.missing([FRAME, TRACK, SMALL, LONG]) == [LONG]
+    assert not Table.open(found.file, dict(found.key, clips=['b'])).rows
+    trained = Table.open(found.file, dict(found.key, trained='y'))  # the detector is the same
+    assert trained.missing(found.rows) == [Point('propagate', 5)]
+
+
+def test_a_point_is_that_of_the_runtime_that_computed_it():
+    """What fell back to PyTorch is not measured again, and not called by the other runtime's name."""
+    found = table(track=figures(0.9, 30, asked='openvino'))
+    assert found.missing([replace(TRACK, runtime='openvino')]) == []
+    assert found.missing([replace(LONG, runtime='openvino')]) == [replace(LONG, runtime='openvino')]
+    assert 'openvino' not in report(found)
+
+
+def test_the_report_is_short(tmp_path):
+    found = table(tmp_path, centered=figures(0.88, 20))
+    for interval in range(2, 40):
+        found.rows[Point('track', interval)] = figures(0.8 - interval / 200, 60 / interval)
+    write_report(found, tmp_path, 'X')
+    text = (tmp_path / 'report.md').read_text()
+    rows = [line for line in text.splitlines() if line.startswith('|')]
+    assert len(rows) == 2 + MOST_ROWS and all(row.count('|') == 9 for row in rows)
+    assert 'Use **centered, l = 20**: 5.0 times as fast' in text and 'It waits for later' in text
+    assert 'AP -2.0, AP_50 -2.0 points, 100 % of its boxes' in text and 'Caution' not in text
+    assert '| detector on every frame | 1.00 | 10.0 | 90.0 |' in text
+    assert (tmp_path / 'report.png').stat().st_size > 5000
+
+
+def test_the_report_says_what_is_lost_and_how_much_it_rests_on():
+    found = table(track=figures(0.88, 20, classes=dict(dog=[40, 0.7], cat=[50, 0.5], ant=[5, 0.0])))
+    found.rows[FRAME].classes = dict(dog=[40, 0.71], cat=[50, 0.9], ant=[5, 1.0])
+    assert 'Classes that lose most: cat -40.0 (50 boxes).' in report(found)
+    found.evidence |= dict(boxes=5, frames=12, clips=1)
+    assert '**Caution:** this rests on 5 boxes in 12 frames of 1 clip.' in report(found)
+    assert 'Keep the **detector on every frame**' in report(table())
+
+
+def test_the_other_reference_is_asked_too():
+    found = table(track=figures(0.89, 30))
+    for point, own in found.rows.items():
+        own.metrics |= {'filtered/AP': 0.5, 'filtered/AP_50': 0.9 if point == FRAME else 0.5}
+    assert 'By filtered boxes, it would be detector on every frame.' in report(found)
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Arguments of a key."""
+    import torch
+
+    for name, value in (('detector', 0.0), ('trained', 1.0)):
+        torch.save(dict(state_dict=dict(a=torch.full((2,), value))), tmp_path / f'{name}.pth')
+    (tmp_path / 'in.mp4').write_bytes(bytes(10_000))
+    (tmp_path / 'val.json').write_text('{}')
+    return tmp_path
+
+
+def key(files: Path, **options) -> dict:
+    config = Config(dict(model=dict(type='A'), recommended=dict(method='track')))
+    given = dict(config=config, detector=str(files / 'detector.pth'))
+    given |= dict(clips=[Clip(str(files / 'in.mp4'), 0, 5)], labels=files / 'val.json')
+    given |= dict(trained=str(files / 'trained.pth'), min_score=0.3)
+    return key_of(**given | options)
+
+
+def test_what_does_not_change_is_not_measured_again(files):
+    import os
+
+    before = key(files)
+    os.utime(files / 'in.mp4', (1, 1))
+    (files / 'moved').mkdir()
+    (files / 'in.mp4').rename(files / 'moved' / 'in.mp4')
+    moved = Clip(str(files / 'moved' / 'in.mp4'), 0, 5)
+    config = Config(dict(model=dict(type='A'), recommended=dict(method='frame')))
+    assert key(files, clips=[moved], config=config) == before
+
+
+@pytest.mark.parametrize(
+    'name', ['detector.pth', 'trained.pth', 'in.mp4', 'val.json', 'config', 'clip', 'min_score', 'threads']
+)  # fmt: skip
+def test_whatever_changes_is_measured_again(files, monkeypatch, name):
+    import torch
+
+    before, options = key(files), {}
+    if name.endswith('.pth'):
+        torch.save(dict(state_dict=dict(a=torch.ones(2) * 3)), files / name)
+    elif name == 'in.mp4':  # of the same size
+        content = bytearray((files / name).read_bytes())
+        content[5000] = 1
+        (files / name).write_bytes(content)
+    elif name == 'val.json':
+        (files / name).write_text('[]')
+    elif name == 'config':
+        options['config'] = Config(dict(model=dict(type='B')))
+    elif name == 'clip':
+        options['clips'] = [Clip(str(files / 'in.mp4'), 1, 5)]
+    elif name == 'min_score':
+        options['min_score'] = 0.4
+    else:
+        monkeypatch.setenv('OMP_NUM_THREADS', '77')
+    assert key(files, **options) != before
