@@ -1,11 +1,9 @@
 """Console commands ``semidff-...``, which are also the files of tools/: each calls a function of the package."""
 
-import runpy
 from collections.abc import Callable
 from functools import partial
 
-from semidff.utils.command_line import run as run_function
-from semidff.utils.files import PROJECT
+from semidff.utils.command_line import run
 
 FUNCTIONS: dict[str, str | dict[str, str]] = dict(
     train='semidff.apis.runs.train',
@@ -35,14 +33,7 @@ _TRAIN = ('train', 'adapt')
 
 
 def __getattr__(name: str) -> Callable[[], None]:
-    """Return the function of a command, which has the name of its tool or a short one."""
-    if name.startswith('_'):
+    """Return a command without arguments, which has those of the process."""
+    if name not in FUNCTIONS:
         raise AttributeError(name)
-    if name in FUNCTIONS:
-        return partial(run_function, FUNCTIONS[name], name in _TRAIN)
-    return partial(_run, name)
-
-
-def _run(tool: str) -> None:
-    file = next((PROJECT / 'tools').rglob(f'{tool}.py'))
-    runpy.run_path(str(file), run_name='__main__')
+    return partial(run, FUNCTIONS[name], name in _TRAIN)
