@@ -2,13 +2,12 @@
 
 import copy
 import gc
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from mmdet.registry import HOOKS
 from mmengine.config import Config, ConfigDict
-from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -32,9 +31,7 @@ def runs(cfg: Config) -> Iterator[Config]:
     - ``iters``: number of iterations;
     - ``objectives``, ``trainable``: those of :class:`~semidff.models.semi_dff.SemiDFF`;
     - ``optim_wrapper``, ``param_scheduler``: in place of the config's. Schedules without an end end with the step;
-    - ``train_dataloader``: merged into the config's;
-    - ``seconds``: the time that was planned for ``iters``. If all steps have it, and steps take longer, those after
-      them have fewer iterations, but ``least`` (1), unless the training was interrupted.
+    - ``train_dataloader``: merged into the config's.
 
     With ``train_cfg.accumulate=N``, an update takes the mean gradient of N batches. mmengine counts each of them as an
     iteration (``accumulative_counts``), so that all iterations of the config, also of schedules, are multiplied by N.
@@ -63,19 +60,17 @@ def runs(cfg: Config) -> Iterator[Config]:
     if path:
         meta = read_checkpoint(path)[1]
         done = meta['iter']
-        _keep_lengths(steps, done, meta.get('distillation_steps', []))
-    budget, start, end = [step.get('seconds') for step in steps], time.monotonic(), 0
-    in_time = all(budget) and not done
+        _check_lengths(steps, done, meta.get('distillation_steps', []))
+    end = 0
     for number, step in enumerate(steps):
         begin, end = end, end + step.iters
-        last, result = number + 1 == len(steps), Path(cfg.work_dir, f'{step.name}.pth')
-        if not last and (done > end or done == end and result.exists()):
+        result = Path(cfg.work_dir, f'{step.name}.pth')
+        is_done = done > end or done == end and result.exists()
+        if is_done and number + 1 < len(steps):
             continue
         yield _run(cfg, number, begin)
         gc.collect()  # the Runner and its loop, which refer to each other, hold models and data workers
         cfg.resume, cfg.load_from = True, str(result)
-        if in_time and not last:
-            _keep_time(steps, number + 1, sum(budget), time.monotonic() - start)
 
 
 def _accumulate(cfg: Config, count: int) -> None:
@@ -109,31 +104,19 @@ def is_in_folder(cfg: Config, folder: str | Path) -> bool:
     return bool(cfg.filename) and Path(cfg.filename).resolve().parent == Path(folder).resolve()
 
 
-def _keep_lengths(steps: list[ConfigDict], done: int, before: list[list]) -> None:
-    """Keep the number of iterations of steps that have begun: their schedules, whose state is loaded, end as before."""
+def _check_lengths(steps: list[ConfigDict], done: int, before: list[list]) -> None:
+    """Refuse other lengths of steps that have begun: their schedules, whose state is loaded, would end as before."""
     begin = 0
     for step, (name, iters) in zip(steps, before, strict=False):
         if begin >= done:
             break
         begin += iters
-        if step.get('seconds'):
-            step.iters = min(step.iters, iters)
         if [step.name, step.iters] != [name, iters]:
             raise ValueError(
                 f'the checkpoint is of iteration {done} of a training with the steps {before}, but train_cfg.steps are '
                 f'{[[step.name, step.iters] for step in steps]}; resume with the same steps, add a step to train on, '
                 'or start anew with load_from (and load_parts=None)'
             )
-
-
-def _keep_time(steps: list[ConfigDict], done: int, budget: float, taken: float) -> None:
-    """Shorten the steps that follow, if those that are done took longer than planned; all in seconds."""
-    planned, rest = (sum(step.seconds for step in part) for part in (steps[:done], steps[done:]))
-    share = [(budget - taken) / (rest * taken / planned)]
-    broadcast_object_list(share)  # the same in all processes
-    for step in steps[done:]:
-        iters = min(step.iters, max(step.get('least', 1), round(share[0] * step.iters)))
-        step.iters, step.seconds = iters, step.seconds * iters / step.iters
 
 
 def _run(cfg: Config, number: int, begin: int) -> Config:

@@ -1,5 +1,3 @@
-import math
-
 import pytest
 import torch
 from mmengine.hooks import Hook
@@ -198,21 +196,6 @@ def test_schedules_without_end_last_for_their_step(videos, tmp_path):
     # cos(pi i / iters), from the full rate, anew in each step
     expected = [1, 0.85355, 0.5, 0.14645, 1, 0.5]
     assert [row[3] / 1e-4 for row in diary.rows] == pytest.approx(expected, rel=1e-4)
-
-
-@pytest.mark.parametrize(('seconds', 'iters'), [(1e-6, 2), (1e6, ITERS[1])])
-def test_a_step_that_takes_too_long_shortens_the_next(videos, tmp_path, seconds, iters):
-    schedule = [dict(type='CosineAnnealingLR', by_epoch=False)]
-    changes = dict(seconds=seconds, least=2, param_scheduler=schedule)
-    steps, end = [dict(step, **changes) for step in STEPS], ITERS[0] + iters
-    diary = Diary()
-    with pytest.raises(KeyboardInterrupt):
-        run(config(videos, tmp_path, steps), Kill(end - 1), diary)
-    # cos(pi i / iters)
-    expected = [(1 + math.cos(math.pi * i / iters)) / 2 for i in range(iters - 1)]
-    rates = [row[3] / 2e-3 for row in diary.rows[ITERS[0] :]]
-    assert rates == pytest.approx(expected, rel=1e-4)
-    assert run(config(videos, tmp_path, steps, resume=True)).iter == end
 
 
 def test_configs_of_0_3_0_are_the_same_runs(videos, tmp_path):
