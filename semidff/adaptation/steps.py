@@ -35,7 +35,7 @@ from .config import training_config, untrained_config, write_config, write_detec
 from .folder import TABLE, TRAINING, AdaptError, Choices, Network, digest, videos_digest
 from .job import Job
 from .networks import build_network, candidates, image_detector
-from .training import check_space, choose_data, choose_iterations
+from .training import LEAST, check_space, choose_data, choose_iterations, share_of
 from .videos import hold_back, readable_clips, write_list
 
 SCALES = 1.0, 0.75, 0.5
@@ -179,7 +179,7 @@ def measure_points(job: Job, choices: Choices, runtime: str | None, is_trained: 
     key = key_of(job.own, weights, clips, job.labels, trained, device=job.device)
     table = Table.open(job.folder / TABLE, key)
     if not table.rows:
-        count = sum(len(c.files) or c.stop - c.start for c in clips if c.files or c.stop)
+        count = sum(clip.length() for clip in clips)
         job.log(f'measuring what needs no training, on {count} frames')
         if has_busy_cores():
             job.log(
@@ -308,7 +308,11 @@ def train_network(job: Job, choices: Choices) -> None:
             choices.iterations = choose_iterations(config, data, job.device, seconds)
             choices.save(job.folder)
         for step in config.train_cfg.steps:
-            step.iters = choices.iterations[step.name]
+            share = share_of(step.name, len(network.steps))
+            seconds = share * (1 - _MEASURING) * max(job.seconds_left(), 1.0)
+            step.update(
+                iters=choices.iterations[step.name], least=LEAST[step.name], seconds=seconds
+            )
         write_config(config, job.folder / TRAINING)
     job.log('training: ' + ', '.join(f'{n} {k} iterations' for k, n in choices.iterations.items()))
     train(job.folder / TRAINING, folder)

@@ -60,13 +60,19 @@ def choose_iterations(config: Config, data: Data, device: str, seconds: float) -
             laps.append(lap.seconds)
         again = float(np.median(laps[_BATCHES:])) + reading.seconds / count
         new = max(float(np.mean(laps[1:_BATCHES])) - float(np.median(laps[_BATCHES:])), 0.0)
-        share = 1.0 if len(steps) == 1 else _REGRESSION
-        share = share if step.name == 'regression' else 1 - share
+        share = share_of(step.name, len(steps))
         # Each iteration computes new features; or, of a long step, all kept ones are computed once.
         once = new * data.kept / (2 * data.batch_size)
         fits = max(share * seconds / (again + new), (share * seconds - once) / again)
         iterations[step.name] = max(int(fits), LEAST[step.name])
     return iterations
+
+
+def share_of(step: str, count: int) -> float:
+    """Return the share of the time of one of so many steps."""
+    if count == 1:
+        return 1.0
+    return _REGRESSION if step == 'regression' else 1 - _REGRESSION
 
 
 def check_space(folder: Path, model: VideoDetector) -> None:

@@ -43,6 +43,13 @@ class Clip(NamedTuple):
                     digest.update(content.read(_SAMPLE // 16 if several else _SAMPLE))
         return digest.hexdigest()
 
+    def length(self) -> int:
+        """Return the number of frames."""
+        if self.files:
+            return len(self.files)
+        with closing(open_video(self.path)) as video:
+            return min(self.stop or len(video), len(video)) - self.start
+
     def images(self) -> Iterator[np.ndarray]:
         """Decode the frames, (H, W, 3) uint8."""
         if self.files:

@@ -69,7 +69,7 @@ def measure(
     """
     same = dict(runtime=points[0].runtime, precision=points[0].precision) if points else {}
     detector = Point('frame', **same)
-    lengths = [sum(1 for _ in clip.images()) for clip in clips] if table.missing(points) else []
+    lengths = [clip.length() for clip in clips] if table.missing(points) else []
     points = _measurable([detector, *points], max(lengths, default=0), table, predictor)
     reference = Reference.load(table.file.with_name(REFERENCE), table.key)
     compared = [replace(point, **same) for point in COMPARED]
@@ -322,8 +322,8 @@ def fastest_runtime(
         cases = {'torch': Point('frame')}
         if not next(load(cases['torch']).model.parameters()).is_cuda:
             cases |= {name: Point('frame', runtime=name) for name in RUNTIMES if _installed(name)}
+        progress(f'comparing the runtimes {", ".join(cases)}, once')
         cases = {n: point for n, point in cases.items() if _probe(load(point), point, [clip]) == n}
-        progress(f'measuring the runtimes {", ".join(cases)}')
         laps = times(cases, clip, load)
         table.runtimes = {
             name: float(np.median([lap.total(1.0) for lap in own])) for name, own in laps.items()
