@@ -126,33 +126,33 @@ class ExportedGraphs:
         self._arguments = dict(folder=folder, runtime=runtime, cache=cache, **options)
         self._make = partial(RUNTIMES[runtime], **options)
         self._threads = torch.get_num_threads()
-        self._own: dict[tuple, _Compiled | None] = {}
-        self._shared: dict[tuple, _Compiled | None] = {}  # by all threads
+        self._graphs: dict[tuple, _Compiled | None] = {}  # of all independent executors
 
     @property
     def runs_in(self) -> str:
         """Runtime of the graphs so far; ``torch`` if one of them cannot be exported."""
-        return 'torch' if None in self._shared.values() else self.runtime
+        return 'torch' if None in self._graphs.values() else self.runtime
 
     def __reduce__(self) -> tuple:
         return partial(ExportedGraphs, self.model, **self._arguments), ()
 
-    @TURNS.running()
     def predict_key(self, inputs: Tensor, samples: SampleList) -> tuple[SampleList, KeyFrame]:
-        raw, keys = [], []
-        for frame, sample in zip(inputs.split(1), samples, strict=True):
-            if not (graph := self._graph(KeyGraph, given := dict(frame=frame), sample)):
+        given = [dict(frame=frame) for frame in inputs.split(1)]
+        graphs = [self._graph(KeyGraph, *one) for one in zip(given, samples, strict=True)]
+        with TURNS.running():
+            if not all(graphs):
                 return self.model.predict_key(inputs, samples)
-            maps = graph.run(given, sample)
-            image = maps.get('key_image')
-            if image is None and self.model.has_temporal:
-                image = self.model.key_image(frame)
-            features = tuple(map(torch.clone, levels('features', maps)))
-            keys.append(KeyFrame(None if image is None else image.clone(), features))
-            raw.append({name: maps[own].clone() for name, own in graph.raw.items()})
-        return self._predict(raw, samples, {}), KeyFrame.batch(keys)
+            raw, keys = [], []
+            for graph, one, sample in zip(graphs, given, samples, strict=True):
+                maps = graph.run(one, sample)
+                image = maps.get('key_image')
+                if image is None and self.model.has_temporal:
+                    image = self.model.key_image(one['frame'])
+                features = tuple(map(torch.clone, levels('features', maps)))
+                keys.append(KeyFrame(None if image is None else image.clone(), features))
+                raw.append({name: maps[own].clone() for name, own in graph.raw.items()})
+            return self._predict(raw, samples, {}), KeyFrame.batch(keys)
 
-    @TURNS.running()
     def predict_non_key(
         self,
         inputs: Tensor,
@@ -160,30 +160,40 @@ class ExportedGraphs:
         key: KeyFrame,
         flow_field: FlowField | None = None,
     ) -> SampleList:
-        raw, kind = [], NonKeyGraph if flow_field is None else PropagationGraph
-        for index, (frame, sample) in enumerate(zip(inputs.split(1), samples, strict=True)):
+        given, kind = [], NonKeyGraph if flow_field is None else PropagationGraph
+        for index, frame in enumerate(inputs.split(1)):
             image, features = key.frame(index)
-            given = dict(key_image=image, frame=frame)
+            one = dict(key_image=image, frame=frame)
             if flow_field is not None:
                 fields = zip(FIELDS, flow_field.frame(index).fields, strict=True)
-                given = {name: maps for name, maps in fields if maps is not None}
-            given |= numbered('key_features', features)
-            if not (graph := self._graph(kind, given)):
+                one = {name: maps for name, maps in fields if maps is not None}
+            given.append(one | numbered('key_features', features))
+        graphs = [self._graph(kind, one) for one in given]
+        with TURNS.running():
+            if not all(graphs):
                 return self.model.predict_non_key(inputs, samples, key, flow_field)
-            maps = graph.run(given, sample)
-            raw.append({name: maps[own].clone() for name, own in graph.raw.items()})
-        return self._predict(raw, samples, self.model.non_key_test_cfg)
+            raw = []
+            for graph, one, sample in zip(graphs, given, samples, strict=True):
+                maps = graph.run(one, sample)
+                raw.append({name: maps[own].clone() for name, own in graph.raw.items()})
+            return self._predict(raw, samples, self.model.non_key_test_cfg)
 
-    @TURNS.running()
     def flow_field(self, inputs: Tensor, key: KeyFrame) -> FlowField:
-        found = []
-        for index, frame in enumerate(inputs.split(1)):
-            image = key.image[index if len(key.image) > 1 else 0][None]
-            if not (graph := self._graph(FlowGraph, given := dict(key_image=image, frame=frame))):
+        images = [
+            key.image[index if len(key.image) > 1 else 0][None] for index in range(len(inputs))
+        ]
+        frames = zip(images, inputs.split(1), strict=True)
+        given = [dict(key_image=image, frame=frame) for image, frame in frames]
+        graphs = [self._graph(FlowGraph, one) for one in given]
+        with TURNS.running():
+            if not all(graphs):
                 return self.model.flow_field(inputs, key)
-            maps = {name: field.clone() for name, field in graph.run(given).items()}
-            found.append(FlowField(image, maps['current'], *map(maps.get, FIELDS)))
-        return FlowField.batch(found)
+            found = []
+            for graph, one in zip(graphs, given, strict=True):
+                maps = {name: field.clone() for name, field in graph.run(one).items()}
+                fields = map(maps.get, FIELDS)
+                found.append(FlowField(one['key_image'], maps['current'], *fields))
+            return FlowField.batch(found)
 
     def with_temporal(self, temporal: nn.Module | None) -> 'ExportedGraphs':
         model = self.model.with_temporal(temporal)
@@ -194,7 +204,7 @@ class ExportedGraphs:
         if model is None:
             return None
         other = ExportedGraphs(model, **self._arguments)
-        other._threads, other._shared = self._threads, self._shared
+        other._threads, other._graphs = self._threads, self._graphs
         return other
 
     def _predict(
@@ -204,7 +214,6 @@ class ExportedGraphs:
         batch = {name: torch.cat([one[name] for one in raw]) for name in raw[0]}
         return self.model.spatial.predict_raw(batch, samples, test_cfg)
 
-    @TURNS.running()
     def outputs(
         self, kind: type[Graph], inputs: dict[str, Tensor], sample: DetDataSample
     ) -> dict[str, Tensor]:
@@ -222,19 +231,13 @@ class ExportedGraphs:
         sizes = tuple((tuple(maps.shape), maps.dtype) for maps in inputs.values())
         # Workers have their shares of the threads.
         signature = kind, sizes, sample and sample.img_shape[:2], torch.get_num_threads()
-        if signature not in self._own:
+        if signature not in self._graphs:
             with TURNS.exporting():
-                if signature not in self._shared:
-                    self._shared[signature] = self._compile(kind, inputs, sample)
-                    while len(self._shared) > MAX_GRAPHS:
-                        del self._shared[next(iter(self._shared))]
-                found = self._shared[signature]
-            if found:
-                found = found._replace(runtime=found.runtime.independent())
-            self._own[signature] = found
-            while len(self._own) > MAX_GRAPHS:
-                del self._own[next(iter(self._own))]
-        return self._own[signature]
+                if signature not in self._graphs:
+                    self._graphs[signature] = self._compile(kind, inputs, sample)
+                    while len(self._graphs) > MAX_GRAPHS:
+                        del self._graphs[next(iter(self._graphs))]
+        return self._graphs.get(signature)
 
     def _compile(
         self, kind: type[Graph], inputs: dict[str, Tensor], sample: DetDataSample | None

@@ -22,43 +22,34 @@ class ExportError(RuntimeError):
 
 
 class _Turns:
-    """Threads that run a detector, or the one that exports: PyTorch's exporter replaces functions of the process."""
+    """Threads that run a detector, or one that exports: PyTorch's exporter replaces functions of the process."""
 
     def __init__(self) -> None:
-        self._changed, self._running = threading.Condition(), 0
-        self._own = threading.local()  # whether this thread is one of them, or exports
+        self._changed, self._running, self._waiting = threading.Condition(), 0, 0
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        if getattr(self._own, 'runs', False):
-            yield
-            return
         with self._changed:
+            self._changed.wait_for(lambda: not self._waiting)
             self._running += 1
-        self._own.runs = True
         try:
             yield
         finally:
-            self._own.runs = False
             with self._changed:
                 self._running -= 1
                 self._changed.notify_all()
 
     @contextmanager
     def exporting(self) -> Iterator[None]:
-        """Wait for all others, in :meth:`running`; they wait until the block ends."""
-        if getattr(self._own, 'exports', False):
-            yield
-            return
+        """Wait for all threads in :meth:`running`; others wait until the block ends."""
         with self._changed:
-            self._running -= 1
-            self._own.exports = True
+            self._waiting += 1
             try:
                 self._changed.wait_for(lambda: not self._running)
                 yield
             finally:
-                self._own.exports = False
-                self._running += 1
+                self._waiting -= 1
+                self._changed.notify_all()
 
 
 TURNS = _Turns()

@@ -1,10 +1,10 @@
 """Libraries that run exported graphs, from arrays to arrays by name."""
 
-import copy
 import functools
 import io
 import os
 import sys
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -46,11 +46,7 @@ class Runtime(ABC):
 
     @abstractmethod
     def __call__(self, inputs: Arrays) -> Arrays:
-        """Return the outputs, which the next call may overwrite."""
-
-    def independent(self) -> 'Runtime':
-        """Return the same graph for another thread."""
-        return self
+        """Return the outputs, which the next call of this thread may overwrite."""
 
 
 class OnnxRuntime(Runtime):
@@ -83,7 +79,7 @@ class OnnxRuntime(Runtime):
 
 
 class OpenVino(Runtime):
-    """A graph in OpenVINO on a ``device``. Other threads have other infer requests of the compiled graph."""
+    """A graph in OpenVINO on a ``device``. Each thread has an infer request of the compiled graph."""
 
     gathers = True
     _precisions = dict(fp32='f32', bf16='bf16', fp16='f16')
@@ -109,24 +105,19 @@ class OpenVino(Runtime):
             [port.get_names() for port in ports]
             for ports in (self._compiled.inputs, self._compiled.outputs)
         )
-        self._request = None
+        self._requests = threading.local()
 
     @classmethod
     def check(cls, precision: str = 'fp32', **options: Any) -> None:
         import openvino  # noqa: F401 (of the extra ``openvino``)
 
     def __call__(self, inputs: Arrays) -> Arrays:
-        if self._request is None:
-            self._request = self._compiled.create_infer_request()
+        if not hasattr(self._requests, 'own'):
+            self._requests.own = self._compiled.create_infer_request()
         inputs = {name: inputs[name] for names in self._inputs for name in names & inputs.keys()}
-        found = self._request.infer(inputs, share_inputs=True, share_outputs=True)
+        found = self._requests.own.infer(inputs, share_inputs=True, share_outputs=True)
         outputs = zip(self._outputs, found.to_tuple(), strict=True)
         return {name: array for names, array in outputs for name in names}
-
-    def independent(self) -> 'OpenVino':
-        other = copy.copy(self)
-        other._request = None
-        return other
 
 
 @functools.cache
