@@ -13,8 +13,9 @@ from typing import Literal, NamedTuple
 
 from semidff.evaluation.metrics import gap_recovery
 from semidff.utils.atomic_write import atomic_path, atomic_write, read_json, write_json
-from semidff.utils.speed_plot import METHOD_COLORS, Curve, Point, draw_speed, picture
 from semidff.utils.tables import markdown_table, text_table
+
+from .plot import METHOD_COLORS, Curve, Place, draw_speed, picture
 
 SPEEDS = {
     'table': ('speed-up', 'times faster than the detector'),
@@ -206,7 +207,7 @@ def draw(lines: Lines, path: Path, column: str, title: str) -> None:
         if None not in (cells[column].mean, cells[accuracy].mean):
             values = cells[column].mean, 100 * cells[accuracy].mean
             interval = None if row.method == 'frame' else row.key_interval
-            point = Point(*values, interval, 100 * (cells[accuracy].sd or 0.0))
+            point = Place(*values, interval, 100 * (cells[accuracy].sd or 0.0))
             curves.setdefault(row.name, []).append(point)
     drawn = [Curve(n, colors.get(n) or next(others), points) for n, points in curves.items()]
     intervals = {point.key_interval for points in curves.values() for point in points} - {None}
