@@ -1,6 +1,7 @@
 """Report on a table: which point to use, and the main ones."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from semidff.inference.point import Point
@@ -78,7 +79,8 @@ def verdict(table: Table, max_loss: float = MAX_LOSS, fps: float | None = None) 
 
 
 def name_of(point: Point) -> str:
-    """Return how a point is called in a report."""
+    """Return how a point is called in a report, which names runtimes once."""
+    point = replace(point, runtime='torch')
     return str(point).replace('frame', 'detector on every frame', int(point.method == 'frame'))
 
 
@@ -145,12 +147,12 @@ def _caution(table: Table) -> str:
 
 def _meaning(table: Table, max_loss: float, fps: float | None) -> str:
     """Say what the columns are."""
-    facts = table.evidence
+    facts, runtimes = table.evidence, sorted({point.runtime for point in table.rows})
     against = 'labels' if facts['reference'] == 'labels' else _AGAINST[facts['reference']]
     text = (
         f'AP, AP_50 and AP_75 in percent, by {against}; boxes of a score of at least {facts["min_score"]:g}. '
         f'{facts["boxes"]} boxes in {facts["frames"]} frames of {facts["clips"]} clips. Speed is measured from '
-        f'decoding to boxes, on {facts["timed"]}. l: frames from one key frame to the next. A recommended point '
+        f'decoding to boxes, in {", ".join(runtimes)}, on {facts["timed"]}. l: frames from one key frame to the next. A recommended point '
         f'loses at most {100 * max_loss:g} points of AP and AP_50, and has at least {100 * LEAST_BOXES:.0f} % of the '
         "detector's boxes."
     )

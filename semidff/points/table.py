@@ -7,7 +7,7 @@ import platform
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -96,24 +96,27 @@ class Table:
             return table
         content = read_json(table.file)
         if not isinstance(content, dict) or not isinstance(content.get('key'), dict):
-            return table
+            return table  # of 0.3.0
         trained = key.pop('trained', None) == content['key'].pop('trained', None)
         if content['key'] != key:
             return table
         table.evidence, table.runtimes = content['evidence'], content['runtimes']
-        for name, parts in (('rows', table.rows), ('failed', table.failed)):
+        names = [field.name for field in fields(Point)]
+        for name, parts in (('points', table.rows), ('failed', table.failed)):
             for row in content[name]:
-                point = Point(**row.pop('point'))
+                point = Point(**{key: row.pop(key) for key in names})
                 if trained or not point.uses_temporal:
-                    parts[point] = Figures(**row) if name == 'rows' else row['reason']
+                    parts[point] = Figures(**row) if name == 'points' else row['reason']
         return table
 
     def save(self) -> None:
         """Write the file."""
-        rows = [dict(point=asdict(point), **asdict(own)) for point, own in self.rows.items()]
-        failed = [dict(point=asdict(point), reason=why) for point, why in self.failed.items()]
+        rows = [asdict(point) | asdict(own) for point, own in self.rows.items()]
+        failed = [asdict(point) | dict(reason=why) for point, why in self.failed.items()]
         content = dict(key=self.key, evidence=self.evidence, runtimes=self.runtimes)
-        write_json(content | dict(rows=rows, failed=failed), self.file, indent=1, nan_as_null=True)
+        write_json(
+            content | dict(points=rows, failed=failed), self.file, indent=1, nan_as_null=True
+        )
 
     def missing(self, points: Iterable[Point]) -> list[Point]:
         """Return the points that were not measured; nor in PyTorch because they cannot be exported."""

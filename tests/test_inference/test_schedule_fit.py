@@ -207,10 +207,8 @@ def test_operating_points_have_the_accuracy_of_the_test(world, capsys):
         '--detector', world / 'two.pth',
     )  # fmt: skip
     assert 'report.md, report.png, points.json' in capsys.readouterr().out
-    rows = {
-        Point(**row.pop('point')): row
-        for row in json.loads((out / 'points.json').read_text())['rows']
-    }
+    table = json.loads((out / 'points.json').read_text())
+    rows = {Point(row['method'], row['key_interval']): row for row in table['points']}
     assert rows.keys() == {
         Point('frame'), Point('propagate', 4), Point('propagate', 12), Point('adaptive', 4)
     }  # fmt: skip
