@@ -64,13 +64,11 @@ def runs(cfg: Config) -> Iterator[Config]:
     end = 0
     for number, step in enumerate(steps):
         begin, end = end, end + step.iters
-        result = Path(cfg.work_dir, f'{step.name}.pth')
-        is_done = done > end or done == end and result.exists()
-        if is_done and number + 1 < len(steps):
+        if done >= end and number + 1 < len(steps):
             continue
         yield _run(cfg, number, begin)
         gc.collect()  # the Runner and its loop, which refer to each other, hold models and data workers
-        cfg.resume, cfg.load_from = True, str(result)
+        cfg.resume, cfg.load_from = True, str(Path(cfg.work_dir, f'{step.name}.pth'))
 
 
 def _accumulate(cfg: Config, count: int) -> None:
