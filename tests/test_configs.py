@@ -1,8 +1,6 @@
 """Every config under configs/ gives a model, and the settings of the papers; that needs no data."""
 
 import copy
-import re
-import subprocess
 from pathlib import Path
 
 import cv2
@@ -18,7 +16,7 @@ from mmengine.registry import init_default_scope
 import semidff.registry  # noqa: F401 (registers the package's parts)
 from semidff.models import SemiDFF, VideoDetector
 from semidff.utils.command_line import parse_settings
-from tests.config_files import CONFIGS, ROOT, load, trainings
+from tests.config_files import CONFIGS, ROOT, commands_of, load, trainings
 
 register_all_modules()
 
@@ -71,19 +69,8 @@ def test_model_is_built(name):
 @pytest.fixture(scope='module', params=['imagenet', 'quickstart'])
 def tables(request):
     """The trainings of an experiment with the tables of the papers, one seed: their configs by name."""
-    trainings = trainings_of(f'configs/{request.param}/tables.mk')
+    trainings = commands_of(f'configs/{request.param}/tables.mk')
     return {name: changed(*training) for name, training in trainings.items()}
-
-
-def trainings_of(file: str) -> dict[str, tuple[str, list[str]]]:
-    """Return config and settings of an experiment's trainings, one seed, by name."""
-    command = ['make', '-n', '-f', file, 'OUT=out', 'SEEDS=0']
-    text = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
-    found = re.findall(
-        r'tools/train.py (\S+) --work-dir (\S+) --resume\s+--cfg-options (.*?) >',
-        text.replace('\\\n', ''),
-    )
-    return {Path(folder).name: (path, pairs.split()) for path, folder, pairs in found}
 
 
 def changed(path: str, pairs: list[str]) -> Config:
@@ -107,7 +94,7 @@ def changed(path: str, pairs: list[str]) -> Config:
 )
 def test_experiments_change_settings_that_exist(file, monkeypatch):
     monkeypatch.chdir(ROOT)
-    trainings = trainings_of(file)
+    trainings = commands_of(file)
     assert trainings
     for path, pairs in trainings.values():
         if path.removeprefix('configs/') in CONFIGS:  # some need mmsegmentation
@@ -157,11 +144,9 @@ def test_ablations_change_one_setting(tables):
 
 def test_tables_with_the_backbone_of_the_papers():
     """Their options make the models of the configs with ``-caffe``; the flow network has the same normalization."""
-    found = {}
-    steps = {step.name: step for step in load('imagenet/tables_caffe.py').steps}
-    for name in ('flow', 'vid_rfcn', 'vid_dff', 'sem', 'ssd'):
-        found[name] = Config.fromfile(ROOT / steps[name].train)
-        found[name].merge_from_dict(steps[name].cfg_options)
+    steps = commands_of('configs/imagenet/tables_caffe.mk')
+    names = 'flow', 'vid_rfcn', 'vid_dff', 'sem', 'ssd'
+    found = {name: changed(*steps[name]) for name in names}
     assert found['vid_rfcn'].model == load('rfcn/rfcn_r101-caffe_imagenet-det-vid.py').model
     stage_two = load('semi_dff/semi-dff_r101-caffe_imagenet-det-vid.py').model
     assert found['sem'].model == stage_two

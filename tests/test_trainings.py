@@ -10,20 +10,21 @@ from mmengine.runner import Runner
 import semidff.registry  # noqa: F401 (registers the package's parts)
 from semidff.converters.cityscapes import convert_split
 from semidff.engine.steps import runs
+from semidff.utils.command_line import parse_settings
 from semidff.utils.image_detectors import resolve_detector
-from tests.config_files import ROOT, trainings
+from tests.config_files import ROOT, commands_of, trainings
 from tests.tiny.datasets import DARKNET, shrink, write_cityscapes, write_generated, write_imagenet
 
 # Trainings of the tables, with accumulated gradients: those that change the objective, and some with other weights.
-CAFFE = Config.fromfile(ROOT / 'configs/imagenet/tables_caffe.py')
+CAFFE = 'configs/imagenet/tables_caffe.mk'
+CAFFE_STEPS = commands_of(CAFFE) | commands_of(CAFFE, 'test')
 STEPS = {
-    step['name']: step
-    for step in Config.fromfile(ROOT / 'configs/imagenet/tables.py').steps
-    if any('objectives' in key or 'trainable' in key for key in step.get('cfg_options', {}))
+    name: (config, settings)
+    for name, (config, settings) in commands_of('configs/imagenet/tables.mk').items()
+    if any('objectives' in setting or 'trainable' in setting for setting in settings)
 } | {
-    f'caffe-{part["name"]}': dict(part, train=part.get('train') or part['config'])
-    for part in (*CAFFE.steps, *CAFFE.rows)
-    if part['name'] in ('flow', 'rfcn', 'vid_dff', 'vid_sem', 'vid-sff-fast')
+    f'caffe-{name}': CAFFE_STEPS[name]
+    for name in ('flow', 'rfcn', 'vid_dff', 'vid_sem', 'vid-sff-fast')
 }
 
 
@@ -43,10 +44,10 @@ def folder(tmp_path_factory):
 def test_trains_and_is_tested(name, folder, monkeypatch):
     monkeypatch.chdir(folder)
     monkeypatch.setitem(Darknet.arch_settings, 53, DARKNET)
-    step = STEPS.get(name, dict(train=f'configs/{name}', cfg_options={}))
-    cfg = Config.fromfile(ROOT / step['train'])
-    options = {k: v for k, v in step['cfg_options'].items() if not k.startswith('load_parts')}
-    cfg.merge_from_dict(options)
+    config, settings = STEPS.get(name, (f'configs/{name}', []))
+    cfg = Config.fromfile(ROOT / config)
+    settings = [setting for setting in settings if not setting.startswith('load_parts')]
+    cfg.merge_from_dict(parse_settings(settings) if settings else {})
     resolve_detector(cfg, keep_checkpoint=False)
     cfg = shrink(cfg, folder / 'work_dirs' / name.replace('/', '_'))
     if cfg.get('train_cfg'):
