@@ -14,22 +14,18 @@ QUARTER := model.temporal.flow_network.width=0.25
 CURRENT := model.temporal.correction_width=64 model.temporal.current_width=64
 PROPOSALS := train_cfg.steps.1.objectives.0.proposals_per_image=16
 
-BACKBONE_rtmdet := cspnext
-BACKBONE_yolox := cspdarknet
 
 # Flow networks, trained without labels, from which stage two of the detectors starts.
 OPTIONS_flow_quarter := $(QUARTER)
-$(call shared,rfcn,$Q/rfcn_synthetic.py,$(BACKBONE))
+$(call shared,rfcn,$Q/rfcn_synthetic.py,$(WORLD))
 $(call shared,flow,$D/flow_synthetic.py,$(OUT)/rfcn/last.pth)
 $(call shared,flow_quarter,$D/flow_synthetic.py,$(OUT)/rfcn/last.pth)
-
-$(foreach b,r18 cspnext cspdarknet,$(call shared,backbone_$b,$D/crops_$(b)_synthetic.py,$(WORLD)))
 
 # $(call detector,NAME,SPLIT,ITERATIONS,MODEL,FLOW,SETTINGS): both stages of a detector, and its rows.
 detector = $(eval MODEL_$1 := model.split.type=$2 $4)$(eval OPTIONS_$1_two-step := \
   model.detector=$D/$1_synthetic.py $(MODEL_$1) load_parts.detector.checkpoint=$(RUN)/$1/last.pth $6 \
   $(if $5,load_parts.flow.checkpoint=$(OUT)/$5/last.pth) train_cfg.steps.1.iters=$3) \
-  $(call train,$1,$D/$1_synthetic.py,$(OUT)/backbone_$(or $(BACKBONE_$1),r18)/last.pth) \
+  $(call train,$1,$D/$1_synthetic.py,$(WORLD)) \
   $(call train,$1_two-step,$D/two-step_synthetic.py,$(RUN)/$1/last.pth $(OUT)/$(or $5,flow)/last.pth) \
   $(foreach m,frame copy track interpolate,$(call row,$1-$m,$m,$D/$1_synthetic.py,$(RUN)/$1/last.pth,,$1)) \
   $(call row,$1-reg,propagate,$D/two-step_synthetic.py,$(RUN)/$1_two-step/regression.pth,,$1,$(DETECTOR_$1)) \

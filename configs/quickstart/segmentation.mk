@@ -12,7 +12,7 @@ S := $Q/segmentation
 FCN := $(RUN)/fcn/last.pth
 FCN_VID := $(RUN)/fcn_vid/last.pth
 
-$(call train,fcn,$S/fcn_synthetic.py,$(BACKBONE))
+$(call train,fcn,$S/fcn_synthetic.py,$(WORLD))
 $(call train,fcn_vid,$S/fcn_vid_synthetic.py,$(FCN))
 $(call train,fcn_two_step,$S/two_step_synthetic.py,$(FCN) $(FLOW))
 $(call train,fcn_dff,$S/dff_synthetic.py,$(FCN) $(FLOW))

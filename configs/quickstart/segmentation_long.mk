@@ -19,7 +19,7 @@ OPTIONS_fcn_two_step := load_parts.flow.part=temporal.flow_network load_parts.fl
 include configs/quickstart/segmentation.mk
 
 # A flow network, trained without labels of videos, from which stage two of all seeds starts.
-$(call shared,rfcn,$Q/rfcn_synthetic.py,$(BACKBONE))
+$(call shared,rfcn,$Q/rfcn_synthetic.py,$(WORLD))
 $(call shared,video_flow,$Q/detectors/flow_synthetic.py,$(OUT)/rfcn/last.pth)
 $(RUN)/fcn_two_step/last.pth: $(OUT)/video_flow/last.pth
 

@@ -1,10 +1,10 @@
-"""Datasets of labeled and unlabeled videos, flow pairs and crops, with their transforms and samplers."""
+"""Datasets of labeled and unlabeled videos, and flow pairs, with their transforms and samplers."""
 
 from .coco_vid import CocoVIDDataset
 from .imagenet import ImageNetDETDataset, ImageNetVIDDataset
 from .intervals import UniformInterval
 from .labeled_pairs import LabeledPairDataset
-from .pretraining import CropsDataset, FlyingChairsDataset
+from .pretraining import FlyingChairsDataset
 from .samplers import SampleStream, StreamSampler, VideoSampler
 from .transforms.flow_transforms import (
     LoadFlowPair,

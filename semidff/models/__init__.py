@@ -1,7 +1,7 @@
 from .data_preprocessor import VideoDataPreprocessor
 from .key_frame import FlowField, KeyFrame
 from .objectives import FeatureRegression, FeatureSemantics, SteadyFeatures
-from .pretraining import CropClassifier, FlowPretrainer
+from .pretraining import FlowPretrainer
 from .rfcn import RFCN
 from .semi_dff import SemiDFF
 from .spatial import SpatialModule

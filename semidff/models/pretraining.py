@@ -1,6 +1,6 @@
-"""Pre-training: of flow networks on pairs with true optical flow, and of backbones on crops in the quick start.
+"""Pre-training of flow networks on pairs with true optical flow (DFF section 4; the *flow* baseline).
 
-The flow networks' data are such as Flying Chairs (DFF section 4; the *flow* baseline).
+The data are such as Flying Chairs.
 
 FlowNet's finest prediction reads features at stride 4 of its input. DFF pools these features to the feature
 network's stride and applies *the same layer* to them. Therefore this layer is trained on the pooled features here, and
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from mmdet.registry import MODELS
 from mmengine.model import BaseModel
 from mmengine.structures import PixelData
-from torch import Tensor, nn
+from torch import Tensor
 
 from .losses import end_point_error
 from .temporal.temporal_module import with_normalization
@@ -88,22 +88,3 @@ class FlowPretrainer(BaseModel):
 def _down(flow: Tensor, stride: int) -> Tensor:
     # Averages over the cells of a prediction, of which the last ones may reach beyond the image.
     return F.avg_pool2d(flow, stride, ceil_mode=True)
-
-
-@MODELS.register_module()
-class CropClassifier(BaseModel):
-    """Backbone, global average pooling of its last level and a linear classifier, in place of ImageNet pre-training."""
-
-    def __init__(self, backbone: dict, in_channels: int, num_classes: int, **kwargs) -> None:
-        super().__init__(**kwargs)
-        self.backbone = MODELS.build(backbone)
-        self.classifier = nn.Linear(in_channels, num_classes)
-
-    def forward(self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor'):
-        """Map crops (N, 3, H, W) to logits (N, num_classes), with ``mode='loss'`` to loss and accuracy in percent."""
-        logits = self.classifier(self.backbone(inputs)[-1].mean((2, 3)))
-        if mode != 'loss':
-            return logits
-        labels = torch.cat([sample.gt_label.view(-1) for sample in data_samples]).to(logits.device)
-        accuracy = (logits.argmax(1) == labels).float().mean() * 100
-        return dict(loss=F.cross_entropy(logits, labels), accuracy=accuracy)

@@ -19,10 +19,10 @@ from semidff.utils.video_writer import VideoWriter
 from semidff.utils.worker_pool import pool_map
 
 from .chairs import make_chairs
-from .clip import TrueBox, make_clip, make_crop, true_boxes
+from .clip import TrueBox, make_clip, true_boxes
 from .presets import VERSION, DatasetSpec, make_spec
 from .render import Clip, render, true_flow
-from .sprites import CLASSES, CROP_CLASSES, SEGMENTATION_CLASSES
+from .sprites import CLASSES, SEGMENTATION_CLASSES
 
 MANIFEST = 'world.json'
 _VIDEO_FPS = 25
@@ -82,7 +82,6 @@ def build_dataset(root: str | Path, spec: DatasetSpec, workers: int = 1) -> dict
         'version': VERSION,
         'spec': asdict(spec),
         'classes': list(CLASSES),
-        'crop_classes': list(CROP_CLASSES),
         'parts': done,
     }
     with occupy(root, 'make_synthetic', 'folder'):
@@ -238,17 +237,6 @@ def _index_pairs(root: Path, spec: DatasetSpec, split: str, records: list[float]
     return {'pairs': len(records), 'mean_flow': round(float(np.mean(records)), 3)}
 
 
-def _make_crop(item: Item) -> np.ndarray:
-    return make_crop(item.seed, item.spec.crop_size, item.index % len(CROP_CLASSES))
-
-
-def _index_crops(root: Path, spec: DatasetSpec, split: str, records: list[np.ndarray]) -> dict:
-    """Write crops.npz: `images` (N, H, W, 3) uint8 BGR, `labels` (N,) int64, `classes`."""
-    labels, classes = np.arange(len(records)) % len(CROP_CLASSES), np.array(CROP_CLASSES)
-    np.savez(root / 'crops.npz', images=np.stack(records), labels=labels, classes=classes)
-    return {'crops': len(records), 'classes': len(CROP_CLASSES)}
-
-
 def _image(spec: DatasetSpec, image_id: int, name: str) -> dict:
     return {'id': image_id, 'file_name': name, 'width': spec.width, 'height': spec.height}
 
@@ -324,7 +312,6 @@ PARTS = (
     Part('train', 6, ('train', 'train.json'), ('train_length', 'label_every', 'motion', 'shake'),
          _make_labeled, _index_labeled_videos),
     Part('flow', 4, ('flow',), (), _make_pair, _index_pairs),
-    Part('crops', 5, ('crops.npz',), ('crop_size',), _make_crop, _index_crops),
 )  # fmt: skip
 PARTS += tuple(
     Part(

@@ -1,12 +1,12 @@
-"""Clips of detection objects (scene, motion, true boxes), and crops of single objects for pre-training."""
+"""Clips of detection objects: scene, motion, true boxes."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from .motion import PACES, Pace, camera_path, object_path, uneven_rates
-from .render import Clip, Layer, Look, render
-from .sprites import CLASSES, CROP_CLASSES, Sprite, make_background, make_sprite
+from .render import Clip, Layer, Look
+from .sprites import CLASSES, Sprite, make_background, make_sprite
 
 SIZE_RANGE = (32.0, 84.0)  # side of an object in pixels
 MIN_VISIBLE = 0.25  # Objects with a smaller visible fraction of their area are not labeled.
@@ -53,27 +53,6 @@ def make_clip(
     layers = [_make_layer(rng, path, size, limits) for _ in range(count)]
     background = make_background(rng, *canvas)
     return Clip(size, background, camera, layers, make_look(rng, size, length))
-
-
-def make_crop(seed: np.random.SeedSequence, size: int, label: int) -> np.ndarray:
-    """Draw one (size, size, 3) uint8 BGR crop of an object of `CROP_CLASSES[label]`.
-
-    The object fills at least half of the crop, off its center, and sometimes covers a part of another object.
-    """
-    rng = np.random.default_rng(seed)
-    background = make_background(rng, size + 4, size + 4, int(rng.integers(0, 4)))
-    layers = []
-    if rng.random() < 0.4:
-        other = int(rng.integers(len(CROP_CLASSES)))
-        away = rng.uniform(0, 2 * np.pi)
-        distance = rng.uniform(0.5, 0.7) * size
-        place = size / 2 + distance * np.array([np.cos(away), np.sin(away)])
-        layers.append(_still_layer(rng, other, size * rng.uniform(0.4, 1), place))
-    place = size * rng.uniform(0.42, 0.58, 2)
-    layers.append(_still_layer(rng, label, size * rng.uniform(0.5, 1.05), place))
-    camera = np.array([[[1.0, 0, -2], [0, 1, -2]]])
-    clip = Clip((size, size), background, camera, layers, make_look(rng, (size, size), 1))
-    return render(clip, 0)[0]
 
 
 def make_look(rng: np.random.Generator, size: tuple[int, int], length: int) -> Look:
@@ -168,9 +147,3 @@ def _make_layer(
         for t in range(length)
     ]
     return Layer(sprite, label, np.stack(poses))
-
-
-def _still_layer(rng: np.random.Generator, label: int, side: float, place: np.ndarray) -> Layer:
-    pattern, shape = CROP_CLASSES[label].split('_')
-    sprite = make_sprite(rng, shape, pattern, side)
-    return Layer(sprite, label, pose(sprite, *place, rng.uniform(0, 2 * np.pi), 1.0)[None])

@@ -27,8 +27,6 @@ class DatasetSpec:
         dev: Labeled videos for choosing settings, so that none is chosen on val.
         eval_length: Frames per video of val and dev.
         flow: Pairs with true flow, in the format of Flying Chairs.
-        crops: Classification crops, which replace ImageNet.
-        crop_size: Side of the crops in pixels.
         label_maps: 1 adds label maps for semantic segmentation.
     """
 
@@ -47,8 +45,6 @@ class DatasetSpec:
     dev: int = 8
     eval_length: int = 60
     flow: int = 1200
-    crops: int = 6000
-    crop_size: int = 64
     label_maps: int = 0
 
     def length(self, split: str) -> int:
@@ -72,10 +68,10 @@ class DatasetSpec:
 
 PRESETS = {
     'quickstart': DatasetSpec(),
-    'long': DatasetSpec(stills=6000, videos=400, train=200, val=32, dev=16, flow=4000, crops=12000),
+    'long': DatasetSpec(stills=6000, videos=400, train=200, val=32, dev=16, flow=4000),
     'tiny': DatasetSpec(
         height=96, width=128, stills=6, videos=2, video_length=12, train=2, train_length=12, val=2,
-        dev=2, eval_length=12, flow=4, crops=40, crop_size=32,
+        dev=2, eval_length=12, flow=4,
     ),
 }  # fmt: skip
 

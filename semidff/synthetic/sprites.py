@@ -14,7 +14,6 @@ SHAPES = ('disc', 'cross', 'square', 'triangle', 'star')
 PATTERNS = ('striped', 'dotted', 'checked', 'ringed')
 CLASSES = ('striped_disc', 'dotted_disc', 'striped_cross', 'dotted_cross')
 SEGMENTATION_CLASSES = ('background', *CLASSES)
-CROP_CLASSES = tuple(f'{pattern}_{shape}' for shape in SHAPES for pattern in PATTERNS)
 
 _SUPERSAMPLE = 4
 _BORDER = 2  # Transparent pixels around a sprite, so that bilinear sampling fades out inside it.

@@ -33,7 +33,7 @@ def root(tmp_path_factory):
     pytest.importorskip('mmseg', reason='needs the extra segmentation')
     folder = tmp_path_factory.mktemp('data')
     spec = replace(
-        PRESETS['tiny'], stills=0, videos=1, video_length=5, train=1, val=1, dev=0, flow=0, crops=0
+        PRESETS['tiny'], stills=0, videos=1, video_length=5, train=1, val=1, dev=0, flow=0
     )
     build_dataset(folder, replace(spec, eval_length=7, label_maps=1))
     return folder

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from semidff.datasets import CropsDataset, FlyingChairsDataset
+from semidff.datasets import FlyingChairsDataset
 from semidff.datasets.video_readers import open_any
 from semidff.synthetic.build import PARTS, build_dataset
 from semidff.synthetic.presets import PRESETS, make_spec
@@ -94,14 +94,11 @@ def test_stills(data_set):
     assert {a['image_id'] for a in content['annotations']} <= {i['id'] for i in content['images']}
 
 
-def test_pairs_crops_and_videos_load(data_set):
+def test_pairs_and_videos_load(data_set):
     pairs = FlyingChairsDataset(
         ann_file='flow/split.txt', data_root=str(data_set), data_prefix={'img': 'flow'}
     )
     assert len(pairs) == TINY.flow and pairs[3]['inputs'].shape == (2, 3, *TINY.size)
-    crops = CropsDataset(data_root=str(data_set))
-    assert len(crops) == TINY.crops and len(crops.metainfo['classes']) == 20
-    assert crops[21]['data_samples'].gt_label.item() == 1
     lines = (data_set / 'videos.txt').read_text().splitlines()
     assert len(lines) == TINY.videos
     for line in lines:
@@ -148,9 +145,7 @@ def test_label_maps(data_set, tmp_path):
 
 
 def _small(tmp_path, **changes):
-    spec = replace(
-        TINY, stills=3, videos=1, val=1, dev=0, flow=2, crops=0, eval_length=3, video_length=3
-    )
+    spec = replace(TINY, stills=3, videos=1, val=1, dev=0, flow=2, eval_length=3, video_length=3)
     spec = replace(spec, **changes)
     return tmp_path / 'data', spec
 

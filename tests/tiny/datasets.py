@@ -133,6 +133,8 @@ def shrink(cfg: Config, work_dir: Path) -> Config:
             part.scale = (WIDTH, HEIGHT)
         if 'crop_size' in part and kind.startswith('Random'):
             part.crop_size = (HEIGHT, 128)
+        if (part.get('init_cfg') or {}).get('type') == 'Pretrained':
+            part.init_cfg = None
         if 'num_workers' in part:
             part.update(num_workers=0, persistent_workers=False)
         if 'iters' in part:

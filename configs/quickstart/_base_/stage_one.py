@@ -22,7 +22,6 @@ train_dataloader = dict(
         ),
     ),
 )
-load_parts = dict(backbone=dict(part='backbone', prefix='backbone'))
 iters = 500
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=iters)
 optim_wrapper = dict(

@@ -6,7 +6,6 @@ include configs/_base_/experiment.mk
 
 Q := configs/quickstart
 WORLD := $(OUT)/dataset/world.json
-BACKBONE := $(OUT)/backbone/last.pth
 STAGE_ONE := $(RUN)/stage_one/last.pth
 STAGE_ONE_VID := $(RUN)/stage_one_vid/last.pth
 FLOW := $(RUN)/flow/last.pth
@@ -15,9 +14,8 @@ $(WORLD):
 	$(BEGIN)
 	@$(PYTHON) tools/make_synthetic.py $(@D) $(DATASET) --workers 2 $(END)
 
-$(call shared,backbone,$Q/crops_synthetic.py,$(WORLD))
 $(call train,flow,$Q/flow_synthetic.py,$(WORLD))
-$(call train,stage_one,$Q/rfcn_synthetic.py,$(BACKBONE))
+$(call train,stage_one,$Q/rfcn_synthetic.py,$(WORLD))
 $(call train,two_step,$Q/two_step_synthetic.py,$(STAGE_ONE))
 $(call train,sem,$Q/sem_synthetic.py,$(STAGE_ONE))
 # The flow network trained on true optical flow, with the detector of stage one.

@@ -31,6 +31,7 @@ model = dict(
         norm_cfg=dict(type='BN', requires_grad=False),
         norm_eval=True,
         style='pytorch',
+        init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet18'),
     ),
     neck=dict(
         type='ChannelMapper',
@@ -78,11 +79,6 @@ model = dict(
         )
     ),
     test_cfg=dict(max_per_img=40),
-)
-load_parts = dict(
-    backbone=dict(
-        checkpoint='{{$EXPERIMENT_DIR:work_dirs/quickstart_detectors}}/backbone_r18/last.pth'
-    )
 )
 iters = 700
 train_cfg = dict(max_iters=iters)

@@ -9,7 +9,11 @@ _base_ = ['mmdet::_base_/models/faster-rcnn_r50_fpn.py', '../_base_/stage_one.py
 _proposals = dict(nms_pre=300, max_per_img=60)
 
 model = dict(
-    backbone=dict(depth=18, norm_cfg=dict(requires_grad=False), init_cfg=None),
+    backbone=dict(
+        depth=18,
+        norm_cfg=dict(requires_grad=False),
+        init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet18'),
+    ),
     neck=dict(in_channels=[64, 128, 256, 512], out_channels=64, start_level=1, num_outs=3),
     rpn_head=dict(
         in_channels=64,
@@ -27,11 +31,6 @@ model = dict(
         rcnn=dict(sampler=dict(num=64)),
     ),
     test_cfg=dict(rpn=_proposals, rcnn=dict(score_thr=0.01, max_per_img=50)),
-)
-load_parts = dict(
-    backbone=dict(
-        checkpoint='{{$EXPERIMENT_DIR:work_dirs/quickstart_detectors}}/backbone_r18/last.pth'
-    )
 )
 train_dataloader = dict(batch_size=16)
 iters = 250

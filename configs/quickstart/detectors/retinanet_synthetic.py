@@ -6,7 +6,11 @@ RetinaNet on ResNet-18 with three levels of 64 channels, for objects of 30 to 90
 _base_ = ['mmdet::_base_/models/retinanet_r50_fpn.py', '../_base_/stage_one.py']
 
 model = dict(
-    backbone=dict(depth=18, norm_cfg=dict(requires_grad=False), init_cfg=None),
+    backbone=dict(
+        depth=18,
+        norm_cfg=dict(requires_grad=False),
+        init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet18'),
+    ),
     neck=dict(in_channels=[64, 128, 256, 512], out_channels=64, num_outs=3),
     bbox_head=dict(
         num_classes=4,
@@ -20,9 +24,4 @@ model = dict(
         loss_bbox=dict(_delete_=True, type='GIoULoss', loss_weight=2.0),
     ),
     test_cfg=dict(nms_pre=300, score_thr=0.01),
-)
-load_parts = dict(
-    backbone=dict(
-        checkpoint='{{$EXPERIMENT_DIR:work_dirs/quickstart_detectors}}/backbone_r18/last.pth'
-    )
 )

@@ -55,11 +55,6 @@ model = dict(
         max_per_img=100,
     ),
 )
-load_parts = dict(
-    backbone=dict(
-        checkpoint='{{$EXPERIMENT_DIR:work_dirs/quickstart_detectors}}/backbone_cspnext/last.pth'
-    )
-)
 # With 600 iterations, the detector of one seed of three confused classes (mAP 74.1; the others 95.7 and 96.8).
 iters = 1200
 train_cfg = dict(max_iters=iters)

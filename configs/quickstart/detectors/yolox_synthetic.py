@@ -36,11 +36,6 @@ model = dict(
     train_cfg=dict(assigner=dict(type='SimOTAAssigner', center_radius=2.5)),
     test_cfg=dict(score_thr=0.01, nms=dict(type='nms', iou_threshold=0.65)),
 )
-load_parts = dict(
-    backbone=dict(
-        checkpoint='{{$EXPERIMENT_DIR:work_dirs/quickstart_detectors}}/backbone_cspdarknet/last.pth'
-    )
-)
 iters = 600
 train_cfg = dict(max_iters=iters)
 optim_wrapper = dict(optimizer=dict(lr=2e-3))

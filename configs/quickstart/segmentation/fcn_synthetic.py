@@ -7,7 +7,7 @@ load_parts = dict(
     backbone=dict(
         part='backbone',
         prefix='backbone',
-        checkpoint='{{$EXPERIMENT_DIR:work_dirs/quickstart}}/backbone/last.pth',
+        checkpoint='semidff::pretrained/resnet18-crops_synthetic.pth',
     ),
 )
 train_dataloader = dict(

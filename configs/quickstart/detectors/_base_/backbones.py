@@ -9,6 +9,12 @@ cspnext = dict(
     channel_attention=True,
     norm_cfg=dict(type='BN'),
     act_cfg=dict(type='SiLU', inplace=True),
+    init_cfg=dict(
+        type='Pretrained',
+        prefix='backbone.',
+        checkpoint='https://mmassets.onedl.ai/mmdetection/v3.0/rtmdet/cspnext_rsb_pretrain/'
+        'cspnext-tiny_imagenet_600e.pth',
+    ),
 )
 
 cspdarknet = dict(
