@@ -25,5 +25,5 @@ $(OUT)/footage/world.json:
 $(ADAPTED)/.done: $(STAGE_ONE) $(OUT)/footage/world.json
 	$(BEGIN)
 	@$(PYTHON) tools/adapt.py $Q/rfcn_synthetic.py $(STAGE_ONE) $(OUT)/footage/videos --labels $(OUT)/footage/val.json \
-	  --minutes $(MINUTES) --anyway --seed $(SEED) --out $(@D) $(END)
+	  --minutes $(MINUTES) --anyway --out $(@D) $(END)
 	@touch $@
