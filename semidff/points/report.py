@@ -152,10 +152,9 @@ def _meaning(table: Table, max_loss: float, fps: float | None) -> str:
     text = (
         f'AP, AP_50 and AP_75 in percent, by {against}; boxes of a score of at least {facts["min_score"]:g}. '
         f'{facts["boxes"]} boxes in {facts["frames"]} frames of {facts["clips"]} clips. Speed is measured from '
-        f'decoding to boxes, in {", ".join(runtimes)}, on {facts["timed"]}. l: frames from one key frame to the next. A '
-        'recommended point '
-        f'loses at most {100 * max_loss:g} points of AP and AP_50, and has at least {100 * LEAST_BOXES:.0f} % of the '
-        "detector's boxes."
+        f'decoding to boxes, in {", ".join(runtimes)}, on {facts["timed"]}. l: frames from one key frame to the next. '
+        f'A recommended point loses at most {100 * max_loss:g} points of AP and AP_50, and has at least '
+        f"{100 * LEAST_BOXES:.0f} % of the detector's boxes."
     )
     prefix = 'unseen/' if facts['reference'] == 'filtered' else 'filtered/'
     if f'{prefix}AP' in table.rows[table.detector].metrics:
