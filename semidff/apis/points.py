@@ -66,6 +66,21 @@ class Grid:
 
 
 @dataclass
+class Footage:
+    """What points are measured on.
+
+    Attributes:
+        videos: Unlabeled videos: files or folders of frames.
+        labels: COCO-VID json (default: the config's test data).
+        images: Images of --labels (default: its folder, or one beside it with its name).
+    """
+
+    videos: Sequence[str] | None = None
+    labels: Input | None = None
+    images: Input | None = None
+
+
+@dataclass
 class Protocol:
     """How points are measured.
 
@@ -94,9 +109,7 @@ def operating_points(
     out: str | Path,
     points: Grid,
     protocol: Protocol,
-    videos: Sequence[str] | None = None,
-    labels: Input | None = None,
-    images: Input | None = None,
+    footage: Footage,
     detector: Checkpoint | None = None,
     device: str | None = None,
     cfg_options: dict | None = None,
@@ -111,9 +124,6 @@ def operating_points(
         config: Config of a video detector or of a detector.
         checkpoint: Its weights.
         out: Folder for report.md, report.png and points.json.
-        videos: Unlabeled videos: files or folders of frames.
-        labels: COCO-VID json (default: the config's test data).
-        images: Images of --labels (default: its folder, or one beside it with its name).
         detector: Weights of the detector before stage two, which may change its heads: for the dense detector and
             methods without training (default: those of the checkpoint).
         device: Where to run (default: a GPU if available).
@@ -135,8 +145,10 @@ def operating_points(
             return load_weights(str(checkpoint), 'propagate')
         return load_weights(str(detector or checkpoint), 'frame')
 
-    truth, clips = None, unlabeled_clips(videos or (), protocol.max_frames)
-    if not videos:
+    truth, labels = None, None
+    clips = unlabeled_clips(footage.videos or (), protocol.max_frames)
+    if not footage.videos:
+        labels, images = footage.labels, footage.images
         labels, images = (labels, images) if labels else labels_of(cfg)
         clips, truth = labeled_clips(
             labels, images, load(Point('frame')).model.dataset_meta['classes'] or None
@@ -146,7 +158,7 @@ def operating_points(
                 (len(clip.files) for clip in clips), str(labels), ', '.join(others)
             )
     key = key_of(
-        cfg, str(detector or checkpoint), clips, None if videos else labels, str(checkpoint),
+        cfg, str(detector or checkpoint), clips, labels, str(checkpoint),
         min_score=protocol.min_score, phases=protocol.phases, device=device,
         adaptive=points.adaptive and Path(points.adaptive).read_text(),
     )  # fmt: skip
