@@ -37,6 +37,7 @@ def adapt(
     fps: float | None = None,
     labels: Input | None = None,
     no_training: bool = False,
+    plan_only: bool = False,
     anyway: bool = False,
     adapt_detector: bool = False,
     device: str | None = None,
@@ -56,6 +57,7 @@ def adapt(
         fps: Frames per second to reach, from decoding to boxes, by the most accurate operating point that does.
         labels: COCO-VID json of other, labeled videos, on whose frames points are measured, by mAP, too.
         no_training: Whether to stop when the methods without training are measured.
+        plan_only: Whether to stop when it is decided what would be trained.
         anyway: Whether to train even if it cannot pay.
         adapt_detector: Whether to fine-tune the detector itself first, see :mod:`semidff.adaptation.self_training`.
         device: Device; default: a GPU if available.
@@ -89,7 +91,7 @@ def adapt(
         if not (no_training or is_trained):
             steps.choose_network(job, choices, table)
             job.log(f'training {"can" if choices.pays else "cannot"} pay: {choices.why}')
-            if choices.pays or anyway:
+            if (choices.pays or anyway) and not plan_only:
                 steps.train_network(job, choices)
                 table = steps.measure_points(job, choices, runtime, True)
                 steps.recommend(job, table)
