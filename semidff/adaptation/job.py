@@ -58,8 +58,8 @@ class Job:
         if is_trained:
             config, weights = read_config(self.folder / TRAINING), 'last.pth'
             method = 'propagate'
-        weights = str(self.folder / weights)
-        return load_model(config, weights, self.device, method, runtime=runtime, cache=self.graphs)
+        weights, point = str(self.folder / weights), Point(method, runtime=runtime)
+        return load_model(config, weights, self.device, point, cache=self.graphs)
 
     def __hash__(self) -> int:
         return id(self)

@@ -104,7 +104,7 @@ def train_detector(job: Job, checkpoint: str, videos: Sequence[str]) -> str:
 
 def _load(job: Job, weights: str) -> Executor:
     # Exporting graphs of all sizes takes longer than they save.
-    return load_model(untrained_config(job.own), weights, job.device, 'frame')
+    return load_model(untrained_config(job.own), weights, job.device, Point('frame'))
 
 
 def class_names_of(detector: Executor) -> tuple[str, ...]:

@@ -138,7 +138,7 @@ def operating_points(
 
     @cache
     def load_weights(weights: str, method: str) -> Executor:
-        return load_model(cfg, weights, device, method, runtime=points.runtime)
+        return load_model(cfg, weights, device, Point(method, runtime=points.runtime))
 
     def load(point: Point) -> Executor:
         if point.uses_temporal or (has_temporal and not detector):
@@ -181,7 +181,7 @@ class SpeedOptions:
         methods: Methods; frame is always added.
         key_interval: Key-frame interval.
         precision: Precisions: fp32, bf16, fp16.
-        runtime: What computes the frames: torch, onnxruntime, openvino, auto.
+        runtime: What computes the frames: torch, onnxruntime, openvino.
         channels_last: Use channels-last maps in all measurements.
         compile: Also measure each precision with torch.compile; the warm-up takes minutes.
         graphs: On a GPU, run frames as CUDA graphs; otherwise, launch the operators of a frame one by one.
@@ -214,8 +214,10 @@ class SpeedOptions:
                 f'{speed}: {method}',
                 str(config),
                 checkpoint,
-                Point(method, self.key_interval),
-                **speed._asdict(),
+                Point(method, self.key_interval, runtime=speed.runtime, precision=speed.precision),
+                speed.channels_last,
+                speed.compile,
+                speed.graphs,
             )
             for speed in dict.fromkeys(options)
             for method in dict.fromkeys(['frame', *self.methods])

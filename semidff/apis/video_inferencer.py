@@ -51,7 +51,7 @@ class AdaptedFolder(NamedTuple):
     weights: str
     detector: str  # weights for methods without temporal module: training changes the task network
     point: Point
-    schedule: dict | None  # None: fixed intervals
+    adaptive: str | None  # file of the adaptive schedule
 
     @classmethod
     def read(cls, folder: Path) -> 'AdaptedFolder':
@@ -77,10 +77,28 @@ class AdaptedFolder(NamedTuple):
                 'propagation with key-frame interval 10. Run tools/adapt.py again',
                 stacklevel=2,
             )
-        schedule = None
-        if point.method == ADAPTIVE:
-            schedule = schedule_config(point.key_interval, str(folder / 'adaptive.json'))
-        return cls(str(config), str(weights), str(detector), point, schedule)
+        adaptive = str(folder / 'adaptive.json') if point.method == ADAPTIVE else None
+        return cls(str(config), str(weights), str(detector), point, adaptive)
+
+    def changed(
+        self,
+        method: str | None,
+        key_interval: int | None,
+        schedule: KeyFrameSchedule | dict | None,
+    ) -> tuple[Point, KeyFrameSchedule | dict | None]:
+        """Return the recommended point and schedule, with what the user asks for in place of their parts.
+
+        Another method has its own key-frame interval and light frames; the rest of the recommendation remains.
+        """
+        point, default = self.point, Point()
+        if method not in (None, point.method):
+            intervals = dict(key_interval=default.key_interval, light_every=default.light_every)
+            point = replace(point, method=method, **intervals)
+        if key_interval is not None:
+            point = replace(point, key_interval=key_interval)
+        if point.method == ADAPTIVE and schedule is None:
+            schedule = schedule_config(point.key_interval, self.adaptive)
+        return point, schedule
 
 
 class VideoInferencer:
@@ -96,8 +114,8 @@ class VideoInferencer:
             holds config and checkpoint; None: the config in the checkpoint.
         weights: The checkpoint; None: random weights, with a warning.
         device: Device; default: a GPU if available.
-        method: Method of a :class:`~semidff.inference.Point`; default: ``propagate``. What a folder recommends is used
-            if neither method, ``key_interval``, ``schedule`` nor ``point`` is given.
+        method: Method of a :class:`~semidff.inference.Point`; default: ``propagate``. Of what a folder
+            recommends, options replace their part, and ``point`` all.
         key_interval: Key-frame interval l; default: 10.
         classes: Class names; default: those of the checkpoint or config.
         show_progress: Whether to display frames, frames per second and time left.
@@ -181,10 +199,8 @@ class VideoInferencer:
         if isinstance(model, str | Path) and Path(model).is_dir():
             folder = AdaptedFolder.read(Path(model))
             cache = cache or Path(model) / 'graphs'
-            if point is method is key_interval is schedule is None:
-                base, schedule = folder.point, folder.schedule
-            elif point is None:
-                base = Point(runtime=folder.point.runtime)
+            if point is None:
+                base, schedule = folder.changed(method, key_interval, schedule)
             model, trained = folder.config, folder
         given = dict(method=method, key_interval=key_interval, filter=filter)
         given |= dict(light_every=light_every, runtime=runtime, precision=precision)
@@ -205,13 +221,11 @@ class VideoInferencer:
                 _config(model),
                 weights,
                 device,
-                point.run_as,
+                point,
                 classes,
-                precision,
                 channels_last,
                 compile,
                 graphs,
-                point.runtime,
                 cache,
             )
         self.model = executor.model

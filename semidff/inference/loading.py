@@ -19,20 +19,18 @@ from semidff.utils.stored_config import parse_config
 
 from .acceleration import Acceleration, accelerate
 from .executors import Executor
-from .methods import method_class
+from .point import Point
 
 
 def load_model(
     cfg: Config | ConfigDict,
     weights: str | None,
     device: str,
-    method: str,
+    point: Point,
     classes: Sequence[str] | None = None,
-    precision: str | None = None,
     channels_last: bool | None = None,
     compile: bool = False,
     graphs: bool | None = None,
-    runtime: str = 'torch',
     cache: str | Path | None = None,
 ) -> Executor:
     """Build a config's model for inference, load its weights and set ``cfg`` and ``dataset_meta``.
@@ -41,11 +39,10 @@ def load_model(
         cfg: The config; an empty one is filled with that of the checkpoint.
         weights: The checkpoint; None: random weights with a warning, but for a detector with a checkpoint of its own
             (``model.checkpoint``).
-        method: Method of :class:`~semidff.inference.Point`, which determines the weights needed.
+        point: Its method determines the weights needed.
         classes: Class names; default: those of the checkpoint or config.
-        precision: See :class:`Acceleration`, with what follows; default: that of the config's ``test_cfg.fp16`` (which
-            means bf16 on CPUs, as in ``tools/test.py``).
-        channels_last: Default: whether the config has ``ChannelsLastHook``.
+        channels_last: See :class:`Acceleration`, as ``compile`` and ``graphs``. Default: whether the config has
+            ``ChannelsLastHook``.
         cache: Folder in which exported graphs are kept.
 
     Returns:
@@ -56,21 +53,21 @@ def load_model(
         if 'cfg' not in meta:
             raise CheckpointError(f'{weights}: holds no config; give the one it was trained with')
         cfg.update(parse_config(meta['cfg'], weights))
-    needs_temporal = method_class(method).uses_temporal
     model = build_model(cfg, keep_checkpoint=weights is None)
     if weights is not None:
-        load_for_test(model, weights, needs_temporal, state)
-    elif needs_temporal or not hasattr(model, 'dataset_meta'):
+        load_for_test(model, weights, point.uses_temporal, state)
+    elif point.uses_temporal or not hasattr(model, 'dataset_meta'):
         part = 'temporal module' if hasattr(model, 'dataset_meta') else 'model'
         warnings.warn(f'no weights are given: the {part} has random weights', stacklevel=2)
     model = revert_sync_batchnorm(model).to(device).eval()
+    precision = point.precision
     if precision is None:
         half = 'bf16' if torch.device(device).type == 'cpu' else 'fp16'
         precision = half if (cfg.get('test_cfg') or {}).get('fp16', False) else 'fp32'
     if channels_last is None:  # as in tests with this config: the layout changes the last digits
         hooks = [*(cfg.get('default_hooks') or {}).values(), *(cfg.get('custom_hooks') or ())]
         channels_last = any(hook and hook.get('type') == 'ChannelsLastHook' for hook in hooks)
-    options = Acceleration(precision, channels_last, compile, graphs, runtime)
+    options = Acceleration(precision, channels_last, compile, graphs, point.runtime)
     executor = accelerate(model, options, cache=cache)
     model = executor.model
     if next(model.parameters()).is_cuda:

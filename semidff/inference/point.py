@@ -31,7 +31,8 @@ class Point:
             tracked. 1: on all; 0: on none.
         filter: One of :data:`FILTERS`, or None: results are those of the method.
         runtime: Library that computes the frames: ``torch``, ``onnxruntime`` or ``openvino``.
-        precision: ``fp32``, ``bf16`` or ``fp16``.
+        precision: ``fp32``, ``bf16`` or ``fp16``; None: that of the config's ``test_cfg.fp16`` (which means bf16 on
+            CPUs, as in ``tools/test.py``).
 
     Raises:
         MethodError: The method, the filter or ``light_every`` is unknown.
@@ -43,7 +44,7 @@ class Point:
     light_every: int = 1
     filter: str | None = None
     runtime: str = 'torch'
-    precision: str = 'fp32'
+    precision: str | None = None
 
     def __post_init__(self) -> None:
         if self.filter not in (None, *FILTERS) or self.light_every < 0:
@@ -91,7 +92,7 @@ class Point:
         names = dict(causal='filtered', both='filtered both ways', identities='with track ids')
         words.append(names.get(self.filter, ''))
         words.append(self.runtime * (self.runtime != 'torch'))
-        words.append(self.precision * (self.precision != 'fp32'))
+        words.append(self.precision or '')
         return ', '.join(filter(None, words))
 
     @classmethod

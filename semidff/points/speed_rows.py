@@ -54,8 +54,7 @@ class Row(NamedTuple):
 
     Attributes:
         checkpoint: Its weights; None: random ones, but for a detector with a checkpoint of its own.
-        point: Its runtime and precision are not used.
-        precision, channels_last, compile, graphs, runtime: See :class:`~semidff.inference.Acceleration`; default: those
+        channels_last, compile, graphs: See :class:`~semidff.inference.Acceleration`; default: those
             of the config.
     """
 
@@ -63,20 +62,19 @@ class Row(NamedTuple):
     config: str
     checkpoint: str | None
     point: Point
-    precision: str | None = None
     channels_last: bool | None = None
     compile: bool = False
     graphs: bool | None = None
-    runtime: str = 'torch'
 
     @property
     def options(self) -> tuple:
-        return self[4:]
+        return self.point.precision, *self[4:], self.point.runtime
 
     @classmethod
     def parse(cls, text: str) -> 'Row':
         """Read ``NAME=CONFIG,CHECKPOINT,METHOD,L[,OPTION=VALUE ...]``."""
-        own, of_point = cls._fields[4:], ('scale', 'light_every', 'filter')
+        own = cls._fields[4:]
+        of_point = 'scale', 'light_every', 'filter', 'precision', 'runtime'
         options = '|'.join((*own, *of_point))
         # names of files may have commas
         match = re.fullmatch(
@@ -138,7 +136,7 @@ def measure_speed(
         cfg = read_model(path, cfg_options or {})
         torch.manual_seed(0)  # random weights are the same with all options
         first = next((row for row in members if row.point.uses_temporal), members[0])
-        executor = load_model(cfg, checkpoint, device, first.point.run_as, None, *options)
+        executor = load_model(cfg, checkpoint, device, first.point, None, *options[1:4])
         clips, source = partial(clips_of, video, longest + 1), str(test_datasets(cfg))
         if not video:
             if source not in test_clips:
@@ -148,7 +146,7 @@ def measure_speed(
             pack = pack_with(frame_pipeline(cfg, shape, row.point.scale))
             timer = Timer(executor, row.point, pack, _length(row, longest))
             tasks[row.name] = on_clips(timer.run, clips())
-        if parts and executor.model.has_temporal and members[0].runtime == 'torch':
+        if parts and executor.model.has_temporal and first.point.runtime == 'torch':
             pack = pack_with(frame_pipeline(cfg, shape))
             packed = map(partial(map, pack), clips())
             part_tasks[tuple(options)] = on_clips(partial(time_parts, executor.model), packed)

@@ -9,6 +9,7 @@ import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import asdict
 from functools import partial
 from itertools import count, islice
 
@@ -31,6 +32,7 @@ from semidff.datasets.video_readers import (
 from semidff.datasets.video_readers.live import Connection
 from semidff.inference import METHODS, AdaptiveSchedule, ErrorPredictor, MethodError
 from semidff.inference.executors import ExportedGraphs
+from semidff.inference.point import Point
 from semidff.utils.checkpoint import CheckpointError
 from semidff.utils.error_messages import ConfigError
 from semidff.utils.threads import torch_threads
@@ -565,3 +567,28 @@ def test_the_runtime_is_that_of_the_folder_or_another_one(project, tmp_path):
     config.recommended = dict(method='propagate', runtime='auto')  # of 0.3.0
     config.dump(tmp_path / 'config.py')
     assert VideoInferencer(tmp_path, device='cpu').point.runtime == 'openvino'
+
+
+@pytest.mark.parametrize(
+    ('options', 'expected'),
+    [
+        ({}, Point('track', 5, 0.5, filter='both', precision='bf16')),
+        (dict(key_interval=3), Point('track', 3, 0.5, filter='both', precision='bf16')),
+        (dict(filter='causal'), Point('track', 5, 0.5, filter='causal', precision='bf16')),
+        (dict(method='copy'), Point('copy', 10, 0.5, filter='both', precision='bf16')),
+        (dict(method='frame', filter='none'), Point('frame', scale=0.5, precision='bf16')),
+        (dict(point=Point('copy')), Point('copy')),
+    ],
+)
+def test_options_change_their_part_of_what_a_folder_recommends(
+    project, tmp_path, options, expected
+):
+    """The folder of an adaptation without training has no weights of a temporal module."""
+    config = Config.fromfile(project / 'config.py')
+    point = Point('track', 5, 0.5, filter='both', precision='bf16')
+    config.recommended = asdict(point)
+    config.dump(tmp_path / 'config.py')
+    os.link(project / 'one.pth', tmp_path / 'detector.pth')
+    inferencer = VideoInferencer(tmp_path, device='cpu', show_progress=False, **options)
+    assert inferencer.point == expected
+    assert (inferencer.model.autocast is torch.bfloat16) == (expected.precision == 'bf16')

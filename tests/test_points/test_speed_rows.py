@@ -28,9 +28,8 @@ def rows(tmp_path):
 
     def make(name: str, method: str, key_interval: int, weights: str = 'two.pth', **options) -> Row:
         paths = str(tmp_path / 'config.py'), str(tmp_path / weights)
-        kinds = {
-            key: options.pop(key) for key in ('filter', 'light_every', 'scale') if key in options
-        }
+        names = 'filter', 'light_every', 'scale', 'precision', 'runtime'
+        kinds = {key: options.pop(key) for key in names if key in options}
         return Row(name, *paths, Point(method, key_interval, **kinds), **options)
 
     return make
@@ -222,11 +221,11 @@ def test_rows_are_parsed():
     assert Row.parse('DFF=a,1.py,b,1.pth,propagate,10') == plain
     options = 'scale=0.5,precision=bf16,channels_last=True,light_every=5,filter=causal'
     assert Row.parse(f'DFF=a,1.py,b,1.pth,propagate,6,{options}')[3:] == (
-        Point('propagate', 6, 0.5, 5, 'causal'), 'bf16', True, False, None, 'torch'
+        Point('propagate', 6, 0.5, 5, 'causal', precision='bf16'), True, False, None
     )  # fmt: skip
     with pytest.raises(ValueError, match='expected NAME=CONFIG,CHECKPOINT,METHOD,L'):
         Row.parse('x=a.py,b.pth,frame,0')
-    with pytest.raises(ValueError, match='with the options precision, channels_last'):
+    with pytest.raises(ValueError, match='with the options channels_last'):
         Row.parse('x=a.py,b.pth,frame,1,half=True')
     with pytest.raises(MethodError, match='magic'):
         Row.parse('x=a.py,b.pth,magic,5')
