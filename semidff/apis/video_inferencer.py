@@ -381,6 +381,11 @@ class VideoInferencer:
         stages, latency = self.stages, self._latency
         if latency is None and stream.drops and stages.can_be_bounded:
             latency = 'bounded'
+        if stream.drops and not self.point.is_causal:
+            log_warning(
+                f'{stream.name}: the results of {self.point} wait for later frames; for live video, give a causal '
+                'method and filter'
+            )
         with self.frames_of(stream, video_id, max_frames) as frames:
             for output in outputs:
                 output.start(stream.name)

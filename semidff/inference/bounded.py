@@ -50,7 +50,8 @@ def detect_bounded(
     the filter takes it at its own frame, and then what has been observed since. So tracks are those of a filter that
     has waited for it, but for light frames in between. While the detector is busy, no key frame begins. The first frame
     of a scene waits for its own detection. Results have the metainfo ``key_age``: frames since the last key frame that
-    they depend on.
+    they depend on. ``frame_kind`` is ``key`` on the first frame of a scene alone: the detection of later key frames is
+    too late for their own results.
 
     Args:
         schedule: The stage before, with an argument ``may_be_key``.
@@ -86,6 +87,7 @@ def detect_bounded(
                 frame = copy.copy(frame)
                 frame.sample, frame.done = frame.sample.new(), Future()
                 frame.kind = TRACKED if tracks else LIGHT
+                frame.sample.set_metainfo(dict(frame_kind=frame.kind))
             elif frame.key is not known:
                 frame.flow_field = None
             frame.key = known

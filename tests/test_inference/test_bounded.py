@@ -99,6 +99,7 @@ def check(model, method, options, busy):
             assert not started and index >= finished[-1] + 4
             started[index] = index
         assert found.key_age == index - finished[-1]
+        assert (found.frame_kind == 'key') == (index == 0)
         expected = synchronous(model, finished, index + 1, method, **options)
         # Light frames depend on what was finished then. Those that are key frames themselves are tracked.
         if not (index and 'light_every' in options and (busy or found.is_key_frame)):
