@@ -129,7 +129,8 @@ def _run(cfg: Config, number: int, begin: int) -> Config:
         run.merge_from_dict(dict(train_dataloader=step.train_dataloader))
     run.update({k: step[k] for k in ('optim_wrapper', 'param_scheduler') if k in step})
     if run.get('visualizer'):
-        run.visualizer.name = step.name  # it writes to the log folder of the step
+        # Visualizers are global, by name; each writes to the log folder of its run.
+        run.visualizer.name = str(Path(cfg.work_dir, step.name))
     for schedule in _schedules(run):
         schedule.setdefault('end', step.iters)
     is_last = number + 1 == len(cfg.train_cfg.steps)
