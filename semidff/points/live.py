@@ -11,7 +11,7 @@ from mmdet.structures import DetDataSample, SampleList
 from mmengine.structures import InstanceData
 
 from semidff.datasets.video_readers import Frame, LiveStream
-from semidff.datasets.video_readers.live import Connection, LiveOptions, Pictures
+from semidff.datasets.video_readers.live import Clock, LiveOptions
 from semidff.evaluation import VIDEvaluator
 from semidff.inference import Stages
 from semidff.inference.loading import frame_pipeline
@@ -68,18 +68,29 @@ def measure_live(
     table.save()
 
 
-def _camera(
-    images: Sequence[np.ndarray], rate: float, source: str, options: LiveOptions
-) -> Connection:
-    """Return a source that gives images at a fixed rate, with the arguments of ``open_address`` behind them."""
+class _Camera:
+    """A connection that gives images at a fixed rate, with the last arguments of ``Address``."""
 
-    def pictures() -> Pictures:
+    is_recording, returns = False, False
+
+    def __init__(
+        self,
+        images: Sequence[np.ndarray],
+        rate: float,
+        source: str,
+        options: LiveOptions,
+        clock: Clock,
+    ) -> None:
+        self._images, self._rate = images, rate
+
+    def __iter__(self) -> Iterator[tuple[float, Callable[[], np.ndarray]]]:
         start = monotonic()
-        for number, image in enumerate(images):
-            sleep(max(start + number / rate - monotonic(), 0))
-            yield number / rate, partial(np.asarray, image)
+        for number, image in enumerate(self._images):
+            sleep(max(start + number / self._rate - monotonic(), 0))
+            yield number / self._rate, partial(np.asarray, image)
 
-    return Connection(pictures(), lambda: None, returns=False)
+    def close(self) -> None:
+        pass
 
 
 def stream_clip(
@@ -98,7 +109,7 @@ def stream_clip(
         What :func:`at_arrival` returns, and the seconds from the arrival of each frame that was not dropped to its
         result.
     """
-    source, outputs = LiveStream('clip', connect=partial(_camera, images, rate)), []
+    source, outputs = LiveStream('clip', connect=partial(_Camera, images, rate)), []
 
     def frames() -> Iterator[Frame]:
         for frame in stages.prepare(source, pipeline):

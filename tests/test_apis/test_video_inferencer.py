@@ -29,7 +29,6 @@ from semidff.datasets.video_readers import (
     VideoWarning,
     open_any,
 )
-from semidff.datasets.video_readers.live import Connection
 from semidff.inference import METHODS, AdaptiveSchedule, ErrorPredictor, MethodError
 from semidff.inference.executors import ExportedGraphs
 from semidff.inference.point import Point
@@ -317,11 +316,21 @@ def test_the_number_of_threads_stays(project, options):
             assert set(pool.map(lambda _: torch.get_num_threads(), range(3))) == {2}
 
 
+class Camera:
+    """A connection of a live stream, whose frames come at once."""
+
+    is_recording = returns = False
+
+    def __iter__(self):
+        return ((index / 25, partial(frame, 0, index)) for index in range(30))
+
+    def close(self):
+        pass
+
+
 @pytest.mark.parametrize('latency', [None, 'bounded', 'synchronous'])
 def test_live_sources_have_bounded_delay(project, latency, log):
-    pictures = ((index / 25, partial(frame, 0, index)) for index in range(30))
-    camera = Connection(pictures, lambda: None, returns=False)
-    stream = LiveStream('tcp://camera', connect=lambda *_: camera)
+    stream = LiveStream('tcp://camera', connect=lambda *arguments: Camera())
     with pytest.warns(VideoWarning, match='no more frames after frame 29'):
         found = list(make(project, latency=latency)(stream))
     assert found[-1].frame_id == 29 and min(one.delay for one in found) > 0

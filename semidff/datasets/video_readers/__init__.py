@@ -9,3 +9,5 @@ from .frame_folder import FrameFolder, natural_key, read_image
 from .live import LiveOptions, LiveStream
 from .sources import ArrayStream, open_any, open_video
 from .video_file import VideoFile
+
+open_stream = open_any  # name of before 0.3, which programs use

@@ -3,10 +3,11 @@
 import math
 import re
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from functools import partial
-from time import monotonic
 from typing import Any, NamedTuple
 
 import av
@@ -23,7 +24,11 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0  # seconds before the next attempt to c
 _STABLE = 3  # pauses that a connection has to last, so that they do not grow
 _AHEAD = 10.0  # seconds: servers send some at once; stamps further ahead of the arrival are wrong
 _CLOSING = 2.0  # seconds in which the thread should end; a library may wait longer for the network
+_REMEMBERED = 10_000  # delays, of which quantiles are reported
 _NO_CLOCK = 0x80  # FFmpeg's AVFMT_NOTIMESTAMPS: it invents time stamps for MJPEG and raw streams
+
+Picture = tuple[float | None, Callable[[], np.ndarray]]
+"""Time stamp in seconds, if there is one, and a function that returns the image (H, W, 3) uint8 BGR."""
 
 
 class LiveOptions(NamedTuple):
@@ -45,76 +50,85 @@ class LiveOptions(NamedTuple):
     threads: int = 1
 
 
-Pictures = Iterator[tuple[float | None, Callable[[], np.ndarray]]]
-"""Time stamps in seconds, None where there is none, and functions that return the image (H, W, 3) uint8 BGR."""
+class Clock:
+    """The time that live streams use; tests have clocks of their own."""
+
+    def time(self) -> float:
+        return time.monotonic()
+
+    def wait(self, event: threading.Event, seconds: float) -> None:
+        """Wait until an event is set, or for some seconds."""
+        event.wait(seconds)
 
 
-class Connection(NamedTuple):
-    """An open source.
-
-    Attributes:
-        close: Ends the connection.
-        returns: Whether a new connection may give frames after this one has ended.
-        is_recording: Whether it can be read at any pace, up to its end.
-    """
-
-    pictures: Pictures
-    close: Callable[[], None]
-    returns: bool = True
-    is_recording: bool = False
-
-
-def open_address(address: str, options: LiveOptions) -> Connection:
-    """Open an address, or an open pipe, by PyAV.
+class Address:
+    """Connection to an address, or an open pipe, read by PyAV.
 
     Frames with errors that the decoder conceals are used. Of MJPEG and raw streams, time stamps are unknown.
+
+    Attributes:
+        is_recording: Whether it can be read at any pace, up to its end.
+        returns: Whether a new connection may give frames after this one has ended.
     """
-    settings = {'rtsp_transport': 'tcp'} if address.startswith('rtsp') else {}
-    settings |= {key: str(value) for key, value in (options.ffmpeg or {}).items()}
-    container = av.open(
-        address, options=settings, timeout=options.timeout, metadata_errors='replace'
-    )
-    track = container.streams.best('video')
-    if track is None or track.codec_context is None:
-        raise VideoError(without_secrets(address), 'there is no video that FFmpeg decodes')
-    track.codec_context.thread_count = options.threads
-    track.codec_context.thread_type = 'AUTO'
-    is_recording = bool(container.duration) and address.startswith(('file:', 'http'))
-    returns = not is_recording and not address.startswith(('file:', 'pipe:'))
-    pictures = _decode(container, track, options.timeout)
-    return Connection(pictures, container.close, returns, is_recording)
+
+    def __init__(self, address: str, options: LiveOptions, clock: Clock) -> None:
+        self._timeout, self._clock = options.timeout, clock
+        settings = {'rtsp_transport': 'tcp'} if address.startswith('rtsp') else {}
+        settings |= {key: str(value) for key, value in (options.ffmpeg or {}).items()}
+        self._container = av.open(
+            address, options=settings, timeout=options.timeout, metadata_errors='replace'
+        )
+        self._track = self._container.streams.best('video')
+        if self._track is None or self._track.codec_context is None:
+            raise VideoError(without_secrets(address), 'there is no video that FFmpeg decodes')
+        self._track.codec_context.thread_count = options.threads
+        self._track.codec_context.thread_type = 'AUTO'
+        self._has_clock = not self._container.format.flags & _NO_CLOCK
+        self.is_recording = bool(self._container.duration) and address.startswith(('file:', 'http'))
+        self.returns = not self.is_recording and not address.startswith(('file:', 'pipe:'))
+        self._converter = Converter()
+
+    def __iter__(self) -> Iterator[Picture]:
+        last = self._clock.time()
+        for packet in self._container.demux():  # sound, too: it may go on without pictures
+            if packet.stream is self._track:
+                try:
+                    frames = self._track.decode(packet)
+                except av.FFmpegError:  # packets were lost: the decoder goes on
+                    frames = []
+                for frame in frames:
+                    # The track may be closed when the image is made.
+                    shape = Shape.of(frame, self._track.sample_aspect_ratio)
+                    image = partial(self._converter, frame, shape)
+                    yield frame.time if self._has_clock else None, image
+                    last = self._clock.time()
+            if self._clock.time() - last > self._timeout:
+                raise VideoError(without_secrets(self._container.name), 'no pictures')
+
+    def close(self) -> None:
+        self._container.close()
 
 
-def _decode(
-    container: av.container.InputContainer, track: av.VideoStream, timeout: float
-) -> Pictures:
-    has_clock, convert, last = not container.format.flags & _NO_CLOCK, Converter(), monotonic()
-    for packet in container.demux():  # sound, too: it may go on without pictures
-        if packet.stream is track:
-            try:
-                frames = track.decode(packet)
-            except av.FFmpegError:  # packets were lost: the decoder goes on
-                frames = []
-            for frame in frames:
-                # The track may be closed when the image is made.
-                shape = Shape.of(frame, track.sample_aspect_ratio)
-                yield frame.time if has_clock else None, partial(convert, frame, shape)
-                last = monotonic()
-        if monotonic() - last > timeout:
-            raise VideoError(without_secrets(container.name), 'no pictures')
+class Device:
+    """Camera by its index, read by OpenCV, which opens cameras by number on every system."""
 
+    is_recording, returns = False, True
 
-def open_device(index: int, options: LiveOptions | None = None) -> Connection:
-    """Open a camera by OpenCV, which knows cameras by number on every system."""
-    capture = cv2.VideoCapture(index)
-    if not capture.isOpened():
-        raise VideoError(f'camera {index}', 'cannot be opened; is it there, and free?')
+    def __init__(self, index: int, options: LiveOptions, clock: Clock) -> None:
+        self._capture = cv2.VideoCapture(index)
+        if not self._capture.isOpened():
+            raise VideoError(f'camera {index}', 'cannot be opened; is it there, and free?')
 
-    def pictures() -> Pictures:
-        while (read := capture.read())[0]:
-            yield capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, partial(np.asarray, read[1])
+    def __iter__(self) -> Iterator[Picture]:
+        while True:
+            read, image = self._capture.read()
+            if not read:
+                return
+            stamp = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            yield stamp, partial(np.asarray, image)
 
-    return Connection(pictures(), capture.release)
+    def close(self) -> None:
+        self._capture.release()
 
 
 class _Times:
@@ -152,7 +166,7 @@ class LiveStream(FrameStream):
 
     Args:
         source: Index of a camera, an address or a named pipe.
-        connect: Opens a connection, with the arguments of :func:`open_address`.
+        connect: Opens a connection, with the arguments of :class:`Address`.
 
     Raises:
         VideoError: If the source cannot be opened.
@@ -166,9 +180,10 @@ class LiveStream(FrameStream):
         source: int | str,
         strict: bool = False,
         options: LiveOptions | None = None,
-        connect: Callable[[Any, LiveOptions], Connection] | None = None,
+        clock: Clock | None = None,
+        connect: Callable[[Any, LiveOptions, Clock], Any] | None = None,
     ) -> None:
-        options = options or LiveOptions()
+        options, self._clock = options or LiveOptions(), clock or Clock()
         if isinstance(source, int):
             self.name, self.path = f'camera{source}', f'camera {source}'
         else:
@@ -179,8 +194,8 @@ class LiveStream(FrameStream):
         # Libraries may wait longer than they are told to, for example for the writer of a named pipe.
         limited = self._max_outage is not None
         self._patience = self._max_outage + 2 * options.timeout + _CLOSING if limited else None
-        connect = connect or (open_device if isinstance(source, int) else open_address)
-        self._connect = partial(connect, source, options)
+        kind = connect or (Device if isinstance(source, int) else Address)
+        self._connect = partial(kind, source, options, self._clock)
         with as_video_error(self.path, 'cannot be opened'):
             self._connection = self._connect()
         self._returns = self._connection.returns
@@ -190,7 +205,8 @@ class LiveStream(FrameStream):
         self._waiting: Frame | None = None  # the newest one; its image is a function
         self._count, self._has_ended, self._error = 0, False, None
         self._is_lost, self._pause, self._times = False, _FIRST_PAUSE, _Times()
-        self._results, self._delays = 0, 0.0  # the sum of their delays
+        self._delays: deque[float] = deque(maxlen=_REMEMBERED)
+        self._results = 0
 
     def ready(self, seconds: float | None = None) -> bool:
         if self._thread.ident is None:
@@ -216,16 +232,24 @@ class LiveStream(FrameStream):
 
     def delay_of(self, frame: Frame) -> float:
         """Return the time from the arrival of a frame to its result, which is now, in seconds."""
-        delay = monotonic() - frame.arrival
-        self._results, self._delays = self._results + 1, self._delays + delay
-        return delay
+        self._delays.append(self._clock.time() - frame.arrival)
+        self._results += 1
+        return self._delays[-1]
+
+    def delays(self) -> str:
+        """Return what the results so far were like, in words; there must be one."""
+        ordered = sorted(self._delays)
+        median, most, longest = (
+            f'{1000 * ordered[int(part * (len(ordered) - 1))]:.0f}' for part in (0.5, 0.95, 0.99)
+        )
+        return (
+            f'{self._results} results, {self._count - self._results} frames dropped; delay {median} ms '
+            f'(95 %: {most}, 99 %: {longest})'
+        )
 
     def close(self) -> None:
         if self._results and not self._closed.is_set():
-            dropped, mean = self._count - self._results, 1000 * self._delays / self._results
-            log_event(
-                f'{self.path}: {self._results} results, {dropped} frames dropped; mean delay {mean:.0f} ms'
-            )
+            log_event(f'{self.path}: {self.delays()}')
         self._closed.set()
         with self._changed:
             self._changed.notify_all()
@@ -236,7 +260,7 @@ class LiveStream(FrameStream):
 
     def _read(self) -> None:
         """Read one connection after the other, in the thread."""
-        self._last = monotonic()
+        self._last = self._clock.time()
         try:
             while True:
                 reason = self._read_connection()
@@ -253,13 +277,13 @@ class LiveStream(FrameStream):
 
     def _read_connection(self) -> str:
         """Hand over the frames of a connection; return why it ended."""
-        self._since = monotonic()
+        self._since = self._clock.time()
         try:
             with (
                 as_video_error(self.path, 'connection lost'),
                 closing(self._connection or self._connect()) as connection,
             ):
-                for stamp, picture in connection.pictures:
+                for stamp, picture in connection:
                     self._offer(stamp, picture)
                     if self._closed.is_set():
                         break
@@ -271,7 +295,7 @@ class LiveStream(FrameStream):
 
     def _offer(self, stamp: float | None, picture: Callable[[], np.ndarray]) -> None:
         """Let a frame wait, in place of the one before."""
-        now, after_gap = monotonic(), None
+        now, after_gap = self._clock.time(), None
         if self._is_lost:
             log_event(f'{self.path}: frames again after {now - self._last:.0f} s')
             self._times.forget()
@@ -286,11 +310,11 @@ class LiveStream(FrameStream):
             self._waiting = Frame(picture, self._count, stamp, None, after_gap, dropped, now)
             self._count += 1
             self._changed.notify_all()
-        self._last = monotonic()
+        self._last = self._clock.time()
 
     def _wait(self, reason: str) -> None:
         """Wait ahead of the next attempt to connect."""
-        now = monotonic()
+        now = self._clock.time()
         left = math.inf if self._max_outage is None else self._last + self._max_outage - now
         if left <= 0:
             outage = f', no frames for {now - self._last:.0f} s' if self._max_outage else ''
@@ -300,4 +324,4 @@ class LiveStream(FrameStream):
         if not self._is_lost:
             log_event(f'{self.path}: {reason}; it is opened again until frames come')
         self._is_lost = True
-        self._closed.wait(min(self._pause, left))
+        self._clock.wait(self._closed, min(self._pause, left))

@@ -7,25 +7,30 @@ import numpy as np
 import pytest
 
 from semidff.datasets.video_readers import LiveOptions, LiveStream, VideoError, open_any
-from semidff.datasets.video_readers.live import Connection, open_address, open_device
+from semidff.datasets.video_readers.live import Address, Clock, Device
 from tests.encoded_video import DISPLAY, encode
 
-LIVE = 'semidff.datasets.video_readers.live'
+
+@pytest.fixture(autouse=True)
+def not_waiting_for_threads(monkeypatch):
+    monkeypatch.setattr('semidff.datasets.video_readers.live._CLOSING', 0.1)
 
 
-class TestClock(threading.Event):
-    """Time goes on when the reading thread waits for this event, or else when the test says so."""
+class TestClock(Clock):
+    """Time goes on when the reading thread waits, or else when the test says so."""
 
     __test__ = False
 
     def __init__(self, runs: bool = True) -> None:
-        super().__init__()
         self.now, self.pauses = 0.0, []
         self._runs, self._asleep_until, self._changed = runs, 0.0, threading.Condition()
 
-    def wait(self, timeout: float | None = None) -> None:
-        self.pauses.append(timeout)
-        self.sleep_until(self.now + timeout)
+    def time(self) -> float:
+        return self.now
+
+    def wait(self, event: threading.Event, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.sleep_until(self.now + seconds)
 
     def sleep_until(self, time: float) -> None:
         if self._runs:
@@ -44,36 +49,41 @@ class TestClock(threading.Event):
             self._changed.wait_for(lambda: self._asleep_until > time, 9)
 
 
-@pytest.fixture
-def read(monkeypatch):
-    """Open a stream of connections, each a list of (time of arrival, time stamp), or None where one is refused."""
-    monkeypatch.setattr(f'{LIVE}._CLOSING', 0.1)
+class Camera:
+    """Has connections, each a list of (time of arrival, time stamp), or None for one that is refused."""
 
-    def read(*connections, clock=None, frames='every-frame', strict=False, **options) -> LiveStream:
-        clock, left = clock or TestClock(), list(connections)
+    def __init__(self, *connections: list | None) -> None:
+        self.connections = list(connections)
 
-        def pictures(connection: list):
-            for arrival, stamp in connection:
-                clock.sleep_until(arrival)
-                yield stamp, partial(np.full, (4, 6, 3), int(arrival * 25 + 0.5) % 256, np.uint8)
+    def __call__(self, source, options, clock) -> 'Connection':
+        frames = self.connections.pop(0) if self.connections else None
+        if frames is None:
+            raise OSError(111, 'Connection refused')
+        return Connection(frames, clock)
 
-        def connect(*_):
-            connection = left.pop(0) if left else None
-            if connection is None:
-                raise OSError(111, 'Connection refused')
-            return Connection(pictures(connection), lambda: None)
 
-        monkeypatch.setattr(f'{LIVE}.monotonic', lambda: clock.now)
-        options = LiveOptions(frames, **options)
-        stream = LiveStream('tcp://camera/street', strict, options, connect)
-        stream._closed = clock
-        return stream
+class Connection:
+    is_recording, returns = False, True
 
-    return read
+    def __init__(self, frames: list, clock: TestClock) -> None:
+        self.frames, self.clock = frames, clock
+
+    def __iter__(self):
+        for arrival, stamp in self.frames:
+            self.clock.sleep_until(arrival)
+            yield stamp, partial(np.full, (4, 6, 3), int(arrival * 25 + 0.5) % 256, np.uint8)
+
+    def close(self) -> None:
+        pass
 
 
 def regular(count: int, begin: float = 0, stamp: float = 0) -> list[tuple[float, float]]:
     return [(begin + n / 25, stamp + n / 25) for n in range(count)]
+
+
+def read(*connections, clock=None, frames='every-frame', strict=False, **options) -> LiveStream:
+    options, camera = LiveOptions(frames, **options), Camera(*connections)
+    return LiveStream('tcp://camera/street', strict, options, clock or TestClock(), camera)
 
 
 def outcome(stream: LiveStream) -> tuple[list, str]:
@@ -84,7 +94,7 @@ def outcome(stream: LiveStream) -> tuple[list, str]:
     return frames, str(caught.value)
 
 
-def test_the_newest_frame_and_the_number_of_those_dropped(read):
+def test_the_newest_frame_and_the_number_of_those_dropped():
     clock = TestClock(runs=False)
     stream = read(regular(1000), clock=clock, frames='newest')
     assert stream.ready()  # the thread runs
@@ -99,7 +109,7 @@ def test_the_newest_frame_and_the_number_of_those_dropped(read):
     frames.close()
 
 
-def test_the_delay_from_arrival_to_result(read, log):
+def test_the_delay_from_arrival_to_result(log):
     clock = TestClock(runs=False)
     stream = read(regular(1000), clock=clock, frames='newest')
     assert stream.ready() and stream.drops
@@ -111,16 +121,16 @@ def test_the_delay_from_arrival_to_result(read, log):
         delays.append(stream.delay_of(frame))
     assert delays == pytest.approx([0.11, 0.1, 0.1])
     frames.close()
-    assert 'tcp://camera/street: 3 results, 13 frames dropped; mean delay 103 ms' in log.text
+    assert 'tcp://camera/street: 3 results, 13 frames dropped; delay 100 ms' in log.text
 
 
-def test_every_frame_if_that_is_asked_for(read):
+def test_every_frame_if_that_is_asked_for():
     frames, error = outcome(read(regular(30), strict=True))
     assert [frame.index for frame in frames] == list(range(30))
     assert error == 'tcp://camera/street: connection closed'
 
 
-def test_a_lost_connection_is_opened_again_and_time_goes_on(read, log):
+def test_a_lost_connection_is_opened_again_and_time_goes_on(log):
     clock, connections = TestClock(), (regular(5, stamp=70), None, None, None, regular(5, 15.2, 9))
     frames, error = outcome(read(*connections, clock=clock, max_outage=100))
     assert clock.pauses == pytest.approx([1, 2, 4, 8, 16, 30, 30, 24])
@@ -134,7 +144,7 @@ def test_a_lost_connection_is_opened_again_and_time_goes_on(read, log):
     assert len(lines) == 3 and 'frames again after 15 s' in lines[1]
 
 
-def test_pauses_do_not_grow_between_stable_connections(read):
+def test_pauses_do_not_grow_between_stable_connections():
     clock = TestClock()
     connections = [regular(100, begin) for begin in range(0, 50, 10)]
     frames, _ = outcome(read(*connections, clock=clock, max_outage=9))
@@ -152,7 +162,7 @@ def test_pauses_do_not_grow_between_stable_connections(read):
         ([None] * 5, [0, 1, 2, 3, 4]),
     ],
 )
-def test_time_stamps_of_the_source_and_of_the_arrival(read, stamps, expected):
+def test_time_stamps_of_the_source_and_of_the_arrival(stamps, expected):
     frames, _ = outcome(read([(7 + n, stamp) for n, stamp in enumerate(stamps)], strict=True))
     assert [frame.timestamp for frame in frames] == pytest.approx(expected)
 
@@ -167,7 +177,7 @@ def test_frames_of_an_address_are_those_of_the_file(tmp_path, display):
         assert frame.timestamp == pytest.approx(expected.timestamp)
 
 
-def test_a_library_that_does_not_return_ends_with_the_limit(read):
+def test_a_library_that_does_not_return_ends_with_the_limit():
     clock = TestClock(runs=False)
     frames = iter(read(regular(2), clock=clock, max_outage=0, timeout=0))
     assert next(frames).index == 0
@@ -177,11 +187,11 @@ def test_a_library_that_does_not_return_ends_with_the_limit(read):
 
 def test_the_time_stamps_of_a_device(tmp_path):
     """OpenCV opens a file in place of one."""
-    device = open_device(str(encode(tmp_path / 'street.mp4', length=5)))
-    assert [stamp for stamp, _ in device.pictures] == pytest.approx(np.arange(5) / 25)
+    device = Device(str(encode(tmp_path / 'street.mp4', length=5)), LiveOptions(), Clock())
+    assert [stamp for stamp, _ in device] == pytest.approx(np.arange(5) / 25)
 
 
 def test_what_ffmpeg_invents_is_no_time(tmp_path):
     path = encode(tmp_path / 'street.mjpeg', 'mjpeg', length=3)
-    connection = open_address(f'file://{path}', LiveOptions())
-    assert [stamp for stamp, _ in connection.pictures] == [None] * 3
+    connection = Address(f'file://{path}', LiveOptions(), Clock())
+    assert [stamp for stamp, _ in connection] == [None] * 3
