@@ -121,8 +121,8 @@ def detect(
 
     Args:
         input: Video file, folder of frames, glob, camera index, or address (rtsp://...); or a folder of videos.
-        model: Config of the video detector, or the folder of an adaptation (tools/adapt.py), which recommends method,
-            interval and input size, used if no option chooses key frames.
+        model: Config of the video detector, or the folder of an adaptation (tools/adapt.py), which is run as it
+            recommends; options change their part of the recommendation.
         weights: Its checkpoint; not needed with a folder.
         options: Further arguments of the inferencer.
     """
