@@ -51,6 +51,7 @@ def detect_archive(
     progress: Callable[[str], None] = print,
     call: dict[str, Any] | None = None,
     inferencer: dict[str, Any] | None = None,
+    **further: Any,
 ) -> dict[str, Any]:
     """Detect in all videos of a folder that have no results yet.
 
@@ -73,13 +74,13 @@ def detect_archive(
         overwrite: Whether results of other settings are replaced and failed videos tried again.
         progress: Called with a line of text for each video.
         call: Arguments of the inferencer's call, without outputs.
-        inferencer: Further arguments of :class:`VideoInferencer`.
+        inferencer, **further: Further arguments of :class:`VideoInferencer`.
 
     Returns:
         The summary, which is in ``summary.json``, too: numbers of videos, frames and key frames, seconds of all
         workers, failed and damaged videos with the reasons, settings.
     """
-    call, arguments = call or {}, dict(inferencer or {})
+    call, arguments = call or {}, (inferencer or {}) | further
     check_limits(call.get('fps'), call.get('max_frames'), call.get('pred_score_thr', 0))
     settings = {name: value for name, value in arguments.items() if name not in _INDEPENDENT}
     files = model, weights

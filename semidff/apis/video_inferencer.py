@@ -63,6 +63,8 @@ class AdaptedFolder(NamedTuple):
         if recommended.get('runtime') == 'auto':  # of 0.3.0
             recommended['runtime'] = default_runtime()
             print_log(f'{folder}: runs in {recommended["runtime"]}, in place of auto', 'current')
+        if recommended.get('smooth_boxes'):  # before 0.3, boxes were smoothed
+            recommended.setdefault('filter', 'both')
         names = {field.name for field in fields(Point)}
         point = Point(**{name: recommended[name] for name in recommended if name in names})
         needed = [config, weights, detector] if point.uses_temporal else [config, detector]

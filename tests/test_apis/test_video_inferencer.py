@@ -601,3 +601,11 @@ def test_options_change_their_part_of_what_a_folder_recommends(
     inferencer = VideoInferencer(tmp_path, device='cpu', show_progress=False, **options)
     assert inferencer.point == expected
     assert (inferencer.model.autocast is torch.bfloat16) == (expected.precision == 'bf16')
+
+
+def test_a_folder_of_before_0_3_is_filtered_in_place_of_smoothed(project, tmp_path):
+    config = Config.fromfile(project / 'config.py')
+    config.recommended = dict(method='copy', key_interval=5, smooth=0, smooth_boxes=8)
+    config.dump(tmp_path / 'config.py')
+    os.link(project / 'one.pth', tmp_path / 'detector.pth')
+    assert VideoInferencer(tmp_path, device='cpu').point == Point('copy', 5, filter='both')
