@@ -135,7 +135,8 @@ class UnlabeledVideoDataset(Dataset):
     ) -> None:
         interval = interval or {'type': 'UniformInterval', 'low': 1, 'high': 9}
         self.interval = TASK_UTILS.build(interval) if isinstance(interval, dict) else interval
-        self.ann_file = ann_file
+        self.ann_file, self.data_prefix, self.lists = ann_file, data_prefix, lists
+        self.portion = portion
         self.pipeline = Compose(list(pipeline))
         self.clip_interval, self.triplets = clip_interval, triplets
         self.window, self.pairs_per_window, self.interleave = window, pairs_per_window, interleave
@@ -144,17 +145,23 @@ class UnlabeledVideoDataset(Dataset):
         self._metainfo = dict(metainfo or {})
         self._readers = _Readers(keep_damaged)
         self._cache: OrderedDict[tuple, _Window] = OrderedDict()
-        if lists == 'frames':
-            self.videos = load_frames(ann_file, data_prefix)
-            counts = [len(video.frames) for video in self.videos]
-        else:
-            videos = load_videos(ann_file, data_prefix)
-            self.videos = [v._replace(length=max(2, int(v.length * portion))) for v in videos]
-            counts = [max(1, video.length // window) for video in self.videos]
-        self._first_window = np.cumsum([0, *counts])
+        self._load()
 
     def full_init(self) -> None:
         """Do nothing; mmengine's wrappers of data sets call it."""
+
+    def _load(self) -> None:
+        load = load_frames if self.lists == 'frames' else load_videos
+        listed = load(self.ann_file, self.data_prefix)
+        if self.lists == 'frames':
+            self.videos, self._frames = (list(column) for column in zip(*listed, strict=True))
+            counts = [len(frames) for frames in self._frames]
+        else:
+            self.videos = [
+                video._replace(length=max(2, int(video.length * self.portion))) for video in listed
+            ]
+            counts = [max(1, video.length // self.window) for video in self.videos]
+        self._first_window = np.cumsum([0, *counts])
 
     @property
     def metainfo(self) -> dict:
@@ -255,6 +262,6 @@ class UnlabeledVideoDataset(Dataset):
         video, first = self.videos[index], int(self._first_window[index])
         count = int(self._first_window[index + 1]) - first
         inside = slot - first
-        if video.frames:
-            return video, video.frames[inside], video.frames[inside] + 1
+        if self.lists == 'frames':
+            return video, self._frames[index][inside], self._frames[index][inside] + 1
         return video, video.length * inside // count, video.length * (inside + 1) // count

@@ -41,14 +41,13 @@ class VideoListError(ValueError):
 
 
 class VideoInfo(NamedTuple):
-    """A readable video: file or folder, path relative to the list's root, size in frames and pixels, listed frames."""
+    """A readable video: file or folder, path relative to the list's root, size in frames and pixels."""
 
     path: str
     name: str
     length: int
     height: int
     width: int
-    frames: Sequence[int] = ()
 
 
 def load_videos(ann_file: str | Path, data_prefix: str | Path | None = None) -> list[VideoInfo]:
@@ -57,17 +56,21 @@ def load_videos(ann_file: str | Path, data_prefix: str | Path | None = None) -> 
     They are in the order of the list. Relative paths start at ``data_prefix``, by default the list's folder.
     """
     if os.path.isdir(ann_file):
-        root, entries = ann_file, [os.path.abspath(ann_file)]
+        root = Path(data_prefix or ann_file)
+        entries = [os.path.abspath(ann_file)]
     elif not os.path.exists(ann_file) and glob.has_magic(str(ann_file)):
-        root, entries = Path.cwd(), [str(ann_file)]
+        root = Path(data_prefix or Path.cwd())
+        entries = [str(ann_file)]
     else:
-        root, entries = Path(ann_file).parent, _read_lines(ann_file)
-    root = Path(data_prefix or root)
+        root = Path(data_prefix or Path(ann_file).parent)
+        entries = _read_lines(ann_file)
     return _open_all(ann_file, root, *list_videos(entries, root))
 
 
-def load_frames(ann_file: str | Path, data_prefix: str | Path | None = None) -> list[VideoInfo]:
-    """Return the readable videos of a list of frames, with their listed frames in the order of the list."""
+def load_frames(
+    ann_file: str | Path, data_prefix: str | Path | None = None
+) -> list[tuple[VideoInfo, list[int]]]:
+    """Return the readable videos of a list of frames with their listed frames, both in the order of the list."""
     root = Path(data_prefix or Path(ann_file).parent)
     frames: dict[str, list[int]] = {}
     names: dict[str, str] = {}  # the first one of each file
@@ -88,7 +91,7 @@ def load_frames(ann_file: str | Path, data_prefix: str | Path | None = None) -> 
                 f'{ann_file}: frame {max(frames[video.path])} of {video.name} is listed, but the video has '
                 f'{video.length} frames, numbered from 0'
             )
-    return [video._replace(frames=frames[video.path]) for video in videos]
+    return [(video, frames[video.path]) for video in videos]
 
 
 def _read_lines(ann_file: str | Path) -> list[str]:

@@ -231,4 +231,6 @@ def unlabeled_videos(config: Config, video_list: str | None = None) -> list[Vide
             'of videos (--videos)'
         )
     files = dataset.ann_file, dataset.get('data_prefix')
-    return (load_frames if dataset.get('lists') == 'frames' else load_videos)(*files)
+    if dataset.get('lists') == 'frames':
+        return [video for video, _ in load_frames(*files)]
+    return load_videos(*files)

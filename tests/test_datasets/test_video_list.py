@@ -108,7 +108,7 @@ def test_a_video_counts_once(tmp_path, other):
     (tmp_path / 'list.txt').write_text(f'a.mp4\nsub/b.mp4\n{other}\n')
     assert [video.name for video in load_videos(tmp_path / 'list.txt')] == ['a.mp4', 'sub/b.mp4']
     (tmp_path / 'frames.txt').write_text('a.mp4 1\n./a.mp4 2\nsub/../a.mp4 3\n')
-    found = [(video.name, video.frames) for video in load_frames(tmp_path / 'frames.txt')]
+    found = [(video.name, frames) for video, frames in load_frames(tmp_path / 'frames.txt')]
     assert found == [('a.mp4', [1, 2, 3])]
 
 
@@ -117,7 +117,7 @@ def test_lists_of_frames(tmp_path):
     write_video(tmp_path / 'c.mp4', 3)
     listed = tmp_path / 'frames.txt'
     listed.write_text('clips/a b.mp4 1 4 5\nc.mp4 2\n# a comment\nclips/a b.mp4 0\nmissing.mp4 7\n')
-    found = [(video.name, video.frames) for video in load_frames(listed)]
+    found = [(video.name, frames) for video, frames in load_frames(listed)]
     assert found == [('clips/a b.mp4', [4, 0]), ('c.mp4', [2])]
     listed.write_text('c.mp4 3\n')
     with pytest.raises(
