@@ -20,6 +20,7 @@ from semidff.utils.image_detectors import read_model, test_datasets
 
 from .clips import Clip
 from .speed import (
+    MOST_DENSE_FRAMES,
     PARTS,
     Laps,
     PartTimes,
@@ -144,7 +145,10 @@ def measure_speed(
             clips = partial(map, Clip.images, test_clips[source])
         for row in members:
             pack = pack_with(frame_pipeline(cfg, shape, row.point.scale))
-            timer = Timer(executor, row.point, pack, _length(row, longest))
+            # With short intervals, the dense detector needs no longer clips than the others.
+            dense = min(longest, MOST_DENSE_FRAMES)
+            length = dense if row.point.method == 'frame' else row.point.key_interval
+            timer = Timer(executor, row.point, pack, length)
             tasks[row.name] = on_clips(timer.run, clips())
         if parts and executor.model.has_temporal and first.point.runtime == 'torch':
             pack = pack_with(frame_pipeline(cfg, shape))
@@ -155,10 +159,6 @@ def measure_speed(
             labels[tuple(options)] = str(Acceleration(precision, *options[1:]))
     laps = take_turns({name: tasks[name] for name in names} | part_tasks, rounds, progress)
     return _summary(rows, laps, labels, longest) | dict(rounds=rounds)
-
-
-def _length(row: Row, longest: int) -> int:
-    return min(longest, 10) if row.point.method == 'frame' else row.point.key_interval
 
 
 def _summary(

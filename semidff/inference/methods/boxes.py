@@ -94,7 +94,7 @@ def by_interval(frames: Sequence[Frame]) -> list[tuple[Frame, list[Frame]]]:
 
 
 def interpolated(key: Frame, frames: Sequence[Frame]) -> list[Arrays]:
-    """Return the detections of non-key frames between a key frame and the next one."""
+    """Return the detections of non-key frames between a key frame and the next key frame."""
     ends = (arrays_of(one.detections) for one in (key, key.next))
     all_frames = list(interpolate(*ends, key.next.number - key.number - 1))
     return [all_frames[frame.position - 1] for frame in frames]
