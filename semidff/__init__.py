@@ -8,7 +8,7 @@ at the first lookup in mmdetection's registries, so that the tools, which import
 
 import sys
 
-from .utils.import_hooks import FirstImport, OperatorFinder
+from .compat.import_hooks import FirstImport, OperatorFinder
 from .version import __version__
 
 sys.meta_path.append(OperatorFinder)

@@ -4,7 +4,7 @@ A config that takes variables from ``_base_ = 'semidff::...'`` marks them with t
 registered in mmdetection's registries, to which a lookup in this scope falls back.
 """
 
-from .utils import quiet  # noqa: F401 (before mmdet is imported)
+from .compat import quiet  # noqa: F401 (before mmdet is imported)
 
 # isort: split
 import mmdet.registry
@@ -12,7 +12,7 @@ import mmengine.config.utils
 from mmengine.registry import Registry
 
 from . import datasets, engine, evaluation, inference, models  # noqa: F401
-from .utils.import_hooks import add_configs
+from .compat.import_hooks import add_configs
 
 add_configs(mmengine.config.utils)  # if it was imported before this package
 

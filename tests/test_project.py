@@ -46,7 +46,8 @@ def test_no_file_contains(what, pattern):
 # Packages from the bottom to the top; each may import those on lower lines, and nothing beside or above it.
 LAYERS = (
     ('version',),
-    ('utils', 'filter'),
+    ('utils', 'compat', 'filter'),
+    ('checkpoints',),
     ('datasets', 'models', 'synthetic'),
     ('inference',),
     ('visualization',),

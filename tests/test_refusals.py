@@ -15,6 +15,9 @@ from mmengine.hub import get_config
 from mmengine.registry import init_default_scope
 
 from semidff.apis import adapt
+from semidff.checkpoints.detectors import read_detector
+from semidff.checkpoints.read import read_checkpoint
+from semidff.checkpoints.safe import CheckpointError
 from semidff.converters.ilsvrc import read_xml
 from semidff.converters.mxnet.checkpoint import to_checkpoint
 from semidff.converters.mxnet.names import NameMappingError, convert, targets
@@ -28,10 +31,9 @@ from semidff.evaluation import VIDEvaluator
 from semidff.inference.options import MethodOptions
 from semidff.models.temporal import warp
 from semidff.points.experiment_tables import Row, build_lines
-from semidff.utils.checkpoint import CheckpointError, read_checkpoint
 from semidff.utils.error_messages import ConfigError, FileError
-from semidff.utils.image_detectors import read_detector
 from tests.damaged_video import picture, write_video
+from tests.test_checkpoints.test_strict import net
 from tests.test_converters.mxnet_params import heads
 from tests.test_converters.test_ilsvrc import DOG, xml
 from tests.test_converters.test_mxnet.test_checkpoint import broken
@@ -41,7 +43,6 @@ from tests.test_datasets.test_vid_json import valid
 from tests.test_engine.test_launch import original
 from tests.test_evaluation import test_vid_metric, test_vid_metric_sparse
 from tests.test_models import test_correction
-from tests.test_utils.test_checkpoint import net
 from tests.test_visualization.test_propagation import make_model, view_of
 from tests.tiny import models as tiny
 from tests.tiny.models import build, frames, samples, tiny_semi_dff, tiny_video_detector

@@ -8,10 +8,10 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 import semidff.registry  # noqa: F401 (registers the package's parts)
+from semidff.checkpoints.detectors import resolve_detector
 from semidff.converters.cityscapes import convert_split
 from semidff.engine.steps import runs
 from semidff.utils.command_line import parse_settings
-from semidff.utils.image_detectors import resolve_detector
 from tests.config_files import ROOT, commands_of, trainings
 from tests.tiny.datasets import DARKNET, shrink, write_cityscapes, write_generated, write_imagenet
 

@@ -7,17 +7,17 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from semidff.datasets.class_names import class_names
-from semidff.models.spatial.head_splits import non_key_settings
-from semidff.utils.atomic_write import atomic_path
-from semidff.utils.checkpoint import read_checkpoint, save_weights
-from semidff.utils.configs import read_config
-from semidff.utils.image_detectors import (
+from semidff.checkpoints.detectors import (
     imports_of,
     inner_dataset,
     read_detector,
     transform_name,
 )
+from semidff.checkpoints.read import read_checkpoint, save_weights
+from semidff.datasets.class_names import class_names
+from semidff.models.spatial.head_splits import non_key_settings
+from semidff.utils.atomic_write import atomic_path
+from semidff.utils.configs import read_config
 
 from .folder import AdaptError, Data, Network
 

@@ -10,11 +10,11 @@ from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from torch import nn
 
+from semidff.checkpoints.building import build_detector
 from semidff.models.precision import to_channels_last
 from semidff.models.spatial import SpatialModule
 from semidff.models.spatial.head_family import HeadFamily, head_family
 from semidff.models.video_detector import VideoDetector
-from semidff.utils.model_building import build_detector
 
 from .config import model_config
 from .folder import AdaptError, Network

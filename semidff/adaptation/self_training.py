@@ -19,6 +19,9 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 
+from semidff.checkpoints.building import num_classes_of
+from semidff.checkpoints.detectors import imports_of, transform_name
+from semidff.checkpoints.read import detector_digest, read_checkpoint, save_weights
 from semidff.datasets.class_names import class_names
 from semidff.datasets.video_list import VideoInfo, load_videos
 from semidff.engine.launch import train
@@ -33,10 +36,7 @@ from semidff.points.runs import run_clips
 from semidff.points.speed import timed
 from semidff.points.table import LEAST_BOXES
 from semidff.utils.atomic_write import read_json, write_json
-from semidff.utils.checkpoint import detector_digest, read_checkpoint, save_weights
 from semidff.utils.configs import read_config
-from semidff.utils.image_detectors import imports_of, transform_name
-from semidff.utils.model_building import num_classes_of
 
 from .config import untrained_config, write_config, write_detector
 from .folder import AdaptError, digest, videos_digest

@@ -15,6 +15,7 @@ import numpy as np
 from mmengine.config import Config
 from torch import nn
 
+from semidff.checkpoints.read import detector_digest, read_checkpoint, save_weights
 from semidff.datasets.class_names import class_names
 from semidff.datasets.vid_json import check_frames_between
 from semidff.datasets.video_list import VideoListError, load_videos
@@ -26,7 +27,6 @@ from semidff.points.clips import Clip, labeled_clips
 from semidff.points.measure import fastest_runtime, measure, times
 from semidff.points.report import report, verdict, write_report
 from semidff.points.table import Table, key_of
-from semidff.utils.checkpoint import detector_digest, read_checkpoint, save_weights
 from semidff.utils.configs import read_config
 from semidff.utils.error_messages import FileError
 from semidff.utils.threads import default_workers, has_busy_cores

@@ -15,11 +15,11 @@ from semidff.adaptation.config import detector_config
 from semidff.adaptation.job import Job
 from semidff.adaptation.self_training import train_detector
 from semidff.adaptation.videos import named_videos
+from semidff.checkpoints.detectors import published_weights
 from semidff.datasets.video_readers import open_video
 from semidff.points.clips import Clip
 from semidff.utils.command_line import Checkpoint, Input
 from semidff.utils.error_messages import FileError
-from semidff.utils.image_detectors import published_weights
 from semidff.utils.run_folder import occupy
 
 from .video_inferencer import VideoInferencer

@@ -19,6 +19,8 @@ from typing import Any
 
 from mmengine.device import get_device
 
+from semidff.checkpoints.detectors import config_text
+from semidff.checkpoints.safe import safe_loading, trusted
 from semidff.datasets.video_folders import find_videos
 from semidff.datasets.video_readers import VideoWarning
 from semidff.inference.outputs import check_limits
@@ -26,9 +28,7 @@ from semidff.utils.allocator import keep_freed_memory
 from semidff.utils.atomic_write import read_json, write_json
 from semidff.utils.error_messages import FileError
 from semidff.utils.files import file_state, without_secrets
-from semidff.utils.image_detectors import config_text
 from semidff.utils.run_folder import occupy
-from semidff.utils.safe_loading import safe_loading, trusted
 
 from .failures import is_of_video
 from .video_inferencer import AdaptedFolder, VideoInferencer

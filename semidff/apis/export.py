@@ -5,14 +5,15 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from semidff.checkpoints.building import build_video_detector
+from semidff.checkpoints.detectors import test_datasets
+from semidff.checkpoints.read import read_checkpoint
+from semidff.checkpoints.strict import load_for_test
 from semidff.datasets.class_names import class_names
 from semidff.datasets.video_readers import open_video
 from semidff.deployment import export_onnx
 from semidff.inference.loading import frame_pipeline, pair
-from semidff.utils.checkpoint import load_for_test, read_checkpoint
 from semidff.utils.command_line import Checkpoint, Count, Input, Output
-from semidff.utils.image_detectors import test_datasets
-from semidff.utils.model_building import build_video_detector
 
 
 def export_detector(

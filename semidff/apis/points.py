@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from semidff.checkpoints.detectors import read_model
 from semidff.datasets.vid_json import check_frames_between
 from semidff.inference import Acceleration, ErrorPredictor
 from semidff.inference.executors import Executor
@@ -25,7 +26,6 @@ from semidff.points.table import Table, key_of
 from semidff.synthetic.smooth_video import write_smooth_video
 from semidff.utils.atomic_write import write_json
 from semidff.utils.command_line import Checkpoint, Count, Input, Output
-from semidff.utils.image_detectors import read_model
 from semidff.utils.tables import text_table
 
 UNTRAINED, TRAINED = ('frame', 'track', 'interpolate'), ('propagate', 'centered', 'blend')

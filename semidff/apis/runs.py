@@ -2,6 +2,8 @@
 
 from mmengine.dist import is_main_process
 
+from semidff.checkpoints.read import check_class_order, read_checkpoint, stored_classes
+from semidff.checkpoints.strict import load_for_test
 from semidff.engine.launch import (
     Launch,
     Runner,
@@ -14,12 +16,6 @@ from semidff.engine.launch import (
 from semidff.engine.steps import runs
 from semidff.inference.options import MethodOptions
 from semidff.utils.atomic_write import write_json
-from semidff.utils.checkpoint import (
-    check_class_order,
-    load_for_test,
-    read_checkpoint,
-    stored_classes,
-)
 from semidff.utils.command_line import Checkpoint, Count, Input, Output
 
 

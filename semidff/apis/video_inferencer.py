@@ -16,6 +16,8 @@ from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.logging import print_log
 
+from semidff.checkpoints.detectors import read_model
+from semidff.checkpoints.safe import trusted
 from semidff.datasets.video_readers import Frame, FrameStream, LiveOptions, open_any
 from semidff.datasets.video_readers.sources import READ_AHEAD, prefetch, videos_of
 from semidff.inference import (
@@ -33,10 +35,8 @@ from semidff.inference.outputs import Output, check_limits, requested_outputs
 from semidff.inference.page import Page, once
 from semidff.utils.configs import read_config
 from semidff.utils.error_messages import ConfigError
-from semidff.utils.image_detectors import read_model
 from semidff.utils.logs import log_warning
 from semidff.utils.progress import track
-from semidff.utils.safe_loading import trusted
 from semidff.utils.stopping import exits_on_sigterm
 from semidff.utils.threads import default_workers
 from semidff.visualization.frames import PANELS, render_frame

@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor, nn
 
-from semidff.utils.checkpoint import (
+from semidff.checkpoints.read import (
     DETECTOR,
     TRAINING_ONLY,
-    CheckpointError,
-    load_strict,
     read_checkpoint,
     save_weights,
     stored_classes,
 )
+from semidff.checkpoints.safe import CheckpointError
+from semidff.checkpoints.strict import load_strict
 from semidff.utils.command_line import Checkpoint, Output
 
 _BELOW = {

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from mmdet.registry import DATASETS
 from mmengine.config import Config, ConfigDict
 
-from semidff.utils.checkpoint import stored_classes
-from semidff.utils.image_detectors import test_datasets
+from semidff.checkpoints.detectors import test_datasets
+from semidff.checkpoints.read import stored_classes
 
 from .vid_json import load_vid_json, match_classes
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from semidff.checkpoints.detectors import test_datasets, transform_name
 from semidff.inference.executors.exported import FILE, KEY, NON_KEY, Description, check_exportable
 from semidff.inference.executors.onnx_export import ExportError, export_graph
 from semidff.models import VideoDetector
 from semidff.models.graphs import KeyGraph, NonKeyGraph
 from semidff.models.spatial.head_family import levels, numbered
 from semidff.utils.atomic_write import atomic_write
-from semidff.utils.image_detectors import test_datasets, transform_name
 
 
 @torch.no_grad()

@@ -16,14 +16,14 @@ from mmengine.device import get_device
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner as MMEngineRunner
 
+from semidff.checkpoints.building import unwrapped
+from semidff.checkpoints.detectors import resolve_detector
+from semidff.checkpoints.read import read_checkpoint
 from semidff.inference.options import MethodOptions
 from semidff.utils.allocator import keep_freed_memory
-from semidff.utils.checkpoint import read_checkpoint
 from semidff.utils.command_line import Output
 from semidff.utils.configs import import_extras, read_config
 from semidff.utils.error_messages import ConfigError
-from semidff.utils.image_detectors import resolve_detector
-from semidff.utils.model_building import unwrapped
 from semidff.utils.run_folder import latest_checkpoint
 
 from .steps import is_in_folder, runs

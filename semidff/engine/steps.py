@@ -11,8 +11,8 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from semidff.utils.checkpoint import read_checkpoint
-from semidff.utils.model_building import unwrapped
+from semidff.checkpoints.building import unwrapped
+from semidff.checkpoints.read import read_checkpoint
 from semidff.utils.run_folder import latest_checkpoint
 
 from .optimizers import BFloat16OptimWrapper

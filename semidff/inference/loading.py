@@ -11,11 +11,13 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dataset import Compose
 from mmengine.model.utils import revert_sync_batchnorm
 
+from semidff.checkpoints.building import build_model, num_classes_of
+from semidff.checkpoints.detectors import test_datasets, transform_name
+from semidff.checkpoints.read import read_checkpoint
+from semidff.checkpoints.safe import CheckpointError
+from semidff.checkpoints.stored_config import parse_config
+from semidff.checkpoints.strict import load_for_test
 from semidff.datasets.class_names import class_names
-from semidff.utils.checkpoint import CheckpointError, load_for_test, read_checkpoint
-from semidff.utils.image_detectors import test_datasets, transform_name
-from semidff.utils.model_building import build_model, num_classes_of
-from semidff.utils.stored_config import parse_config
 
 from .acceleration import Acceleration, accelerate
 from .executors import Executor

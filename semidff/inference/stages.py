@@ -15,11 +15,11 @@ import torch
 from mmdet.structures import DetDataSample
 from torch import nn
 
+from semidff.checkpoints.building import num_classes_of
 from semidff.datasets.video_readers import Frame
 from semidff.filter import picture_of
 from semidff.filter.video import AHEAD
 from semidff.models.key_frame import KeyFrame
-from semidff.utils.model_building import num_classes_of
 from semidff.utils.threads import opencv_threads, torch_threads, worker_threads
 
 from .bounded import detect_bounded

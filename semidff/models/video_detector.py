@@ -11,9 +11,10 @@ from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from torch import Tensor, nn
 
-from semidff.utils.checkpoint import load_for_test, read_checkpoint, stored_classes
-from semidff.utils.image_detectors import read_detector
-from semidff.utils.model_building import is_kind
+from semidff.checkpoints.building import is_kind
+from semidff.checkpoints.detectors import read_detector
+from semidff.checkpoints.read import read_checkpoint, stored_classes
+from semidff.checkpoints.strict import load_for_test
 
 from .data_preprocessor import preprocessor_of
 from .key_frame import FlowField, KeyFrame
@@ -37,7 +38,7 @@ class VideoDetector(BaseDetector):
 
     Args:
         detector: The mmdet detector that is the spatial module, its config, a config file, or the name of a model of
-            mmdet, see :func:`~semidff.utils.image_detectors.read_detector`.
+            mmdet, see :func:`~semidff.checkpoints.detectors.read_detector`.
         temporal: Config of the temporal module; None for a detector that works frame by frame only. Its channels and
             strides are those of the feature network.
         split: Config of the split point, where the feature network ends (DFF Table 5): ``ExtractFeatSplit`` (None),

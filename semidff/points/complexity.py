@@ -18,11 +18,11 @@ import torchvision  # noqa: F401 (registers its operators)
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from semidff.checkpoints.building import build_video_detector
 from semidff.models.video_detector import VideoDetector
 from semidff.synthetic.smooth_video import smooth_frames
 from semidff.utils.atomic_write import write_json
 from semidff.utils.command_line import Count, Input, Output
-from semidff.utils.model_building import build_video_detector
 from semidff.utils.tables import text_table
 
 from .speed import PARTS, batch_of, speedup_of

@@ -11,12 +11,12 @@ import torch
 from mmdet.registry import DATASETS
 from mmengine.config import Config
 
+from semidff.checkpoints.detectors import read_model, test_datasets
 from semidff.datasets.samplers import frames_of_videos
 from semidff.inference.acceleration import PRECISIONS, Acceleration
 from semidff.inference.loading import frame_pipeline, load_model
 from semidff.inference.point import Point
 from semidff.utils.command_line import parse_settings
-from semidff.utils.image_detectors import read_model, test_datasets
 
 from .clips import Clip
 from .speed import (

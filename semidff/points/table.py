@@ -15,9 +15,9 @@ from typing import Any
 
 from mmengine.config import Config
 
+from semidff.checkpoints.read import detector_digest, read_checkpoint, weights_digest
 from semidff.inference.point import Point
 from semidff.utils.atomic_write import read_json, write_json
-from semidff.utils.checkpoint import detector_digest, read_checkpoint, weights_digest
 
 from .clips import Clip
 

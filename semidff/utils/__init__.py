@@ -1,1 +1,1 @@
-"""Files, checkpoints, model building, progress and tables for all other packages."""
+"""Files, command lines, processes, progress and tables for all other packages."""

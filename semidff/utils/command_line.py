@@ -18,9 +18,7 @@ of imported: PyTorch and mmdetection would delay the help and errors of usage by
 
 import argparse
 import ast
-import os
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib import import_module
@@ -28,11 +26,9 @@ from importlib.util import resolve_name
 from pathlib import Path
 from typing import Any
 
-from .error_messages import FileError, describe
+from .error_messages import FileError
 from .files import check_outputs
-from .stopping import interrupted_by_signals
 
-INTERRUPTED = 130
 _ROOT = Path(__file__).resolve().parents[2]
 Input = str | Path
 Checkpoint = str | Path
@@ -45,56 +41,6 @@ Count = int
 _PATHS = ('Input', 'Checkpoint', 'Output')
 _SECTION = re.compile(r'^(?:Args|Attributes|Returns|Raises):$', re.MULTILINE)
 _ENTRY = re.compile(r'^ {4}(\w[\w, ]*): (.*(?:\n {8}.*)*)', re.MULTILINE)
-
-
-def run(target: str | dict[str, str], trains: bool = False) -> None:
-    """Call a function with the command line of the process; print its result if that has a text (``__str__``).
-
-    An error ends the process with a message and exit code 1, with ``--debug`` with its traceback; an error of usage
-    with 2; Ctrl-C and SIGTERM with 130.
-
-    Args:
-        target: Full name of the function, or those of sub-commands.
-        trains: Whether PyTorch's threads sleep while they wait for one another. By default they spin, and a training
-            beside another busy process takes several times as long.
-    """
-    options = parse(target, sys.argv[1:])
-    if trains:
-        os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # read when PyTorch is loaded
-    command, debug = options['command'], options.get('debug', False)
-    program = re.sub('.*/(?=tools/)', '', Path(sys.argv[0]).resolve().as_posix())
-    stopped: list[int] = []
-    try:
-        with interrupted_by_signals(stopped):
-            import torch
-            from mmengine.device import get_device
-
-            from . import quiet  # noqa: F401 (before mmdet)
-            from .allocator import keep_freed_memory
-            from .safe_loading import safe_loading, trusted
-            from .threads import use_idle_cores
-
-            if 'device' in command.names:
-                device = options.setdefault('device', get_device())
-                keep_freed_memory(device)
-            if threads := options.get('threads'):
-                torch.set_num_threads(threads)
-            elif options.get('device', 'cpu' if trains else None) == 'cpu':
-                use_idle_cores()
-            if debug and 'launcher' in command.names:
-                options['cfg_options'] = ['log_level=DEBUG', *options.get('cfg_options', ())]
-            with trusted(options.get('trust', False)), safe_loading():
-                result = command.call(options)
-                if type(result).__str__ is not object.__str__:
-                    print(result)
-    except (Exception, KeyboardInterrupt) as error:
-        if debug:
-            raise
-        # mmengine turns an interruption while it formats a config into a SyntaxError.
-        if stopped or isinstance(error, KeyboardInterrupt):
-            print(f'{program}: stopped', file=sys.stderr)
-            sys.exit(INTERRUPTED)
-        sys.exit(f'{program}: error: {describe(error)}')
 
 
 def parse(target: str | dict[str, str], arguments: Sequence[str]) -> dict[str, Any]:

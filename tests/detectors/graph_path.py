@@ -16,6 +16,7 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from semidff.checkpoints.building import build_video_detector
 from semidff.datasets.video_readers import Frame
 from semidff.inference import Acceleration, Point, Stages, accelerate
 from semidff.inference.executors import Executor
@@ -23,7 +24,6 @@ from semidff.models import VideoDetector
 from semidff.models.spatial import plain_samples
 from semidff.points.speed import batch_of
 from semidff.synthetic.smooth_video import smooth_frames
-from semidff.utils.model_building import build_video_detector
 from tests.simulated_gpu import SimulatedGPU, simulated_gpu
 from tests.tiny.models import unmatched
 from tests.tiny.stages import frame_of

@@ -40,6 +40,7 @@ from mmengine.optim import build_optim_wrapper
 from torch import nn
 
 from semidff.apis import VideoInferencer, adapt
+from semidff.checkpoints.building import build_video_detector
 from semidff.inference import METHODS, Acceleration
 from semidff.inference.executors import Executor
 from semidff.inference.point import Point, grid
@@ -49,7 +50,6 @@ from semidff.points.measure import measure
 from semidff.points.speed import Timer, batch_of, take_turns
 from semidff.points.table import Table
 from semidff.synthetic.smooth_video import smooth_frames, write_smooth_video
-from semidff.utils.model_building import build_video_detector
 from semidff.utils.tables import markdown_table
 from tests import simulated_gpu
 from tests.detectors import graph_path
@@ -231,7 +231,7 @@ def check_operators() -> Rows:
         pytest_runtest_logreport=lambda report: failed.extend([report.nodeid] * report.failed)
     )
     selected = 'nms or nan or without' if SIM else ''  # without gradients
-    file = 'tests/test_utils/test_torchvision_operators.py'
+    file = 'tests/test_compat/test_torchvision_operators.py'
     with (
         torch.device('cuda:0'),
         torch.backends.cudnn.flags(enabled=not SIM, allow_tf32=False),

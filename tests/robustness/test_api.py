@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from semidff.apis import VideoInferencer
-from semidff.utils.checkpoint import CheckpointError
+from semidff.checkpoints.safe import CheckpointError
 from tests.tiny.project import contents
 from tests.tiny.videos import frame, write_project
 

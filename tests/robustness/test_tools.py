@@ -21,8 +21,8 @@ from mmengine.registry import DefaultScope
 from mmengine.utils.manager import ManagerMixin
 
 from tests.processes import TOOLS
+from tests.test_checkpoints.test_safe import Touch
 from tests.test_datasets.test_vid_json import valid
-from tests.test_utils.test_safe_loading import Touch
 from tests.tiny.project import contents, make_project
 
 

@@ -15,13 +15,13 @@ from semidff.adaptation.config import detector_config
 from semidff.adaptation.folder import Choices
 from semidff.adaptation.steps import can_pay, check_labels
 from semidff.apis import VideoInferencer, adapt
+from semidff.checkpoints.safe import CheckpointError
 from semidff.datasets.video_list import VideoListError
 from semidff.datasets.video_readers import open_any
 from semidff.inference.point import Point
 from semidff.models.spatial import dense_heads
 from semidff.points.table import Figures, Table
 from semidff.utils import atomic_write
-from semidff.utils.checkpoint import CheckpointError
 from semidff.utils.error_messages import FileError
 from tests.damaged_video import write_video
 from tests.processes import call
@@ -418,7 +418,7 @@ def test_refusals(project, adapted, tmp_path, monkeypatch):
 def test_passwords_of_addresses_are_not_kept(project, tmp_path, monkeypatch):
     address = 'ftp://user:' + 'secret@host/one.pth'
     read = steps.read_checkpoint
-    for name in ('semidff.utils.checkpoint', 'semidff.adaptation.config'):
+    for name in ('semidff.checkpoints.read', 'semidff.adaptation.config'):
         monkeypatch.setattr(
             f'{name}.read_checkpoint',
             lambda path: read(project / 'one.pth' if '://' in str(path) else path),

@@ -21,6 +21,7 @@ from mmengine.config import Config
 
 from semidff import apis
 from semidff.apis import VideoInferencer
+from semidff.checkpoints.safe import CheckpointError
 from semidff.datasets import CocoVIDDataset
 from semidff.datasets.video_readers import (
     Frame,
@@ -32,7 +33,6 @@ from semidff.datasets.video_readers import (
 from semidff.inference import METHODS, AdaptiveSchedule, ErrorPredictor, MethodError
 from semidff.inference.executors import ExportedGraphs
 from semidff.inference.point import Point
-from semidff.utils.checkpoint import CheckpointError
 from semidff.utils.error_messages import ConfigError
 from semidff.utils.threads import torch_threads
 from tests.damaged_video import wipe, write_video

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from semidff.checkpoints.safe import CheckpointError
 from semidff.converters.fit import departures, detector_of, load_parts
-from semidff.utils.checkpoint import CheckpointError
 from tests.tiny.models import tiny_rfcn, tiny_semi_dff
 
 HEADS = 'spatial.detector.rpn_head.', 'spatial.detector.roi_head.'

@@ -12,10 +12,10 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from semidff.compat import torchvision_operators
 from semidff.deployment import Description, ExportedGraphs, ExportError, export_onnx
 from semidff.models import TemporalModule, VideoDetector
 from semidff.models.graphs import KeyGraph, NonKeyGraph
-from semidff.utils import torchvision_operators
 from semidff.utils.atomic_write import atomic_write
 from tests.parity import verify
 from tests.tiny.models import (

@@ -14,6 +14,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from PIL import Image
 
+from semidff.checkpoints.building import build_video_detector
 from semidff.datasets import LoadLabelMap
 from semidff.evaluation import VideoIoUMetric
 from semidff.inference import MethodError
@@ -21,7 +22,6 @@ from semidff.synthetic.build import build_dataset
 from semidff.synthetic.presets import PRESETS
 from semidff.synthetic.sprites import SEGMENTATION_CLASSES
 from semidff.utils.error_messages import ConfigError
-from semidff.utils.model_building import build_video_detector
 from tests.tiny.models import awake, build, segmentor, temporal
 from tests.tiny.stages import frame_of, live, stages
 

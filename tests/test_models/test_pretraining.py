@@ -9,10 +9,10 @@ from mmdet.structures import DetDataSample
 from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
 
+from semidff.checkpoints.strict import load_strict
 from semidff.models import FlowPretrainer
 from semidff.synthetic.chairs import make_chairs
 from semidff.synthetic.render import render, true_flow
-from semidff.utils.checkpoint import load_strict
 from tests.tiny.models import SIZE
 
 FLOW_NETWORK = dict(type='FlowNetS', width=1 / 16, input_scale=1.0)

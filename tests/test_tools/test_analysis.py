@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from tests.test_utils.test_safe_loading import Touch
+from tests.test_checkpoints.test_safe import Touch
 from tests.tiny import models
 
 CPU = ('--device', 'cpu')

@@ -8,7 +8,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from semidff.utils.checkpoint import read_checkpoint, stored_classes
+from semidff.checkpoints.read import read_checkpoint, stored_classes
 from tests.original_params import write_params
 from tests.test_converters.mxnet_params import full, heads, with_copies
 from tests.tiny.models import rfcn

@@ -9,8 +9,8 @@ from mmdet.datasets import CocoDataset
 from mmengine.config import Config
 
 from semidff.apis import VideoInferencer
-from semidff.utils.checkpoint import read_checkpoint
-from semidff.utils.image_detectors import read_detector
+from semidff.checkpoints.detectors import read_detector
+from semidff.checkpoints.read import read_checkpoint
 from tests.damaged_video import write_video
 from tests.processes import TOOLS, call
 from tests.tiny import training

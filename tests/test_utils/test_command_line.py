@@ -12,11 +12,12 @@ from typing import Literal
 import pytest
 import torch
 
-from semidff.utils import command_line
-from semidff.utils.checkpoint import CheckpointError, read_checkpoint
+from semidff import commands
+from semidff.checkpoints.read import read_checkpoint
+from semidff.checkpoints.safe import CheckpointError
 from semidff.utils.command_line import Checkpoint, Count, Input, Output, parse
 from tests.processes import TOOLS
-from tests.test_utils.test_safe_loading import FORMATS, Touch
+from tests.test_checkpoints.test_safe import FORMATS, Touch
 
 
 @dataclass
@@ -81,7 +82,7 @@ def run_example(monkeypatch, function, *arguments: str) -> None:
     """Run the example with another ``work``."""
     monkeypatch.setattr(f'{HERE}.work', function)
     monkeypatch.setattr(sys, 'argv', ['example.py', 'a', *arguments])
-    command_line.run(EXAMPLE)
+    commands.run(EXAMPLE)
 
 
 def test_only_what_is_given_is_passed_on():
@@ -109,7 +110,7 @@ def test_a_call_has_read_settings_and_groups(monkeypatch):
 
 def test_fields_of_further_keywords(monkeypatch, capsys):
     monkeypatch.setattr(sys, 'argv', ['x', '--first', '7'])
-    command_line.run(f'{HERE}.keywords')
+    commands.run(f'{HERE}.keywords')
     assert capsys.readouterr().out == "changed: {'first': 7}\n"
 
 

@@ -23,12 +23,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 from torch import Tensor, nn
 
+from semidff.checkpoints.building import build_model
+from semidff.checkpoints.read import DETECTOR, save_weights
 from semidff.converters.fit import departures, detector_of, load_parts
 from semidff.datasets.imagenet import VID_CLASSES
-from semidff.utils.checkpoint import DETECTOR, save_weights
 from semidff.utils.command_line import Input, Output
 from semidff.utils.error_messages import first_names
-from semidff.utils.model_building import build_model
 
 from .names import (
     PARTS,

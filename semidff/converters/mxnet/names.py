@@ -24,7 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from semidff.utils.checkpoint import DETECTOR, CheckpointError
+from semidff.checkpoints.read import DETECTOR
+from semidff.checkpoints.safe import CheckpointError
 from semidff.utils.error_messages import count_problems
 
 FEATURES = 1024

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from semidff.utils.checkpoint import CheckpointError
+from semidff.checkpoints.safe import CheckpointError
 
 _LIST_MAGIC = 0x112
 # V3 differs from V2 in what a shape without dimensions means, which no parameter has.

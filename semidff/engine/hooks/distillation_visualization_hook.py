@@ -9,8 +9,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
+from semidff.checkpoints.building import undisturbed, unwrapped
 from semidff.models.semi_dff import SemiDFF
-from semidff.utils.model_building import undisturbed, unwrapped
 from semidff.visualization.propagation import (
     PairView,
     draw_propagation,

@@ -7,18 +7,12 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import nn
 
-from semidff.utils.checkpoint import (
-    TRAINING_ONLY,
-    CheckpointError,
-    load_strict,
-    own_weights,
-    read_checkpoint,
-    stored_classes,
-    weights_in,
-)
-from semidff.utils.image_detectors import gives_detector_weights
+from semidff.checkpoints.building import unwrapped
+from semidff.checkpoints.detectors import gives_detector_weights
+from semidff.checkpoints.read import TRAINING_ONLY, read_checkpoint, stored_classes, weights_in
+from semidff.checkpoints.safe import CheckpointError
+from semidff.checkpoints.strict import load_strict, own_weights
 from semidff.utils.logs import log_warning
-from semidff.utils.model_building import unwrapped
 
 
 @HOOKS.register_module()

@@ -12,8 +12,8 @@ from mmengine.hooks import LoggerHook as MMEngineLoggerHook
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
+from semidff.checkpoints.building import num_classes_of, unwrapped
 from semidff.models.precision import to_channels_last
-from semidff.utils.model_building import num_classes_of, unwrapped
 
 
 @HOOKS.register_module()

@@ -15,6 +15,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner, TestLoop, autocast
 from torch.utils.data import DataLoader
 
+from semidff.checkpoints.building import unwrapped
 from semidff.datasets.samplers import VideoSampler
 from semidff.datasets.vid_json import check_frames_between
 from semidff.datasets.video_readers import Frame
@@ -22,7 +23,6 @@ from semidff.filter import picture_of
 from semidff.inference import MethodError, Point, Stages
 from semidff.inference.methods import method_class
 from semidff.inference.outputs import VideoOutput
-from semidff.utils.model_building import unwrapped
 from semidff.visualization.frames import render_frame
 
 

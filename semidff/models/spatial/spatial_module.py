@@ -12,8 +12,8 @@ from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from semidff.checkpoints.building import build_detector, undisturbed
 from semidff.models.precision import keep_boxes_precise
-from semidff.utils.model_building import build_detector, undisturbed
 
 from .head_family import head_family, twin, with_test_cfg
 from .split import Split

@@ -9,8 +9,8 @@ from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from semidff.checkpoints.building import is_kind
 from semidff.models.data_preprocessor import normalization
-from semidff.utils.model_building import is_kind
 
 from .correction import Correction, CurrentFrame
 from .flow_networks import FlowNetwork

@@ -5,8 +5,8 @@ import struct
 import numpy as np
 import pytest
 
+from semidff.checkpoints.safe import CheckpointError
 from semidff.converters.mxnet.params_file import read_params
-from semidff.utils.checkpoint import CheckpointError
 from tests.original_params import DTYPES, write_params
 
 LAYOUTS = ('v2', 'v1', 'legacy')

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from semidff.checkpoints.safe import CheckpointError
 from semidff.engine.hooks import load_parts_hook
-from semidff.utils.checkpoint import CheckpointError
 from tests.tiny.models import build, rfcn, tiny_semi_dff
 from tests.tiny.training import STEPS, config, differing, run, weights
 

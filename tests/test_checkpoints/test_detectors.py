@@ -6,15 +6,15 @@ from mmdet.apis import DetInferencer
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from semidff.models import SpatialModule
-from semidff.utils.configs import read_config
-from semidff.utils.error_messages import ConfigError
-from semidff.utils.image_detectors import (
+from semidff.checkpoints.detectors import (
     published_weights,
     read_detector,
     read_model,
     resolve_detector,
 )
+from semidff.models import SpatialModule
+from semidff.utils.configs import read_config
+from semidff.utils.error_messages import ConfigError
 from tests.tiny.models import frames, retinanet, samples
 from tests.tiny.videos import detector_cfg
 

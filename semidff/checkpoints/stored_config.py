@@ -5,7 +5,7 @@ import re
 
 import mmengine.registry.registry as mmengine_registry
 
-from .safe_loading import CheckpointError
+from .safe import CheckpointError
 
 # `type='mmdet.ResNet'` is a name in a registry. Names that no registry has are imported and called by mmengine, for
 # configs that were written with imports; here only those that a stored config cannot have.

@@ -11,7 +11,7 @@ import torch
 import torchvision
 from torch import Tensor
 
-from semidff.utils.import_hooks import MissingOperatorError  # absolute: this module is mmcv._ext
+from semidff.compat.import_hooks import MissingOperatorError  # absolute: this module is mmcv._ext
 
 # torchvision's public functions have no separate gradients; these operators do.
 _ops = torch.ops.torchvision

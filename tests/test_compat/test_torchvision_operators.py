@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from semidff.utils import torchvision_operators
+from semidff.compat import torchvision_operators
 
 compiled = pytest.mark.skipif(
     mmcv._ext.__file__ == torchvision_operators.__file__,

@@ -14,9 +14,9 @@ from mmengine.config import Config
 from mmengine.fileio import load
 from mmengine.logging import MMLogger
 
-from .configs import import_extras, read_config, settings_of
-from .error_messages import ConfigError, first_names
-from .files import installed_file
+from semidff.utils.configs import import_extras, read_config, settings_of
+from semidff.utils.error_messages import ConfigError, first_names
+from semidff.utils.files import installed_file
 
 
 def read_model(name: str | Path, cfg_options: dict | None = None, **options: bool) -> Config:

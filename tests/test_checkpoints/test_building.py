@@ -7,9 +7,9 @@ import torch
 from mmdet.models.layers.transformer import detr_layers
 from mmengine.registry import init_default_scope
 
+from semidff.checkpoints.building import build_detector
+from semidff.checkpoints.detectors import read_detector
 from semidff.utils.error_messages import ConfigError
-from semidff.utils.image_detectors import read_detector
-from semidff.utils.model_building import build_detector
 from tests.tiny.models import build, frames, retinanet
 
 

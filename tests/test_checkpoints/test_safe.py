@@ -17,8 +17,8 @@ import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from semidff.utils.checkpoint import CheckpointError, read_checkpoint
-from semidff.utils.safe_loading import safe_loading
+from semidff.checkpoints.read import read_checkpoint
+from semidff.checkpoints.safe import CheckpointError, safe_loading
 from tests.processes import call
 from tests.test_engine.test_hooks.test_checkpoint_hooks import train
 from tests.tiny.training import config, write_videos

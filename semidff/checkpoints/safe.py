@@ -24,7 +24,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.optim import OneCycleParamScheduler
 
-from .error_messages import foreign_object, refusal
+from semidff.utils.error_messages import foreign_object, refusal
 
 _METHODS = {
     HistoryBuffer: ('min', 'max', 'current', 'mean'),

@@ -7,14 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from semidff.utils.checkpoint import (
-    CheckpointError,
-    check_class_order,
-    load_for_test,
-    load_strict,
-    read_checkpoint,
-    stored_classes,
-)
+from semidff.checkpoints.read import check_class_order, read_checkpoint, stored_classes
+from semidff.checkpoints.safe import CheckpointError
+from semidff.checkpoints.strict import load_for_test, load_strict
 from tests.tiny.videos import build, detector_cfg, video_detector_cfg
 
 

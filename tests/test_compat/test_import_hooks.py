@@ -4,7 +4,7 @@ import importlib
 import subprocess
 import sys
 
-from semidff.utils import import_hooks, torchvision_operators
+from semidff.compat import import_hooks, torchvision_operators
 
 
 def test_only_the_operators_are_found_and_after_all_other_finders():

@@ -3,8 +3,8 @@
 import pytest
 from mmengine.config import Config
 
-from semidff.utils.safe_loading import CheckpointError
-from semidff.utils.stored_config import parse_config
+from semidff.checkpoints.safe import CheckpointError
+from semidff.checkpoints.stored_config import parse_config
 
 CONFIG = Config(
     dict(

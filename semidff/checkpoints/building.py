@@ -14,9 +14,10 @@ from mmengine.model import is_model_wrapper
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from .configs import import_extras, settings_of
-from .error_messages import ConfigError
-from .image_detectors import read_model, resolve_detector
+from semidff.utils.configs import import_extras, settings_of
+from semidff.utils.error_messages import ConfigError
+
+from .detectors import read_model, resolve_detector
 
 _HEAD = re.compile(r'(.*\.)?(bbox|decode|auxiliary)_head(\.\d+)?')
 
