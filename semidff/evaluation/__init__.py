@@ -1,4 +1,4 @@
-"""Metrics: ImageNet VID mAP, also by motion speed; gap recovery; end-point error of optical flow."""
+"""Metrics: ImageNet VID mAP, also by motion speed; gap recovery; end-point error of flow."""
 
 from .metrics import EndPointErrorMetric, gap_recovery
 from .motion_speed import SPEEDS, ap_by_speed, motion_iou, speed_of

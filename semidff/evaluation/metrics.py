@@ -1,4 +1,4 @@
-"""Further metrics: COCO's AP, agreement with a reference detector, gap recovery, end-point error of optical flow."""
+"""Further metrics: COCO's AP, gap recovery, end-point error of optical flow."""
 
 import contextlib
 import io
@@ -17,40 +17,17 @@ from .vid_ap import Detections, GroundTruth
 FIGURES = ('AP', 'AP_50', 'AP_75')
 """Mean over IoU 0.5 to 0.95, at 0.5 and at 0.75: the first of ``COCOeval.stats``."""
 MIN_SCORE = 0.3
-"""Detections of the reference with a lower score are no ground truth for :func:`agreement`."""
+"""Detections of a reference with a lower score are no ground truth."""
 
 
 def gap_recovery(score: float, frame: float, copy: float) -> float:
-    """Compute ``(mAP - mAP_copy) / (mAP_frame - mAP_copy)``: the share of the gap that a method recovers.
+    """Compute ``(mAP - mAP_copy) / (mAP_frame - mAP_copy)``, the recovered share of the gap.
 
-    It is 0 for copy itself, 1 for frame, below 0 for a method worse than copy, above 1 for one better than frame.
-
-    It is NaN where copy is as good as frame or better (the videos are too easy, or the interval is too short, for a
-    comparison), or where an mAP is NaN. Tables show ``-``.
+    It is 0 for copy and 1 for frame, below 0 if worse than copy, above 1 if better than frame, and
+    NaN where copy is as good as frame or better, or where an mAP is NaN.
     """
     gap = frame - copy
     return (score - copy) / gap if gap > 0 else math.nan
-
-
-def agreement(
-    reference: Detections, found: Detections, num_frames: int, min_score: float = MIN_SCORE
-) -> dict[str, float]:
-    """Compute COCO's AP with a reference detector's confident detections in place of ground truth.
-
-    It is 1 where the boxes are those of the reference and no other box has a higher score than one of them. It cannot
-    tell an error of the reference from one of the evaluated detections. Classes are weighted by their boxes in the
-    reference: in a plain mean, classes that the reference sees once in a while decide.
-
-    Args:
-        found: Detections to evaluate, in the same frames.
-        min_score: Lowest score of a reference box.
-
-    Returns:
-        ``AP``, ``AP_50`` and ``AP_75`` in 0..1, see :func:`coco_ap`.
-    """
-    truth = confident(reference, num_frames, min_score)
-    num_classes = 1 + max(truth.labels.max(), found.labels.max(initial=0))
-    return coco_ap(truth, found, num_frames, int(num_classes), by_boxes=True)
 
 
 def confident(reference: Detections, num_frames: int, min_score: float = MIN_SCORE) -> GroundTruth:
@@ -59,8 +36,9 @@ def confident(reference: Detections, num_frames: int, min_score: float = MIN_SCO
     if not len(sure):
         highest = max(reference.scores, default=0.0)
         raise ValueError(
-            f'the dense detector finds no box with a score of at least {min_score} in {num_frames} frames (highest '
-            f'{highest:.2f}), so that there is nothing to agree with: lower the score threshold, or give other videos'
+            f'the dense detector finds no box with a score of at least {min_score} in {num_frames} '
+            f'frames (highest {highest:.2f}), so that there is nothing to agree with: lower the '
+            'score threshold, or give other videos'
         )
     return GroundTruth(sure.frames, sure.labels, sure.boxes)
 
@@ -71,18 +49,16 @@ def coco_ap(
     num_frames: int,
     num_classes: int,
     crowd: np.ndarray | None = None,
-    by_boxes: bool = False,
 ) -> dict[str, float]:
-    """Compute ``AP``, ``AP_50`` and ``AP_75`` in 0..1, means of :func:`class_ap` over the classes with ground truth.
+    """Compute ``AP``, ``AP_50`` and ``AP_75``: means of :func:`class_ap` over classes with boxes.
 
-    With ``by_boxes``, classes are weighted by their boxes. The metrics are NaN without ground truth that is no crowd.
+    They are in 0..1; NaN without ground truth other than crowds.
     """
     crowd = np.zeros(len(truth.boxes), bool) if crowd is None else crowd
     if crowd.all():
-        return dict.fromkeys(FIGURES, float('nan'))
+        return dict.fromkeys(FIGURES, math.nan)
     boxes, figures = class_ap(truth, detections, num_frames, num_classes, crowd)
-    weights = boxes if by_boxes else boxes > 0
-    return {name: float(np.average(each, weights=weights)) for name, each in figures.items()}
+    return {name: float(np.average(ap, weights=boxes > 0)) for name, ap in figures.items()}
 
 
 def class_ap(
@@ -94,12 +70,13 @@ def class_ap(
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Compute ``AP``, ``AP_50`` and ``AP_75`` of each class with pycocotools.
 
-    Only the 100 best detections of a class in a frame are counted. ``crowd``, (m,) bool, says which boxes of the ground
-    truth are crowds: they need not be found, and detections that lie in them and match no other box are not counted.
+    Only the 100 best detections of a class in a frame count. ``crowd``, (m,) bool, says which boxes
+    of the ground truth are crowds: they need not be detected, and detections that lie in them and
+    match no other box do not count.
 
     Returns:
-        The boxes of the ground truth that are no crowds, (num_classes,), and the figures, (num_classes,) each, 0 for
-        classes without ground truth.
+        Number of boxes that are no crowds, (num_classes,), and the metrics, (num_classes,) each, 0
+        for classes without ground truth.
     """
     crowd = np.zeros(len(truth.boxes), bool) if crowd is None else crowd
     present = np.unique(truth.labels)  # others would take most of the time
@@ -133,7 +110,7 @@ def class_ap(
 
 
 def _annotations(boxes: GroundTruth | Detections) -> list[dict]:
-    """Boxes in COCO's format, numbered from 1, since pycocotools reads 0 as none."""
+    """Return boxes in COCO's format; ids start at 1, since 0 means no match to pycocotools."""
     sides = np.concatenate([boxes.boxes[:, :2], boxes.boxes[:, 2:] - boxes.boxes[:, :2]], axis=1)
     columns = (boxes.frames.tolist(), boxes.labels.tolist(), sides.tolist())
     return [
@@ -144,7 +121,7 @@ def _annotations(boxes: GroundTruth | Detections) -> list[dict]:
 
 @METRICS.register_module()
 class EndPointErrorMetric(BaseMetric):
-    """Mean distance between predicted and true flow over all pixels of all pairs, in pixels of the frames (FlowNet).
+    """Mean distance of predicted from true flow over the pixels of all pairs, in pixels (FlowNet).
 
     Data samples have ``pred_flow.data`` and ``gt_flow.data``, both (2, H, W), in pixels.
     """
@@ -163,11 +140,11 @@ class EndPointErrorMetric(BaseMetric):
         """Compute means over all pixels.
 
         Args:
-            results: For each pair the sum of the errors, the sum of the errors of zero flow, and the number of pixels.
+            results: For each pair the sum of the errors, the sum of the errors of zero flow, and
+                the number of pixels.
 
-        Returns:
-            ``EPE``; ``EPE_zero``, the error of zero flow; and ``reduction``, 1 - EPE / EPE_zero (NaN where nothing
-            moves).
+        Returns: ``EPE``; ``EPE_zero``, the error of zero flow; and ``reduction``, 1 - EPE /
+            EPE_zero (NaN where nothing moves).
         """
         error, zero, pixels = (sum(column) for column in zip(*results, strict=True))
         reduction = 1 - error / zero if zero else float('nan')

@@ -1,15 +1,16 @@
 """AP of slow, medium and fast objects as in FGFA (Flow-Guided Feature Aggregation, 5).
 
-The *motion IoU* of an object in a frame is its mean IoU with itself in up to ten frames before and after, within its
-track. Slow: above 0.9; medium: 0.7 to 0.9; fast: below 0.7.
+The *motion IoU* of an object in a frame is its mean IoU with itself in up to ten frames before and
+after, within its track. Slow: above 0.9; medium: 0.7 to 0.9; fast: below 0.7.
 
-For each speed, boxes of the other speeds are ignored: a detection matched to one is neither a true nor a false
-positive. The weight of an unmatched detection as a false positive follows FGFA's published evaluation, which all tables
-of the field use:
+For each speed, boxes of the other speeds are ignored: a detection matched to such a box is neither
+a true nor a false positive. The weight of an unmatched detection as a false positive follows FGFA's
+published evaluation, which all tables of the field use:
 
-* nearest (by IoU, of all classes) to a box of this speed: 1; to a box of another: 0;
+* nearest (by IoU, of all classes) to a box of this speed: 1; to a box of another speed: 0;
 * equally near to both, in particular far from all: the frame's share of boxes of *other* speeds;
-* in a frame without boxes: the share of this speed among all boxes, where an empty frame stands for a fast box.
+* in a frame without boxes: the share of this speed among all boxes, where an empty frame stands for
+  a fast box.
 
 The last two rules look odd; they are kept so that results are comparable.
 """
@@ -29,11 +30,11 @@ def motion_iou(
     """Compute the mean IoU of every box with the same object up to ten frames before and after.
 
     Args:
-        tracks: (m,) int, number of its object in the video; negative where unknown.
+        tracks: (m,) int, track id in the video; negative where unknown.
         boxes: (m, 4) x1, y1, x2, y2, inclusive pixels.
 
     Returns:
-        (m,) float in 0..1; NaN for boxes whose object is unknown or in none of these frames.
+        (m,) float in 0..1; NaN where the object is unknown or in none of these frames.
     """
     order = np.lexsort((times, tracks, videos))
     videos, times, tracks, boxes = videos[order], times[order], tracks[order], boxes[order]
@@ -54,7 +55,7 @@ def motion_iou(
 
 
 def speed_of(motion: np.ndarray) -> np.ndarray:
-    """Return the index into :data:`SPEEDS` of each motion IoU, (m,) -> (m,) int; 3 where it is unknown."""
+    """Return the index into :data:`SPEEDS` of each motion IoU, (m,) -> (m,) int; 3: unknown."""
     speed = np.where(motion > 0.9, 0, np.where(motion >= 0.7, 1, 2))
     return np.where(np.isnan(motion), _UNKNOWN, speed)
 
@@ -75,7 +76,7 @@ def ap_by_speed(
         speeds: (m,) from :func:`speed_of`.
 
     Returns:
-        For each speed's name: AP (num_classes,), NaN for classes without boxes of this speed; number of boxes.
+        For each speed: AP (num_classes,), NaN for classes without boxes of it; number of boxes.
     """
     per_frame = np.zeros((num_frames, _UNKNOWN + 1))
     np.add.at(per_frame, (truth.frames, speeds), 1)
@@ -95,7 +96,7 @@ def ap_by_speed(
 def _nearest_of_each_speed(
     truth: GroundTruth, ranked: Detections, unmatched: np.ndarray, speeds: np.ndarray
 ) -> np.ndarray:
-    """Highest IoU of each unmatched detection with each speed's boxes, (unmatched, 4); -1 without any."""
+    """Return the highest IoU of unmatched detections by speed of the boxes, (n, 4); -1: none."""
     nearest = np.full((len(unmatched), _UNKNOWN + 1), -1.0)
     frames, boxes = ranked.frames[unmatched], ranked.boxes[unmatched]
     for speed in range(_UNKNOWN + 1):
@@ -109,7 +110,7 @@ def _nearest_of_each_speed(
 def _miss_weight(
     nearest: np.ndarray, per_frame: np.ndarray, frames: np.ndarray, speed: int
 ) -> np.ndarray:
-    """Weights of unmatched detections as false positives for one speed, by the rules of the module's docstring."""
+    """Return the weights of unmatched detections as false positives, by the module's rules."""
     same, other = nearest[:, speed], np.delete(nearest, speed, axis=1).max(axis=1)
     boxes = per_frame.sum(axis=1)
     empty = np.count_nonzero(boxes == 0)

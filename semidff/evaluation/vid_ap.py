@@ -1,13 +1,15 @@
 """Average precision exactly as the ImageNet VID evaluator computes it.
 
-* A detection matches a ground-truth box at an IoU of at least ``min(0.5, w h / ((w + 10) (h + 10)))``, which tolerates
-  ten pixels for small boxes. Coordinates are inclusive: widths and heights are ``x2 - x1 + 1`` everywhere.
-* In a frame, detections are matched in the order of their scores, each to the unmatched box of its class with the
-  highest IoU among those whose threshold it reaches. A detection without such a box is a false positive.
+* A detection matches a ground-truth box at an IoU of at least ``min(0.5, w h / ((w + 10) (h +
+  10)))``, which tolerates ten pixels for small boxes. Coordinates are inclusive: widths and heights
+  are ``x2 - x1 + 1`` everywhere.
+* In a frame, detections are matched in the order of their scores, each to the unmatched box of its
+  class with the highest IoU among those whose threshold it reaches. A detection without such a box
+  is a false positive.
 * Precision is made monotone from the right; AP is the whole area under it (not 11 points, not 101).
 
-The original sorts unstably, so its result is arbitrary within ties of scores. Here every sort is stable: ties are in
-the order of the frames, and within a frame in the given order of the detections.
+The original sorts unstably, so its result is arbitrary within ties of scores. Here every sort is
+stable: ties are in the order of the frames, and within a frame in the order of the detections.
 """
 
 from collections.abc import Iterator
@@ -68,12 +70,12 @@ class Detections(_Rows):
         return len(self.scores)
 
     def ranked(self) -> 'Detections':
-        """Sort by descending score; ties in frame order, then in the given order."""
+        """Sort by descending score; ties in frame order, then in the present order."""
         return self.select(np.lexsort((self.frames, -self.scores)))
 
 
 def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Compute the IoU of two arrays of boxes, (n, 4) inclusive x1, y1, x2, y2, row by row: (n,), 0 where disjoint."""
+    """Compute the IoU of boxes (n, 4), inclusive x1, y1, x2, y2, row by row; 0 where disjoint."""
     a, b = a.astype(float), b.astype(float)
     width = np.minimum(a[:, 2], b[:, 2]) - np.maximum(a[:, 0], b[:, 0]) + 1
     height = np.minimum(a[:, 3], b[:, 3]) - np.maximum(a[:, 1], b[:, 1]) + 1
@@ -94,11 +96,11 @@ def iou_threshold(boxes: np.ndarray) -> np.ndarray:
 def same_key_pairs(
     left: np.ndarray, right: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Iterate over all pairs of a left and a right element with equal keys, in chunks of bounded size.
+    """Yield all pairs of a left and a right element with equal keys, in chunks of bounded size.
 
     Yields:
-        Positions in ``left`` (ascending), positions in ``right`` (ascending for each left element), and the index of
-        each left element's first pair in these two.
+        Positions in ``left`` (ascending), positions in ``right`` (ascending for each left element),
+        and the index of each left element's first pair in these two.
     """
     order = np.argsort(right, kind='stable')
     keys = right[order]
@@ -116,7 +118,7 @@ def same_key_pairs(
 
 
 def match_detections(truth: GroundTruth, ranked: Detections, num_classes: int) -> np.ndarray:
-    """Return the ground-truth box of each detection of :meth:`Detections.ranked`, (n,) int; -1 for a false positive."""
+    """Return the ground-truth box of each ranked detection, (n,) int; -1 for a false positive."""
     threshold = iou_threshold(truth.boxes)
     matched = np.full(len(ranked), -1)
     free = np.ones(len(truth.boxes), bool)
@@ -141,8 +143,8 @@ def area_under_curve(hits: np.ndarray, misses: np.ndarray, num_boxes: int) -> fl
         hits: (n,) 1 for a true positive, else 0.
         misses: (n,) weight of the detection as a false positive, usually 0 or 1.
 
-    Returns:
-        AP in 0..1. Without ground truth, as in the original: 0 if there is no detection either, else NaN.
+    Returns: AP in 0..1. Without ground truth, as in the original: 0 if there is no detection
+        either, else NaN.
     """
     if not num_boxes:
         return float('nan') if len(hits) else 0.0
@@ -158,7 +160,7 @@ def area_under_curve(hits: np.ndarray, misses: np.ndarray, num_boxes: int) -> fl
 def ap_per_class(
     labels: np.ndarray, hits: np.ndarray, misses: np.ndarray, num_boxes: np.ndarray
 ) -> np.ndarray:
-    """Compute :func:`area_under_curve` for every class, (num_classes,), from ranked detections of ``labels`` (n,)."""
+    """Compute :func:`area_under_curve` of every class, (num_classes,), from ranked detections."""
     by_class = np.argsort(labels, kind='stable')
     ends = np.cumsum(np.bincount(labels, minlength=len(num_boxes)))
     ap = [
@@ -174,14 +176,13 @@ def mean_ap(ap: np.ndarray, num_boxes: np.ndarray, rule: str = 'present') -> flo
     Args:
         ap: (num_classes,)
         num_boxes: (num_classes,), ground-truth boxes.
-        rule: ``'present'``: mean over the classes with ground truth. ``'imagenet'``: mean over all classes, as in the
-            original. A class without ground truth contributes 0 if it was not detected either; otherwise its AP, and
-            so the mean, is NaN. The rules agree where every class has ground truth.
+        rule: ``'present'``: mean over the classes with ground truth. ``'imagenet'``: mean over all
+            classes, as in the original. A class without ground truth contributes 0 if it was not
+            detected either; otherwise its AP, and so the mean, is NaN. The rules agree where every
+            class has ground truth.
 
     Returns:
         mAP in 0..1; NaN where it is undefined.
     """
-    if rule == 'imagenet':
-        return float(np.mean(ap))
-    present = ap[num_boxes > 0]
-    return float(np.mean(present)) if len(present) else float('nan')
+    counted = ap[{'present': num_boxes > 0, 'imagenet': slice(None)}[rule]]
+    return float(np.mean(counted)) if len(counted) else float('nan')

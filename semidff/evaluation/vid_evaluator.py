@@ -1,4 +1,4 @@
-"""Evaluation of detections, also of a file of them, against the ground truth of a COCO-VID JSON file."""
+"""Evaluation of detections and of detections files against a COCO-VID JSON file."""
 
 import math
 from collections.abc import Sequence
@@ -14,32 +14,27 @@ from semidff.utils.command_line import Input, Output
 from semidff.utils.logs import log_warning
 from semidff.utils.tables import text_table
 
-from .metrics import coco_ap
+from .metrics import FIGURES, coco_ap
 from .motion_speed import SPEEDS, ap_by_speed, motion_iou, speed_of
 from .vid_ap import Detections, GroundTruth, ap_per_class, match_detections, mean_ap
-
-SHOWN = 0.3
-"""Score from which detections count in :attr:`VIDResult.new_recall`, and from which ``tools/video_demo.py`` draws."""
 
 
 @dataclass(frozen=True)
 class VIDResult:
-    """AP in 0..1, NaN where undefined, and numbers of boxes, (num_classes,); also of slow, medium and fast objects."""
+    """AP (0..1, NaN: undefined) and number of boxes by class, (num_classes,), also by speed."""
 
     classes: tuple[str, ...]
     ap: np.ndarray
     num_boxes: np.ndarray
     speed_ap: dict[str, np.ndarray]
     speed_boxes: dict[str, np.ndarray]
-    new_recall: float = math.nan  # of objects that are not in the key frame
 
     @staticmethod
     def average(results: Sequence['VIDResult']) -> 'VIDResult':
         """Average several evaluations of the same frames."""
         ap = np.mean([result.ap for result in results], axis=0)
         by_speed = {s: np.mean([r.speed_ap[s] for r in results], axis=0) for s in SPEEDS}
-        recall = float(np.mean([result.new_recall for result in results]))
-        return replace(results[0], ap=ap, speed_ap=by_speed, new_recall=recall)
+        return replace(results[0], ap=ap, speed_ap=by_speed)
 
     def mean(self, rule: str = 'present') -> float:
         """Compute mAP, see :func:`~semidff.evaluation.vid_ap.mean_ap`."""
@@ -50,7 +45,7 @@ class VIDResult:
         return mean_ap(self.speed_ap[speed], self.speed_boxes[speed])
 
     def table(self, means: dict[str, float]) -> str:
-        """Draw a text table in per cent, with a row per class and a row of ``means``; ``-`` where undefined."""
+        """Draw a table in percent: a row per class and a row of ``means``; ``-``: undefined."""
         columns = self.ap, *(self.speed_ap[speed] for speed in SPEEDS)
         table = list(zip(self.classes, self.num_boxes, *columns, strict=True))
         speeds = (means[f'mAP_{speed}'] for speed in SPEEDS)
@@ -65,35 +60,33 @@ class VIDResult:
 class VIDEvaluator:
     """Evaluates detections against a COCO-VID JSON file by the rules of ImageNet VID.
 
-    All annotations are used, crowded and occluded ones too, as in the original, except those of categories that are not
-    among the classes. Images with ``is_labeled: false`` are left out with all detections in them, as are detections of
+    As in the original, all annotations of the classes count, crowds and occluded objects included.
+    Images with ``is_labeled: false`` are left out with all detections in them, as are detections of
     classes that the file does not have.
 
     Args:
         classes: Class names in the order of the labels; None takes those of the file.
-        min_score: Annotations with a lower ``score`` are ignored; annotations without a score are used.
-        key_interval: Key-frame interval for which :attr:`VIDResult.new_recall` is computed, None for none.
+        min_score: Annotations with a lower ``score`` are ignored; annotations without a score are
+            used.
 
     Attributes:
-        classes: Those that are evaluated.
+        classes: Evaluated classes.
         frames: Images of the file in (video, frame) order.
         positions: Positions in :attr:`frames` by image id, and by ``(video_id, frame_id)``.
-        frame_numbers: ILSVRC frame id of each frame: ``ilsvrc_id`` where the file has it, else 1, 2, 3, ...
+        frame_numbers: ILSVRC frame id of each frame: its ``ilsvrc_id``, or 1, 2, 3, ... in a file
+            without them.
         videos: (frames,) int, video id of each frame.
         labeled: (frames,) bool, which frames are evaluated.
-        crowd: (boxes,) bool, which annotations are crowds; only :meth:`coco_ap` treats them differently.
+        crowd: (boxes,) bool, which annotations are crowds; only :meth:`coco_ap` treats them
+            differently.
     """
 
     def __init__(
-        self,
-        ann_file: str,
-        classes: Sequence[str] | None = None,
-        min_score: float = 0.0,
-        key_interval: int | None = None,
+        self, ann_file: str, classes: Sequence[str] | None = None, min_score: float = 0.0
     ) -> None:
         content = load_vid_json(ann_file)
         own, labels = match_classes(content, classes, ann_file, some=True)
-        if ignored := {one['name'] for one in content['categories']}.difference(own):
+        if ignored := {c['name'] for c in content['categories']}.difference(own):
             names = ', '.join(sorted(ignored))
             log_warning(f'{ann_file}: classes that the detector does not have are ignored: {names}')
         present = sorted({*labels.values()})
@@ -104,7 +97,8 @@ class VIDEvaluator:
         self.positions: dict[Any, int] = {}
         for at, frame in enumerate(self.frames):
             self.positions[frame['id']] = self.positions[frame['video_id'], frame['frame_id']] = at
-        self.frame_numbers = _frame_numbers(self.frames, ann_file)
+        numbers = [frame.get('ilsvrc_id') for frame in self.frames]
+        self.frame_numbers = np.array(range(1, len(numbers) + 1) if None in numbers else numbers)
         self.labeled = np.array([frame.get('is_labeled', True) for frame in self.frames], bool)
         if not self.labeled.any():
             raise ValueError(f'{ann_file}: all images have is_labeled=false')
@@ -127,19 +121,12 @@ class VIDEvaluator:
         videos = self.videos[frames]
         tracks = [-1 if a.get('instance_id') is None else a['instance_id'] for a in counted]
         self.speeds = speed_of(motion_iou(videos, times, np.array(tracks, int), boxes))
-        # Boxes of objects that have none in the last key frame.
-        self.new = np.zeros(len(boxes), bool)
-        if key_interval:
-            keys = times - times % key_interval
-            seen = set(zip(videos, tracks, times, strict=True))
-            of_key = zip(videos, tracks, keys, strict=True)
-            self.new = np.array([t >= 0 and (v, t, k) not in seen for v, t, k in of_key], bool)
 
     def evaluate(self, detections: Detections, only: np.ndarray | None = None) -> VIDResult:
         """Compute the AP of all classes, overall and by speed.
 
-        ``frames`` of the detections are positions in :attr:`frames`. ``only``, (k,) int, holds ascending positions of
-        the frames to evaluate, None for all; unlabeled ones are left out.
+        ``frames`` of the detections are positions in :attr:`frames`. ``only``, (k,) int, holds the
+        ascending positions of the frames to evaluate, None for all; unlabeled frames are left out.
         """
         truth, detections, only, kept = self._select(detections, only)
         num_classes = len(self.classes)
@@ -149,10 +136,7 @@ class VIDEvaluator:
         ap = ap_per_class(ranked.labels, matched >= 0, matched < 0, count)
         speeds = ap_by_speed(truth, ranked, matched, self.speeds[kept], len(only), num_classes)
         by_speed = ({speed: pair[i] for speed, pair in speeds.items()} for i in (0, 1))
-        found = matched[(matched >= 0) & (ranked.scores >= SHOWN)]
-        new = self.new[kept]
-        recall = new[found].sum() / new.sum() if new.any() else math.nan
-        return VIDResult(self.classes, ap, count, *by_speed, recall)
+        return VIDResult(self.classes, ap, count, *by_speed)
 
     def coco_ap(self, detections: Detections) -> dict[str, float]:
         """Compute COCO's AP over the labeled frames."""
@@ -165,8 +149,8 @@ class VIDEvaluator:
         """Restrict ground truth and detections to the labeled frames among ``only``.
 
         Returns:
-            Ground truth and detections, whose frames are positions in the third; the selected positions in
-            :attr:`frames`; (m,) bool, which boxes of the whole ground truth are selected.
+            Ground truth and detections, whose frames are positions in the third value; the selected
+            positions in :attr:`frames`; (m,) bool, the selected boxes of the whole ground truth.
         """
         only = np.arange(len(self.frames)) if only is None else only
         only = only[self.labeled[only]]
@@ -181,20 +165,11 @@ class VIDEvaluator:
         return truth, detections, only, kept
 
 
-def _frame_numbers(frames: list[dict], source: str) -> np.ndarray:
-    given = [frame.get('ilsvrc_id') for frame in frames]
-    if all(number is None for number in given):
-        return np.arange(1, len(frames) + 1)
-    if None in given or len(set(given)) < len(given):
-        wrong = 'only some images have an' if None in given else 'two images have the same'
-        raise ValueError(f'{source}: {wrong} ilsvrc_id; every image needs its own, or none')
-    return np.array(given, int)
-
-
 class FileEvaluation(NamedTuple):
-    """Result of :func:`evaluate_detections_file`; ``summary`` is the content of the JSON file.
+    """Result of :func:`evaluate_detections_file`.
 
-    Of ``num_detections`` lines, ``num_outside`` are of frames that are not in the image set; they are ignored.
+    ``summary`` is the content of the JSON file. ``num_outside`` of the ``num_detections`` lines are
+    ignored, because their frames are not in the image set.
     """
 
     result: VIDResult
@@ -208,9 +183,8 @@ class FileEvaluation(NamedTuple):
             self.result.table(values),
             f'mAP over the classes with ground truth: {100 * self.result.mean():.2f}',
         ]
-        prefix = 'coco_'
-        if coco := {k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix)}:
-            figures = (f'{name} {100 * value:.2f}' for name, value in coco.items())
+        if 'coco_AP' in values:
+            figures = (f'{name} {100 * values[f"coco_{name}"]:.2f}' for name in FIGURES)
             lines.append("COCO's " + ', '.join(figures))
         outside = f'{self.num_outside} of them outside the image set'
         return '\n'.join([*lines, f'{self.num_detections} detections, {outside}'])
@@ -228,18 +202,20 @@ def evaluate_detections_file(
     """Evaluate a file of detections in ILSVRC's submission format with the ImageNet VID metric.
 
     Args:
-        ann_file: COCO-VID JSON file of the image set; without labels, detections of ``video_demo.py --method frame
-            --json`` as a reference.
-        detections: File with lines ``frame_id class score x1 y1 x2 y2``; class k is the k-th of ``--classes``, frame_id
-            is its ilsvrc_id, or 1, 2, 3, ... where it has none.
-        out: JSON file: ``mAP``, ``AP`` (class name -> value), ``mAP_slow``, ``mAP_medium``, ``mAP_fast``,
-            ``mAP_classes_with_ground_truth``, and the metrics of ``--coco``; null where undefined.
-        mean: mAP is the mean over all classes, undefined if a class without ground truth was detected (imagenet), or
-            over the classes with ground truth (present).
-        min_score: Ignore annotations with lower scores, where the reference is a file of detections.
-        coco: Also compute COCO's AP over IoU 0.5 to 0.95: ``coco_AP``, ``coco_AP_50`` and ``coco_AP_75``.
-        classes: Class names of the detector, in order; ``--ann-file`` may have some of them only (default: the
-            categories of ``--ann-file``).
+        ann_file: COCO-VID JSON file of the image set; without labels, detections of ``video_demo.py
+            --method frame --json`` as a reference.
+        detections: File with lines ``frame_id class score x1 y1 x2 y2``; class k is the k-th of
+            ``--classes``, frame_id the ilsvrc_id of the frame, or 1, 2, 3, ... without such ids.
+        out: JSON file: ``mAP``, ``AP`` (class name -> value), ``mAP_slow``, ``mAP_medium``,
+            ``mAP_fast``, ``mAP_classes_with_ground_truth``, and the metrics of ``--coco``; null
+            where undefined.
+        mean: mAP is the mean over all classes, undefined if a class without ground truth was
+            detected (imagenet), or over the classes with ground truth (present).
+        min_score: Ignore annotations with lower scores, if the reference is a file of detections.
+        coco: Also compute COCO's AP over IoU 0.5 to 0.95: ``coco_AP``, ``coco_AP_50`` and
+            ``coco_AP_75``.
+        classes: Class names of the detector, in order; ``--ann-file`` may have only some of them
+            (default: the categories of ``--ann-file``).
     """
     evaluator = VIDEvaluator(str(ann_file), classes, min_score)
     table = read_detections(detections, len(classes or evaluator.classes))

@@ -19,8 +19,9 @@ from semidff.utils.tables import text_table
 class VideoIoUMetric(BaseMetric):
     """mIoU as mmsegmentation's ``IoUMetric`` computes it, on the labeled frames of videos.
 
-    Samples with ``key_distance`` are results at several distances from the key frame (protocol ``pairs``, DFF 5.2).
-    Every metric is then the mean over the distances, and ``seg/mIoU_at/<distance>`` is the mIoU at each.
+    Samples with ``key_distance`` are results at several distances from the key frame (protocol
+    ``pairs``, DFF 5.2). Every metric is then the mean over the distances, and
+    ``seg/mIoU_at/<distance>`` is the mIoU at each.
     """
 
     default_prefix = 'seg'
@@ -32,7 +33,7 @@ class VideoIoUMetric(BaseMetric):
         self._iou = import_module('mmseg.evaluation').IoUMetric
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Store the areas of each class (intersection, union, prediction, label) in the labeled frames."""
+        """Store each class's areas (intersection, union, prediction, label) in labeled frames."""
         for sample in data_samples:
             if sample.get('is_labeled', True):
                 predicted = sample['pred_sem_seg']['data'].squeeze(0)
@@ -42,9 +43,8 @@ class VideoIoUMetric(BaseMetric):
                 self.results.append((sample.get('key_distance'), areas))
 
     def evaluate(self, size: int) -> dict:
-        """Compute ``seg/mIoU``, ``seg/mAcc``, ``seg/aAcc`` and ``seg/IoU_<class>`` in 0..1; NaN for absent classes."""
-        # mmengine truncates the interleaved results to `size`, which drops frames when the processes have unequal
-        # shares.
+        """Compute ``seg/mIoU``, ``mAcc``, ``aAcc``, ``IoU_<class>`` in 0..1; NaN: absent class."""
+        # As in VIDMetric: mmengine would truncate the results of unequal shares.
         return super().evaluate(sys.maxsize)
 
     def compute_metrics(self, results: list) -> dict:

@@ -237,7 +237,13 @@ def agreement(
     min_score: float = MIN_SCORE,
     names: Sequence[str] = (),
 ) -> tuple[dict[str, float], dict[str, list]]:
-    """Return :func:`semidff.evaluation.metrics.agreement`, and boxes and AP of each class that the reference has."""
+    """Compute COCO's AP with the confident boxes of a reference as ground truth.
+
+    Classes are weighted by their boxes in the reference: in a plain mean, rare classes decide.
+
+    Returns:
+        The metrics, and boxes and AP of each class of the reference.
+    """
     truth = confident(reference, num_frames, min_score)
     count = 1 + int(max(truth.labels.max(), found.labels.max(initial=0)))
     boxes, figures = class_ap(truth, found, num_frames, count)

@@ -12,7 +12,6 @@ from mmengine.config import Config
 
 from semidff.datasets.video_readers import Frame
 from semidff.evaluation import Detections
-from semidff.evaluation.metrics import agreement
 from semidff.inference import Stages
 from semidff.inference.executors import ExportedGraphs, as_executor
 from semidff.inference.methods import boxes
@@ -332,11 +331,12 @@ def test_agreement_counts_confident_boxes_only():
     box = [[0.0, 0, 10, 10], [20, 20, 30, 30]]
     reference = Detections(np.array([0, 1]), np.array([0, 0]), np.array([0.9, 0.2]), np.array(box))
     found = reference.select(np.array([0]))
-    assert agreement(reference, found, 2) == pytest.approx(dict(AP=1, AP_50=1, AP_75=1))
+    metrics, _ = module.agreement(reference, found, 2)
+    assert metrics == pytest.approx(dict(AP=1, AP_50=1, AP_75=1))
     # with the other box as ground truth, half of the recall: 51 of 101 points
-    assert agreement(reference, found, 2, 0.1)['AP'] == pytest.approx(51 / 101)
+    assert module.agreement(reference, found, 2, 0.1)[0]['AP'] == pytest.approx(51 / 101)
     with pytest.raises(ValueError, match='no box with a score of at least 0.95 .*highest 0.90'):
-        agreement(reference, found, 2, 0.95)
+        module.agreement(reference, found, 2, 0.95)
 
 
 def test_agreement_weights_classes_by_their_boxes():
@@ -347,5 +347,4 @@ def test_agreement_weights_classes_by_their_boxes():
     found = reference.select(np.arange(9))
     metrics, classes = module.agreement(reference, found, 10, names=('a', 'b', 'c', 'd'))
     assert metrics == pytest.approx(dict(AP=0.9, AP_50=0.9, AP_75=0.9))
-    assert metrics == pytest.approx(agreement(reference, found, 10))
     assert classes == dict(a=[9, pytest.approx(1)], d=[1, 0])
