@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from mmdet.registry import DATASETS
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from torch.utils.data import Dataset
 
 from semidff.datasets.vid_json import image_folder
 from semidff.datasets.video_readers import open_video, read_image
@@ -97,7 +99,13 @@ def labeled_clips(
 
 def labels_of(config: Config) -> tuple[str, str]:
     """Return the COCO-VID json and the folder of images of a config's test data."""
-    if not config.get('test_dataloader'):
-        raise ValueError(f'{config.filename}: has no test data; give --videos or --labels')
-    dataset = DATASETS.build(config.test_dataloader.dataset)
+    dataset = build_test_dataset(config, '--videos or --labels')
     return dataset.ann_file, dataset.data_prefix['img']
+
+
+def build_test_dataset(config: Config, remedy: str) -> Dataset:
+    """Build the data set of a config's test data; without any, a ValueError asks for ``remedy``."""
+    if not config.get('test_dataloader'):
+        raise ValueError(f'{config.filename}: has no test data; give {remedy}')
+    init_default_scope(config.get('default_scope', 'mmdet'))
+    return DATASETS.build(config.test_dataloader.dataset)

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from mmdet.registry import DATASETS
 from mmengine.config import Config
 
 from semidff.checkpoints.detectors import read_model, test_datasets
@@ -18,7 +17,7 @@ from semidff.inference.loading import frame_pipeline, load_model
 from semidff.inference.point import Point
 from semidff.utils.command_line import parse_settings
 
-from .clips import Clip
+from .clips import Clip, build_test_dataset
 from .speed import (
     MOST_DENSE_FRAMES,
     PARTS,
@@ -239,9 +238,7 @@ def _clips_of_test_data(cfg: Config, length: int, count: int) -> list[Clip]:
 
     A clip longer than its video starts over at the video's end.
     """
-    if not cfg.get('test_dataloader'):
-        raise ValueError(f'{cfg.filename}: no test_dataloader; give a --video')
-    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    dataset = build_test_dataset(cfg, 'a --video')
     videos, clips = frames_of_videos(dataset), []
     for number in range(count):
         indices = islice(cycle(videos[number * len(videos) // count]), length)

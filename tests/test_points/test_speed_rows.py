@@ -235,7 +235,7 @@ def test_what_cannot_be_measured(rows):
     row = rows('a', 'frame', 1)
     with pytest.raises(ValueError, match="different names, got \\['a', 'a'\\]"):
         measure_speed([row, row])
-    with pytest.raises(ValueError, match='config.py: no test_dataloader; give a --video'):
+    with pytest.raises(ValueError, match='config.py: has no test data; give a --video'):
         measure_speed([row], cfg_options=dict(test_dataloader=None))
     report = measure_speed([rows('a', 'copy', 2)], rounds=1)
     assert report['reference'] is report['rows']['a']['speed_up'] is None
