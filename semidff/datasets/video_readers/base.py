@@ -19,6 +19,8 @@ VIDEO_SUFFIXES = frozenset({
 })  # fmt: skip
 DEFAULT_FPS = 25.0
 """Frames per second of sources without a frame rate."""
+LONGEST_LOSS = 2.0
+"""Seconds of frames that cannot be read, behind which another scene begins."""
 
 
 class VideoError(Exception):
@@ -49,7 +51,8 @@ class Frame:
         timestamp: Seconds since the first frame; None if unknown.
         path: Image file of the frame, if it has one.
         after_gap: Whether the source has left out something ahead of it; None: as the time stamps tell.
-        dropped: Number of frames of a live source that were left out ahead of this one.
+        dropped: Number of frames that the source left out ahead of this one: of a live source because earlier frames
+            were processed, of files because they cannot be read.
         arrival: When it came from a live source, by the clock of its stream.
         inputs: Network input (3, h, w), until the frame is detected.
         sample: Its data sample; with the result, once the frame is detected.
@@ -57,7 +60,7 @@ class Frame:
         kind: ``key``, ``light`` (non-key frame on which the method detects) or ``tracked`` (non-key frame whose boxes
             come from the filter).
         key: Its key frame; None for a key frame itself.
-        number: Number in the stream, by which distances are counted. Frames that a live source dropped count.
+        number: Number in the stream, by which distances are counted. Dropped frames count.
         begins_scene: Whether nothing before this frame affects it.
         flow_field: Its flow field, if the schedule observes the flow.
         done: Completed with its result, while it is detected.

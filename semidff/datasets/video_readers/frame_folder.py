@@ -13,6 +13,7 @@ import numpy as np
 
 from .base import (
     DEFAULT_FPS,
+    LONGEST_LOSS,
     Frame,
     VideoError,
     VideoReader,
@@ -63,15 +64,17 @@ class FrameFolder(VideoReader):
         return images
 
     def __iter__(self) -> Iterator[Frame]:
-        read = 0
+        read, last = 0, 0
         for index, file in enumerate(self.files):
             try:
                 image = read_image(file)
             except VideoError as error:
                 report(file, f'{error.reason}; frame {index} is left out', self.strict)
                 continue
-            read += 1
-            yield Frame(image, index, index / self.fps, file)
+            lost = index - last - 1 if read else 0
+            read, last = read + 1, index
+            is_long = lost / self.fps > LONGEST_LOSS
+            yield Frame(image, index, index / self.fps, file, is_long or None, lost)
         if not read:
             raise VideoError(self.path, f'none of its {self.length} images can be read')
 

@@ -24,7 +24,16 @@ from typing import NamedTuple
 import av
 import numpy as np
 
-from .base import DEFAULT_FPS, Frame, VideoError, VideoReader, as_video_error, is_image, report
+from .base import (
+    DEFAULT_FPS,
+    LONGEST_LOSS,
+    Frame,
+    VideoError,
+    VideoReader,
+    as_video_error,
+    is_image,
+    report,
+)
 from .decoding import Decoding, Note, Notes, Start
 from .upright import Converter, Shape
 
@@ -313,12 +322,16 @@ class VideoFile(VideoReader):
 
     def __iter__(self) -> Iterator[Frame]:
         self._rewind()
-        count, gap = 0, None
+        count, last, gap = 0, -1, None
         with as_video_error(self.path):
             for number, frame, time, is_joined in self._timed():
                 gap = count if gap is None and number > count else gap
-                count += 1
-                yield Frame(self._image(frame), number, time, after_gap=is_joined or None)
+                lost = number - last - 1 if count else 0
+                is_long = lost / self.fps > LONGEST_LOSS
+                count, last = count + 1, number
+                yield Frame(
+                    self._image(frame), number, time, None, is_joined or is_long or None, lost
+                )
             missing = self._missing()
         if not count:
             raise VideoError(self.path, 'not a single frame can be decoded')

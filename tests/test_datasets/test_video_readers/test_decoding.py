@@ -2,6 +2,7 @@
 
 import warnings
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -45,6 +46,9 @@ def test_frames_that_a_lost_packet_may_reach_are_left_out(tmp_path, codec, frame
     frames, said = read(path)
     assert all(number(one.image) == round(25 * one.timestamp) for one in frames)
     assert LENGTH / 4 < len(frames) < LENGTH and 'frames are damaged and left out' in said
+    # Key frames are as near to one another as without damage.
+    steps = [b.index - a.index for a, b in pairwise(frames)]
+    assert max(steps) > 1 and steps == [1 + one.dropped for one in frames[1:]]
     check_random_access(path, frames, frames[-1].index + 1)
     with pytest.raises(VideoError, match='damaged'):
         list(open_any(path, strict=True))

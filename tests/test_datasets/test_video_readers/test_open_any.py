@@ -152,6 +152,10 @@ def test_folder_without_its_corrupt_images(tmp_path):
     assert [frame.index for frame in frames] == rest
     assert [number(frame.image) for frame in frames] == rest
     assert [frame.timestamp for frame in frames] == [index / 5 for index in rest]
+    assert [frame.dropped for frame in frames] == [0, 0, 0, 3, *[0] * 5]
+    assert not any(frame.after_gap for frame in frames)
+    with pytest.warns(VideoWarning):
+        assert list(open_any(folder, fps=1))[3].after_gap  # 3 s
     assert frames[3].path == str(folder / '6.jpg')
     with pytest.raises(VideoError, match=r'3\.jpg'):
         list(open_any(folder, strict=True))
