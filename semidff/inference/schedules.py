@@ -29,6 +29,7 @@ _CHANNELS = 128  # of the scale field that are read, roughly at most
 _SAMPLES = 48  # sampled pixels along the shorter side
 _GRID = 8  # cells of the thumbnail along each side
 _BITS = 2  # per color channel of the histogram
+_LEAST_BRIGHT, _DARKEST = 128, 48  # the 99th percentile of darker frames is raised to the first, from the second on
 
 
 class ScheduleError(ValueError):
@@ -228,9 +229,9 @@ class SceneCutSchedule(KeyFrameSchedule):
 
     Args:
         base: The other schedule, its config, or a fixed interval.
-        threshold: Least change that counts as a cut, in (0, 1]. Measured: at most 0.06 between consecutive frames of
-            the synthetic videos, with their fast camera, and of street scenes; at least 0.32 between frames of
-            different videos.
+        threshold: Least change that counts as a cut, in (0, 1]. Measured on ten real videos: at most 0.06 between
+            consecutive frames, at least 0.36 between frames of different videos; at night (levels of 4 to 58) at
+            most 0.18 and at least 0.24.
     """
 
     def __init__(self, base: KeyFrameSchedule | dict | int = 10, threshold: float = 0.2) -> None:
@@ -263,9 +264,12 @@ def frame_signature(frame: Frame) -> tuple[Tensor, Tensor]:
     height, width = frame_size(frame.sample)
     image = frame.inputs[:, :height, :width]  # 0 to 255
     step = max(1, min(image.shape[-2:]) // _SAMPLES)
-    pixels = image[:, ::step, ::step]
-    thumbnail = F.adaptive_avg_pool2d(pixels.float(), _GRID)
-    levels = (pixels.to(torch.uint8) >> (8 - _BITS)).long()
+    pixels = image[:, ::step, ::step].float()
+    thumbnail = F.adaptive_avg_pool2d(pixels, _GRID)
+    # All of a night scene would be in the lowest level.
+    bright = pixels.flatten().kthvalue(max(1, int(0.99 * pixels.numel())))[0]
+    gain = (_LEAST_BRIGHT / bright.clamp(min=_DARKEST)).clamp(min=1)
+    levels = (pixels * gain).clamp(0, 255).to(torch.uint8).long() >> (8 - _BITS)
     codes = (levels[0] << 2 * _BITS) | (levels[1] << _BITS) | levels[2]
     histogram = torch.bincount(codes.flatten(), minlength=1 << 3 * _BITS).float()
     return thumbnail, histogram / codes.numel()
@@ -281,4 +285,5 @@ def scene_change(before: tuple[Tensor, Tensor], after: tuple[Tensor, Tensor]) ->
     first, second = (thumbnail - thumbnail.mean() for thumbnail, _ in (before, after))
     norms = (first.norm() * second.norm()).clamp(min=1e-6)
     layout = (1 - (first * second).sum() / norms).clamp(0, 1)
+    layout *= norms / (norms + first.numel())  # noise of a plain frame is no layout
     return float((colors * layout).sqrt())

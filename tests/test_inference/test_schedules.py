@@ -177,6 +177,17 @@ def change(first: torch.Tensor, second: torch.Tensor) -> float:
     return scene_change(frame_signature(framed(first)), frame_signature(framed(second)))
 
 
+def at_night(image: torch.Tensor) -> torch.Tensor:
+    """Return a frame in levels of 4 to 58, with a camera's noise."""
+    noise = torch.randint(-2, 3, image.shape, generator=torch.Generator().manual_seed(0))
+    return (4 + image * (54 / 255) + noise).clamp(0, 255).to(torch.uint8)
+
+
+def test_a_plain_night_has_no_cuts():
+    plain = torch.zeros(3, 120, 160, dtype=torch.uint8)
+    assert change(at_night(plain), at_night(plain).flip(2)) < 0.1
+
+
 def test_the_same_frame_is_no_change_and_its_inverse_a_complete_one():
     checks = np.kron([[0, 1], [1, 0]], np.ones((60, 80))).astype(np.uint8)
     frame = torch.from_numpy(255 * checks).expand(3, -1, -1)
@@ -195,6 +206,8 @@ def test_a_cut_is_far_above_the_threshold_and_motion_light_and_noise_below(seed)
     picture, other = scene(seed), scene(seed + 100)
     still = view(picture)
     assert change(still, view(other)) > 0.3
+    assert change(at_night(still), at_night(view(other))) > 0.2
+    assert change(at_night(still), at_night(view(picture, 8))) < 0.15
     assert change(still, view(picture, 8)) < 0.15  # a twentieth of the frame in one step
     darker = (still * 0.8).to(torch.uint8)
     assert change(still, darker) < 0.1
