@@ -29,7 +29,7 @@ _CHANNELS = 128  # of the scale field that are read, roughly at most
 _SAMPLES = 48  # sampled pixels along the shorter side
 _GRID = 8  # cells of the thumbnail along each side
 _BITS = 2  # per color channel of the histogram
-_LEAST_BRIGHT, _DARKEST = 128, 48  # the 99th percentile of darker frames is raised to the first, from the second on
+_LEAST_BRIGHT, _DARKEST = 128, 48  # 99th percentile to which darker frames are raised, and least
 
 
 class ScheduleError(ValueError):
