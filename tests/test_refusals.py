@@ -26,7 +26,7 @@ from semidff.datasets.ilsvrc_format import read_detections
 from semidff.datasets.vid_json import check_vid_json
 from semidff.datasets.video_list import VideoListError, load_videos
 from semidff.datasets.video_readers import ArrayStream, VideoError, open_video
-from semidff.engine.launch import VideoTestOptions, apply_test_options, prepare_training
+from semidff.engine.launch import VideoTestOptions, apply_test_options
 from semidff.evaluation import VIDEvaluator
 from semidff.inference.options import MethodOptions
 from semidff.models.temporal import warp
@@ -40,7 +40,6 @@ from tests.test_converters.test_mxnet.test_checkpoint import broken
 from tests.test_datasets.test_samplers import numbers
 from tests.test_datasets.test_transforms.test_pack import pair
 from tests.test_datasets.test_vid_json import valid
-from tests.test_engine.test_launch import original
 from tests.test_evaluation import test_vid_metric, test_vid_metric_sparse
 from tests.test_models import test_correction
 from tests.test_visualization.test_propagation import make_model, view_of
@@ -144,7 +143,7 @@ def configs() -> Iterator[Refusal]:
         ('configs/quickstart/two_step_synthetic.py', 'config of a SemiDFF, which contains a det'),
     ):
         yield ConfigError, words, partial(read_detector, name, warn=False)
-    old, dff = "model = dict(type='RetinaNet')\n", 'dff/dff_r101-original.py'
+    old = "model = dict(type='RetinaNet')\n"
     yield from (
         (ConfigError, 'old.py: has no model.data_preprocessor.*2.x',
          lambda: read_detector(str(write('old.py', old)), warn=False)),
@@ -152,9 +151,6 @@ def configs() -> Iterator[Refusal]:
          lambda: adapt('rtmdet-t', Path('missing.pth'), [Path()], out=Path('out'))),
         (ValueError, 'has no test_cfg',
          lambda: apply_test_options(Config(dict(test_cfg=None)), MethodOptions(), VideoTestOptions())),
-        # The parts would replace weights of load_from.
-        (ValueError, 'load_parts would replace flow; add load_parts=None',
-         lambda: prepare_training(original(dff, load_from='a.pth'))),
     )  # fmt: skip
 
 
@@ -174,12 +170,7 @@ def checkpoints() -> Iterator[Refusal]:
     ):
         read = partial(lambda data: read_checkpoint(write('w.pth', data)), content)
         yield CheckpointError, rf'w\.pth.*{words}', read
-    resume = partial(prepare_training, Config())
-    yield from (
-        (CheckpointError, r'gone\.pth.*no such', partial(read_checkpoint, Path('gone.pth'))),
-        (ValueError, 'w.pth: holds weights, but no state of a training',
-         lambda: resume(str(write('w.pth', weights)))),
-    )  # fmt: skip
+    yield CheckpointError, r'gone\.pth.*no such', partial(read_checkpoint, Path('gone.pth'))
 
 
 def metrics() -> Iterator[Refusal]:

@@ -7,7 +7,6 @@ from .hooks.training_hooks import (
     ChannelsLastHook,
     FiniteLossHook,
     FrozenNormHook,
-    LoggerHook,
     NonFiniteLossError,
     NumClassesHook,
     SeedHook,

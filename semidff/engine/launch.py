@@ -1,4 +1,4 @@
-"""Set-up of a training or test: the process, the options, the checkpoint to resume from, and the Runner."""
+"""Set-up of a training or test: process, options, checkpoint to resume from, and Runner."""
 
 import atexit
 import gc
@@ -28,11 +28,12 @@ from semidff.utils.run_folder import latest_checkpoint
 
 from .steps import is_in_folder, runs
 
-# Messages of mmengine that nobody acts on: frozen weights are meant to be skipped, schedules are optional, losses of
-# earlier steps are logged no more.
+# Messages of mmengine that nobody acts on: frozen weights are meant to be skipped, schedules are
+# optional, losses of earlier steps are logged no more.
 _HIDDEN = re.compile(
-    r'\n-+\nSystem environment|Config:\n|Hooks will be executed|Distributed training is not used|paramwise_options'
-    r'|.* is skipped since its requires_grad=False|`(save|resume)_param_scheduler` is True'
+    r'\n-+\nSystem environment|Config:\n|Hooks will be executed|Distributed training is not used'
+    r'|paramwise_options|.* is skipped since its requires_grad=False'
+    r'|`(save|resume)_param_scheduler` is True'
     r'|resumed key: .* is not defined in message_hub'
 )
 
@@ -43,8 +44,8 @@ class Launch:
 
     Attributes:
         work_dir: Folder for logs and results (default: work_dirs/CONFIG NAME).
-        cfg_options: Settings that replace those of the config, for example train_cfg.max_iters=100, in stage two
-            train_cfg.steps.0.iters=100.
+        cfg_options: Settings that replace those of the config, for example train_cfg.max_iters=100,
+            in stage two train_cfg.steps.0.iters=100.
         launcher: How the processes of a distributed run were started (torchrun: pytorch).
         local_rank: Set by launchers.
     """
@@ -60,8 +61,9 @@ class VideoTestOptions:
     """What a test does and writes; None: as its config says.
 
     Attributes:
-        protocol: dense: every frame at its position in the schedule; pairs: every labeled frame at each distance
-            0 ... L-1 from its key frame (DFF 5.2) (default: the config's, else dense).
+        protocol: dense: every frame at its position in the schedule; pairs: every labeled frame at
+            each distance 0 ... L-1 from its key frame (DFF 5.2) (default: the config's, else
+            dense).
         detections: Write all detections in the ILSVRC format (frame_id class score x1 y1 x2 y2).
         render: Folder for an mp4 with the detections of each video.
         render_videos: Render only the first N videos (of each process).
@@ -76,7 +78,7 @@ class VideoTestOptions:
 
 
 class Runner(MMEngineRunner):
-    """mmengine's Runner that does not replace the config it has read; its log is short, unless the level is DEBUG."""
+    """mmengine's Runner that keeps the config file it has read; its log is short, but for DEBUG."""
 
     def build_logger(self, log_level: int | str = 'INFO', **options) -> MMLogger:
         logger = super().build_logger(log_level, **options)
@@ -111,7 +113,8 @@ def prepare_run(config: str | Path, launch: Launch) -> Config:
         atexit.register(_leave_group)
     has_group = torch.distributed.is_initialized()
     if launch.launcher == 'pytorch' and not has_group and not torch.cuda.is_available():
-        # mmengine would select a CUDA device before it starts the group; it leaves an existing group alone.
+        # mmengine would select a CUDA device before it starts the group; it leaves an existing
+        # group alone.
         torch.distributed.init_process_group('gloo')
     return cfg
 
@@ -129,8 +132,9 @@ def _leave_group() -> None:
 def use_mixed_precision(cfg: Config) -> None:
     """Set mixed precision in the optimizer wrapper of a run's config.
 
-    It is float16 with a dynamic loss scale on a GPU (mmengine's ``AmpOptimWrapper``), bfloat16 on a CPU and in configs
-    with :class:`~semidff.engine.optimizers.BFloat16OptimWrapper`. Other wrappers stay as they are.
+    It is float16 with a dynamic loss scale on a GPU (mmengine's ``AmpOptimWrapper``), bfloat16 on a
+    CPU and in configs with :class:`~semidff.engine.optimizers.BFloat16OptimWrapper`. Other wrappers
+    stay as they are.
     """
     wrapper = cfg.optim_wrapper
     kind = wrapper.setdefault('type', 'OptimWrapper')
@@ -143,11 +147,10 @@ def use_mixed_precision(cfg: Config) -> None:
 def prepare_training(cfg: Config, resume: str | None = None, seed: int | None = None) -> None:
     """Find the checkpoint that a training resumes from, and the weights that it starts from.
 
-    Without any checkpoint in the work folder, a training that is to be resumed starts from the beginning.
-
     Args:
-        cfg: The config, changed in place. The seed of a resumed training is that of the checkpoint.
-        resume: Checkpoint to resume from, or ``auto``, the latest one of the work folder; None: as the config says.
+        cfg: The config, changed in place. A resumed training keeps the seed of its checkpoint.
+        resume: Checkpoint to resume from, or ``auto``: the latest checkpoint of the work folder, if
+            there is one; None: as the config says.
     """
     if torch.cuda.is_available():  # on a CPU, decoding would compete with the training
         cfg.train_dataloader.setdefault('num_workers', 2)
@@ -158,14 +161,11 @@ def prepare_training(cfg: Config, resume: str | None = None, seed: int | None = 
     cfg.resume = bool(path)
     if path:
         cfg.load_from = None if resume == 'auto' else path
-        _check_resumed(cfg, path, seed)
-    elif cfg.get('load_from') and cfg.get('load_parts'):
-        raise ValueError(
-            f'load_from={cfg.load_from} gives all weights, and load_parts would replace {", ".join(cfg.load_parts)}; '
-            'add load_parts=None'
-        )
+        stored = None if '://' in path else read_checkpoint(path)[1].get('seed')
+        if type(stored) is int:  # mmengine sets it after it has built the data loader
+            cfg.randomness = dict(cfg.get('randomness', {}), seed=stored)
     resolve_detector(cfg, keep_checkpoint=not path)
-    _check_backbone(cfg)
+    _close_backbone(cfg)
 
 
 def train(config: Path, folder: Path) -> None:
@@ -177,47 +177,25 @@ def train(config: Path, folder: Path) -> None:
         Runner.from_cfg(run).train()
 
 
-def _check_resumed(cfg: Config, path: str, seed: int | None) -> None:
-    """Check that a checkpoint can be resumed from, and set its seed."""
-    if '://' in path:
-        return
-    _, meta = read_checkpoint(path)
-    if not {'iter', 'epoch'} <= meta.keys():
-        raise ValueError(
-            f'{path}: holds weights, but no state of a training to resume; start from its weights with '
-            f'--cfg-options load_from={path} load_parts=None'
-        )
-    if type(meta.get('seed')) is int:
-        if seed not in (None, meta['seed']):
-            raise ValueError(
-                f'--seed {seed}: {path} is of a training with seed {meta["seed"]}, which does not change when it is '
-                'resumed; leave --seed out'
-            )
-        # Here, since mmengine sets it after it has built the data loader.
-        cfg.randomness = dict(cfg.get('randomness', {}), seed=meta['seed'])
-
-
-def _check_backbone(cfg: Config) -> None:
-    """Refuse to train a backbone whose config leaves its checkpoint open; its frozen layers would stay random."""
+def _close_backbone(cfg: Config) -> None:
+    """Leave a backbone whose config has no checkpoint to the weights of load_from or load_parts."""
     model = cfg.get('model') or {}
+    backbone = (model.get('detector') or model).get('backbone') or {}
+    init = backbone.get('init_cfg')
+    if not isinstance(init, dict) or init.get('checkpoint', '') is not None:
+        return
+    place, name = 'model.backbone', 'backbone.'
+    if 'detector' in model:
+        place, name = 'model.detector.backbone', 'spatial.detector.backbone.'
     parts = [entry.get('part', '') for entry in (cfg.get('load_parts') or {}).values()]
-    for place, detector in (('model', model), ('model.detector', model.get('detector'))):
-        backbone = (detector.get('backbone') if isinstance(detector, dict) else None) or {}
-        init = backbone.get('init_cfg')
-        if not isinstance(init, dict) or init.get('checkpoint', '') is not None:
-            continue
-        name = 'backbone.' if place == 'model' else 'spatial.detector.backbone.'
-        loaded = any(not part or name.startswith(f'{part}.') for part in parts)
-        if not loaded and not cfg.get('load_from') and not cfg.get('resume'):
-            raise ValueError(
-                f'{place}.backbone.init_cfg.checkpoint is not set; give a file of weights with --cfg-options '
-                f'{place}.backbone.init_cfg.checkpoint=FILE'
-            )
-        backbone.init_cfg = None
+    loaded = any(not part or name.startswith(f'{part}.') for part in parts)
+    if not loaded and not cfg.get('load_from') and not cfg.get('resume'):
+        raise ValueError(f'{place}.init_cfg.checkpoint is not set: frozen layers would be random')
+    backbone.init_cfg = None
 
 
 def apply_test_options(cfg: Config, points: MethodOptions, options: VideoTestOptions) -> None:
-    """Put options into a test config, but for those that are None, and remove its own checkpoint."""
+    """Put the options that are not None into a test config, and remove its checkpoint."""
     if not cfg.get('test_cfg'):
         raise ValueError(
             f'{cfg.filename}: has no test_cfg; base the config on one of configs/_base_/datasets'
@@ -225,13 +203,15 @@ def apply_test_options(cfg: Config, points: MethodOptions, options: VideoTestOpt
     cfg.load_from, cfg.resume = None, False  # mmengine would load it over the weights to test
     resolve_detector(cfg, keep_checkpoint=False)
     test = cfg.test_cfg
-    for name, value in (vars(points) | dict(protocol=options.protocol)).items():
-        if value is not None and name not in ('adaptive', 'scene_cuts'):
+    for name in ('method', 'key_interval', 'filter', 'light_every'):
+        if (value := getattr(points, name)) is not None:
             test[name] = value
+    if options.protocol is not None:
+        test.protocol = options.protocol
     if schedule := points.schedule(test.get('key_interval', 10)):
         test.schedule = schedule
     elif test.get('schedule') and points.key_interval is not None:
-        # It decides alone. One with another setting, as a tolerated error, stays as it is.
+        # The schedule alone decides; without an interval, as with a tolerated error, it stays.
         schedule = test.schedule
         while isinstance(schedule.get('base'), dict):
             schedule = schedule.base
@@ -239,8 +219,6 @@ def apply_test_options(cfg: Config, points: MethodOptions, options: VideoTestOpt
             schedule.interval = points.key_interval
         elif schedule.get('type') == 'SceneCutSchedule':
             schedule.base = points.key_interval
-    if options.render is None and (options.render_videos or options.render_fps):
-        raise ValueError('--render-videos and --render-fps need --render')
     if options.render is not None:
         output = dict(
             out_dir=options.render, max_videos=options.render_videos, fps=options.render_fps
@@ -251,8 +229,4 @@ def apply_test_options(cfg: Config, points: MethodOptions, options: VideoTestOpt
         evaluator = cfg.test_evaluator
         metrics = evaluator if isinstance(evaluator, list) else [evaluator]
         kinds = [metric.get('type') for metric in metrics]
-        if 'VIDMetric' not in kinds:
-            raise ValueError(
-                f'{cfg.filename}: --detections needs a VIDMetric in test_evaluator; it has {kinds}'
-            )
         metrics[kinds.index('VIDMetric')].outfile = options.detections

@@ -26,8 +26,9 @@ class BFloat16OptimWrapper(OptimWrapper):
     """Run forward passes under bfloat16 autocast; weights and optimizer state stay float32.
 
     mmengine's ``AmpOptimWrapper`` does not support CPUs. Boxes stay in float32
-    (:func:`~semidff.models.precision.keep_boxes_precise`). ``enabled`` is True, False, or ``auto``: if the device
-    computes convolutions faster in bfloat16, and in a resumed training if its checkpoint says so.
+    (:func:`~semidff.models.precision.keep_boxes_precise`). ``enabled`` is True, False, or ``auto``:
+    if the device computes convolutions faster in bfloat16, and in a resumed training if its
+    checkpoint says so.
     """
 
     def __init__(self, enabled: bool | str = 'auto', **kwargs) -> None:
@@ -71,8 +72,8 @@ class BFloat16OptimWrapper(OptimWrapper):
 def bfloat16_pays(device: str) -> bool:
     """Return whether bfloat16 is faster than float32 on a device.
 
-    CPUs without bfloat16 instructions emulate them. An Intel Xeon that has them, but no AMX, takes 1.7 times as long as
-    in float32 for a convolution, so that one is timed.
+    CPUs without bfloat16 instructions emulate them. An Intel Xeon that has them, but no AMX, takes
+    1.7 times as long as in float32 for a convolution, so that one is timed.
     """
     if device == 'cuda':
         return torch.cuda.is_bf16_supported(including_emulation=False)
@@ -98,10 +99,11 @@ def bfloat16_pays(device: str) -> bool:
 class RMSpropMX(Optimizer):
     """RMSProp with epsilon *inside* the square root.
 
-    ``n <- alpha n + (1 - alpha) g^2``, ``w <- w - lr g / sqrt(n + eps)``. PyTorch adds epsilon outside the root
-    and uses alpha 0.99: its first steps on parameters with small gradients are many times larger and can move a
-    randomly initialized flow outside the feature map, where the warp has no gradient. Here gradients far below
-    ``sqrt(eps)`` lead to the steps of plain SGD with learning rate ``lr / sqrt(eps)``.
+    ``n <- alpha n + (1 - alpha) g^2``, ``w <- w - lr g / sqrt(n + eps)``. PyTorch adds epsilon
+    outside the root and uses alpha 0.99: its first steps on parameters with small gradients are
+    many times larger and can move a randomly initialized flow outside the feature map, where the
+    warp has no gradient. Here gradients far below ``sqrt(eps)`` lead to the steps of plain SGD with
+    learning rate ``lr / sqrt(eps)``.
 
     Args:
         lr: Learning rate; 5e-5 in semi-DFF 3.5, in both steps.

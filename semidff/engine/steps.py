@@ -22,22 +22,22 @@ _ITERATIONS |= {'total_steps', 'T_max', 'step_size', 'periods', 'restarts'}
 
 
 def runs(cfg: Config) -> Iterator[Config]:
-    """Yield the config of each run of a training, after the run before it; finished ones are left out.
+    """Yield the config of each run of a training, after the run before it; skip finished runs.
 
-    A config without ``train_cfg.steps`` is its only run. Each step is a run that goes on from the iteration and the
-    weights of the step before, with an optimizer of its own. A step has these settings:
+    A config without ``train_cfg.steps`` is its only run. Each step is a run that goes on from the
+    iteration and the weights of the step before, with an optimizer of its own. A step has these
+    settings:
 
-    - ``name``: a step that is not the last has the result ``<name>.pth``;
-    - ``iters``: number of iterations;
+    - ``name``: different in each step; a step that is not the last has the result ``<name>.pth``;
+    - ``iters``: number of iterations, the same when the training is resumed;
     - ``objectives``, ``trainable``: those of :class:`~semidff.models.semi_dff.SemiDFF`;
-    - ``optim_wrapper``, ``param_scheduler``: in place of the config's. Schedules without an end end with the step;
+    - ``optim_wrapper``, ``param_scheduler``: in place of the config's. Schedules without an end end
+      with the step;
     - ``train_dataloader``: merged into the config's.
 
-    With ``train_cfg.accumulate=N``, an update takes the mean gradient of N batches. mmengine counts each of them as an
-    iteration (``accumulative_counts``), so that all iterations of the config, also of schedules, are multiplied by N.
-
-    Raises:
-        ValueError: Steps have the same name, or the checkpoint to resume is of other steps.
+    With ``train_cfg.accumulate=N``, an update takes the mean gradient of N batches. mmengine counts
+    each of them as an iteration (``accumulative_counts``), so that all iterations of the config,
+    also of schedules, are multiplied by N.
     """
     whole, cfg = cfg, copy.deepcopy(cfg)
     if cfg.train_cfg.get('accumulate'):
@@ -50,33 +50,23 @@ def runs(cfg: Config) -> Iterator[Config]:
         folder = Path(cfg.work_dir)  # each run writes its config there, too
         folder.mkdir(parents=True, exist_ok=True)
         whole.dump(folder / Path(cfg.filename).name)
-    names = [step.name for step in steps]
-    if len(set(names)) < len(names):
-        raise ValueError(
-            f'train_cfg.steps need different names, since each names a checkpoint; got {names}'
-        )
     path = cfg.get('load_from') or latest_checkpoint(cfg.work_dir) if cfg.get('resume') else None
-    done = 0
-    if path:
-        meta = read_checkpoint(path)[1]
-        done = meta['iter']
-        _check_lengths(steps, done, meta.get('distillation_steps', []))
-    end = 0
+    done, end = read_checkpoint(path)[1]['iter'] if path else 0, 0
     for number, step in enumerate(steps):
         begin, end = end, end + step.iters
         if done >= end and number + 1 < len(steps):
             continue
         yield _run(cfg, number, begin)
-        gc.collect()  # the Runner and its loop, which refer to each other, hold models and data workers
+        gc.collect()  # the Runner and its loop refer to each other and hold models and workers
         cfg.resume, cfg.load_from = True, str(Path(cfg.work_dir, f'{step.name}.pth'))
 
 
 def _accumulate(cfg: Config, count: int) -> None:
-    """Update the weights every ``count`` iterations, and make all iterations as many times as many."""
+    """Update the weights every ``count`` iterations, and multiply all iterations by it."""
     if cfg.train_cfg.get('type') in ('DistillationLoop', 'AccumulatingLoop'):  # of 0.3.0
         raise ValueError(
-            f'divide train_dataloader.batch_size by train_cfg.accumulate={count}: it is the size of one of the '
-            'batches whose gradients are accumulated, and leave train_cfg.type out'
+            f'divide train_dataloader.batch_size by train_cfg.accumulate={count}, since it is the '
+            'size of one batch now, and leave train_cfg.type out'
         )
     if cfg.get('auto_scale_lr'):
         cfg.auto_scale_lr.base_batch_size /= count
@@ -102,21 +92,6 @@ def is_in_folder(cfg: Config, folder: str | Path) -> bool:
     return bool(cfg.filename) and Path(cfg.filename).resolve().parent == Path(folder).resolve()
 
 
-def _check_lengths(steps: list[ConfigDict], done: int, before: list[list]) -> None:
-    """Refuse other lengths of steps that have begun: their schedules, whose state is loaded, would end as before."""
-    begin = 0
-    for step, (name, iters) in zip(steps, before, strict=False):
-        if begin >= done:
-            break
-        begin += iters
-        if [step.name, step.iters] != [name, iters]:
-            raise ValueError(
-                f'the checkpoint is of iteration {done} of a training with the steps {before}, but train_cfg.steps are '
-                f'{[[step.name, step.iters] for step in steps]}; resume with the same steps, add a step to train on, '
-                'or start anew with load_from (and load_parts=None)'
-            )
-
-
 def _run(cfg: Config, number: int, begin: int) -> Config:
     """Return the config of a step that begins after an iteration."""
     step, name = cfg.train_cfg.steps[number], Path(cfg.filename or '').stem
@@ -134,8 +109,7 @@ def _run(cfg: Config, number: int, begin: int) -> Config:
     for schedule in _schedules(run):
         schedule.setdefault('end', step.iters)
     is_last = number + 1 == len(cfg.train_cfg.steps)
-    lengths = [[step.name, step.iters] for step in cfg.train_cfg.steps[: number + 1]]
-    hook = dict(type='StepHook', steps=lengths, begin=begin, is_last=is_last)
+    hook = dict(type='StepHook', begin=begin, is_last=is_last)
     run.custom_hooks = [*(run.get('custom_hooks') or []), hook]
     if not is_last:
         hook = dict(type='LastCheckpointHook', name=f'{step.name}.pth')
@@ -147,10 +121,10 @@ def _run(cfg: Config, number: int, begin: int) -> Config:
 class StepHook(Hook):
     """Begin a step without the optimizer state of the step before, whose weights are loaded.
 
-    The next step in this process has the :class:`~semidff.models.semi_dff.FeatureCache` of this one.
+    The next step in this process has the :class:`~semidff.models.semi_dff.FeatureCache` of this
+    one.
 
     Args:
-        steps: Names and numbers of iterations of the steps up to this one, which its checkpoints hold.
         begin: Iteration after which the step begins.
         is_last: Whether no step follows.
     """
@@ -158,8 +132,8 @@ class StepHook(Hook):
     priority = 'HIGHEST'
     _kept: tuple = ()  # work folder and cache of a finished step
 
-    def __init__(self, steps: list[list], begin: int, is_last: bool) -> None:
-        self.steps, self.begin, self.is_last = steps, begin, is_last
+    def __init__(self, begin: int, is_last: bool) -> None:
+        self.begin, self.is_last = begin, is_last
 
     def before_train(self, runner: Runner) -> None:
         (folder, cache), StepHook._kept = StepHook._kept or (None, None), ()
@@ -179,12 +153,7 @@ class StepHook(Hook):
         checkpoint.pop('param_schedulers', None)
         if isinstance(wrapper := runner.optim_wrapper, BFloat16OptimWrapper):
             wrapper.keep_precision(state.get('bfloat16', wrapper.enabled))
-        for name in ('images_per_iteration', 'optim_wrapper'):  # may be others in each step
-            checkpoint['meta'].pop(name, None)
         # The log would repeat the last losses of the step before.
         scalars = checkpoint['message_hub']['log_scalars']
         for name in [name for name in scalars if name.startswith('train/loss')]:
             del scalars[name]
-
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        checkpoint['meta']['distillation_steps'] = self.steps

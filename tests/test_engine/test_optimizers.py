@@ -86,7 +86,7 @@ def test_first_steps_by_hand():
 
 
 def test_small_gradients_move_as_with_plain_descent():
-    """Far below sqrt(eps) = 1e-4 the rate is lr / 1e-4; PyTorch's would be hundreds of times larger."""
+    """Far below sqrt(eps) = 1e-4 the rate is lr / 1e-4; PyTorch's would be far larger."""
     w = parameter(0.0)
     optimizer = RMSpropMX([w], lr=5e-5)
     w.grad = torch.tensor([1e-7], dtype=torch.float64)

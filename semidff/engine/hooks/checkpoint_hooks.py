@@ -7,7 +7,7 @@ from collections import deque
 from pathlib import Path
 
 from mmdet.registry import HOOKS
-from mmengine.dist import get_world_size, is_main_process, master_only
+from mmengine.dist import is_main_process, master_only
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -20,30 +20,12 @@ from semidff.utils.run_folder import occupy
 class CheckpointHook(MMEngineCheckpointHook):
     """Replace mmengine's hook of this name in configs with ``default_scope='mmdet'``.
 
-    mmengine removes an old checkpoint before it saves the new one, so that ``max_keep_ckpts=1`` leaves none if the run
-    is killed or the disk is full. Here, old checkpoints are removed at the end; until then the disk holds one more.
-    Arguments are those of mmengine; the interval is rounded up to a multiple of the ``accumulative_counts`` of the
-    optimizer wrapper, so that a resumed training loses no gradients. Only one training at a time can use a work folder.
-
-    Checkpoints hold the precision and the number of images per iteration of the training, which do not change when it
-    is resumed.
+    mmengine removes an old checkpoint before it saves the new one, so that ``max_keep_ckpts=1``
+    leaves none if the run is killed or the disk is full. Here, old checkpoints are removed
+    afterwards; until then the disk holds one more. The interval is rounded up to a multiple of the
+    optimizer wrapper's ``accumulative_counts``, so that a resumed training loses no gradients. Only
+    one training at a time can use a work folder.
     """
-
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        checkpoint['meta'].update(_fixed_settings(runner))
-
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        own, stored = _fixed_settings(runner), checkpoint.get('meta', {})
-        changed = [
-            f'{key} {stored[key]}, not {own[key]}'
-            for key in own
-            if stored.get(key, own[key]) != own[key]
-        ]
-        if runner._resume and changed:
-            raise ValueError(
-                f'the checkpoint is of a training with {" and ".join(changed)}: resume it with the same --amp and '
-                'batch size, and as many processes'
-            )
 
     def before_train(self, runner: Runner) -> None:
         accumulated = (runner.cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1)
@@ -52,18 +34,18 @@ class CheckpointHook(MMEngineCheckpointHook):
             self._lock = occupy(runner.work_dir)
             file = Path(runner.work_dir, 'last_checkpoint')
             named = runner._load_from or ''
-            # Until the next checkpoint, --resume continues from the one that this training continues: never from that
-            # of an earlier training in the folder.
+            # Until this training saves a checkpoint, --resume continues from the checkpoint that it
+            # resumed, and never from that of an earlier training in the folder.
             if not runner._resume:
                 file.unlink(missing_ok=True)
                 if file.with_name('last.pth').exists():
                     runner.logger.warning(
-                        f'{runner.work_dir}: this training will replace last.pth, the result of an earlier one; to '
-                        'keep it, give another --work-dir, to continue it, --resume'
+                        f'{runner.work_dir}: this training will replace last.pth, the result of an '
+                        'earlier one; to keep it, give another --work-dir, to continue it, --resume'
                     )
             elif named and '://' not in named:
                 file.write_text(os.path.abspath(named))
-        super().before_train(runner)  # removes what a killed run has not removed
+        super().before_train(runner)  # removes the checkpoints that a killed run left
         if self.max_keep_ckpts > 0:
             self.keep_ckpt_ids = deque(self.keep_ckpt_ids)
 
@@ -88,23 +70,13 @@ class CheckpointHook(MMEngineCheckpointHook):
                 self.file_backend.remove(path)
 
 
-def _fixed_settings(runner: Runner) -> dict:
-    """Return the settings that stay when a training is resumed, by the names they have in ``meta``."""
-    kind = (runner.cfg.get('optim_wrapper') or {}).get('type', 'OptimWrapper')
-    loader = runner.cfg.get('train_dataloader') or {}
-    return dict(
-        images_per_iteration=loader.get('batch_size', 1) * get_world_size(),
-        optim_wrapper=kind if isinstance(kind, str) else kind.__name__,
-    )
-
-
 @HOOKS.register_module()
 class LastCheckpointHook(Hook):
-    """Create ``last.pth``, or a file of another ``name``, in the work folder at the end of a training.
+    """Create ``last.pth``, or a file called ``name``, in the work folder of a finished training.
 
-    Configs of later trainings can refer to it without knowing the number of iterations. It is a hard link to the
-    final ``iter_N.pth``, or a copy on file systems without hard links. Without a checkpoint of the final iteration
-    (early stopping, ``save_last=False``) the state is saved.
+    Configs of later trainings can refer to it without knowing the number of iterations. It is a
+    hard link to the final ``iter_N.pth``, or a copy on file systems without hard links. Without a
+    checkpoint of the final iteration (early stopping, ``save_last=False``) the state is saved.
     """
 
     priority = 'LOWEST'

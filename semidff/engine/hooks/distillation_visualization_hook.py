@@ -25,11 +25,12 @@ class DistillationVisualizationHook(Hook):
 
     The figure is that of ``tools/analysis/show_propagation.py``, see
     :func:`~semidff.visualization.propagation.draw_propagation`. The visualizer's backends write it:
-    ``TensorboardVisBackend`` (tag ``distillation``), ``LocalVisBackend`` (``vis_data/vis_image/distillation_<N>.png``),
-    after the first iteration and each ``interval`` iterations, 0 for never.
+    ``TensorboardVisBackend`` (tag ``distillation``), ``LocalVisBackend``
+    (``vis_data/vis_image/distillation_<N>.png``), after the first iteration and each ``interval``
+    iterations, 0 for never.
 
-    The training is not affected: no gradients; random states and modes are restored. Models other than
-    :class:`~semidff.models.semi_dff.SemiDFF` are ignored.
+    The training is not affected: no gradients; random states and modes are restored. Models other
+    than :class:`~semidff.models.semi_dff.SemiDFF` are ignored.
     """
 
     def __init__(self, interval: int = 1000, score_thr: float = 0.3) -> None:
@@ -53,9 +54,10 @@ class DistillationVisualizationHook(Hook):
 
 
 def view_distillation(model: SemiDFF, frames: Tensor, sample: DetDataSample) -> PairView:
-    """Propagate a training pair with the student, in evaluation mode, and compare it with the teacher.
+    """Propagate a training pair with the student in evaluation mode; compare it with the teacher.
 
-    Frames are those of the data loader, (2, 3, H, W) uint8, or a triplet; the sample is not modified.
+    Frames are those of the data loader, (2, 3, H, W) uint8, or a triplet; the sample is not
+    modified.
     """
     sample, frames = copy.deepcopy(sample), frames[[0, -1]]
     # detections in pixels of the network's input, not of the original image

@@ -1,4 +1,4 @@
-"""Hooks that initialize parts of a model from other trainings, and keep the class names of the detector."""
+"""Hooks that initialize parts of a model, and keep the class names of the detector."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ from semidff.utils.logs import log_warning
 
 @HOOKS.register_module()
 class LoadPartsHook(Hook):
-    """Load parts of the model strictly before the first iteration; a resumed run keeps its own weights.
+    """Load parts of the model strictly before the first iteration, unless the run is resumed.
 
     The parts are listed at the top level of the config, so that
     ``--cfg-options load_parts.detector.checkpoint=FILE`` can replace them::
@@ -27,18 +27,20 @@ class LoadPartsHook(Hook):
             flow=dict(part='temporal', checkpoint='work_dirs/flow/last.pth', prefix='temporal'),
         )
 
-    ``part`` is the dotted name of the module to load (empty: the whole model), ``prefix`` its name in the checkpoint
-    (by default the checkpoint holds nothing but the part), and ``ignore`` lists prefixes of additional keys that the
-    checkpoint may have (``['fc']``). The teacher of stage two is synchronized with the loaded detector, but that of a
-    ``load_from`` checkpoint stays unless a part of the spatial module is loaded. If nothing gives the detector its
-    weights, and so the teacher, a warning is logged.
+    ``part`` is the dotted name of the module to load (empty: the whole model), ``prefix`` its name
+    in the checkpoint (by default the checkpoint holds nothing but the part), and ``ignore`` lists
+    prefixes of additional keys that the checkpoint may have (``['fc']``). The teacher of stage two
+    is synchronized with the loaded detector, but that of a ``load_from`` checkpoint stays unless a
+    part of the spatial module is loaded. If nothing gives the detector its weights, and so the
+    teacher, a warning is logged.
 
-    mmengine leaves out weights of another shape. The checkpoint of a resumed run must have exactly the weights of the
-    model, a ``load_from`` checkpoint those of a teacher's detector that ``load_parts`` does not replace.
+    mmengine leaves out weights of another shape. The checkpoint of a resumed run must have exactly
+    the weights of the model, a ``load_from`` checkpoint those of a teacher's detector that
+    ``load_parts`` does not replace.
     """
 
     priority = 'HIGHEST'
-    """Before the hook that builds the optimizer of a resumed step: the teacher has all of its weights then."""
+    """Ahead of the hook that builds the optimizer of a resumed step, which needs the teacher."""
 
     def __init__(self) -> None:
         self._loaded_teacher: set[str] = set()
@@ -49,8 +51,9 @@ class LoadPartsHook(Hook):
         checkpoint['state_dict'] = state = own_weights(given, wanted, runner._load_from)[0]
         if hasattr(model, 'spatial') and not any(key.startswith('spatial.') for key in state):
             raise CheckpointError(
-                f'load_from={runner._load_from}: is no checkpoint of a video detector, since it has no weights of '
-                'spatial.detector; give the weights of an image detector as model.checkpoint or in load_parts'
+                f'load_from={runner._load_from}: is no checkpoint of a video detector, since it '
+                'has no weights of spatial.detector; give the weights of an image detector as '
+                'model.checkpoint or in load_parts'
             )
         has_features = any(key.startswith('teacher_features.') for key in state)
         if has_features and hasattr(model, 'own_teacher_features'):
@@ -90,7 +93,8 @@ class LoadPartsHook(Hook):
         if hasattr(model, 'reset_teacher'):
             if not gives_detector_weights(runner.cfg):
                 log_warning(
-                    'The teacher has random weights: set model.checkpoint, or a load_parts entry with '
+                    'The teacher has random weights: set model.checkpoint, or a load_parts entry '
+                    'with '
                     "part='spatial.detector', to those of the image detector"
                 )
             replaced = any(f'{entry.part}.'.startswith(('.', 'spatial.')) for entry in entries)
@@ -109,10 +113,10 @@ def _load_part(
 
 @HOOKS.register_module()
 class ClassNamesHook(Hook):
-    """Store the class names of the image detector in the checkpoints of stage two, where mmdet stores those of the
-    training data.
+    """Store the class names of the image detector in the checkpoints of stage two.
 
-    They are those of the checkpoint that the detector was loaded from, by ``model.checkpoint`` or ``load_parts``.
+    They are those of the checkpoint that ``model.checkpoint`` or ``load_parts`` loads, and stand
+    where mmdet stores the class names of the training data.
     """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:

@@ -8,9 +8,7 @@ import torch
 from mmdet.registry import HOOKS
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
-from mmengine.hooks import LoggerHook as MMEngineLoggerHook
 from mmengine.runner import Runner
-from torch.utils.data import Dataset
 
 from semidff.checkpoints.building import num_classes_of, unwrapped
 from semidff.models.precision import to_channels_last
@@ -20,16 +18,18 @@ from semidff.models.precision import to_channels_last
 class ChannelsLastHook(Hook):
     """Convert the model's weights to channels-last layout before training and testing.
 
-    Convolutions pass the layout on to their outputs. On CPUs this makes them about 1.5 times as fast, and twice as
-    fast with mixed precision; on GPUs mixed precision benefits too. The weights in checkpoints are not affected. The
-    optimizer state of a resumed checkpoint, which has the layout of its run, gets that of the weights.
+    Convolutions pass the layout on to their outputs. On CPUs this makes them about 1.5 times as
+    fast, and twice as fast with mixed precision; on GPUs mixed precision benefits too. The weights
+    in checkpoints are not affected. The optimizer state of a resumed checkpoint, which has the
+    layout of its run, gets that of the weights.
     """
 
     def before_run(self, runner: Runner) -> None:
         to_channels_last(unwrapped(runner.model))
 
     def before_train(self, runner: Runner) -> None:
-        # Fused optimizers on CPUs ignore strides: they pair weights and state by their order in memory.
+        # Fused optimizers on CPUs ignore strides: they pair weights and state by their order in
+        # memory.
         optimizer = getattr(runner.optim_wrapper, 'optimizer', runner.optim_wrapper)
         for weight, state in optimizer.state.items():
             for name, value in state.items():
@@ -38,29 +38,12 @@ class ChannelsLastHook(Hook):
 
 
 @HOOKS.register_module()
-class LoggerHook(MMEngineLoggerHook):
-    """Replace mmengine's hook of this name: log the first iteration of a run, too."""
-
-    _is_first = False
-
-    def before_train(self, runner: Runner) -> None:
-        self._is_first = True
-
-    def after_train_iter(self, runner: Runner, *args, **kwargs) -> None:
-        super().after_train_iter(runner, *args, **kwargs)
-        self._is_first = False
-
-    def every_n_inner_iters(self, batch_idx: int, n: int) -> bool:
-        return self._is_first or super().every_n_inner_iters(batch_idx, n)
-
-
-@HOOKS.register_module()
 class SeedHook(Hook):
     """Seed PyTorch, NumPy and Python from (seed, iteration, rank) before every iteration.
 
-    Samplers of anchors and RoIs draw from PyTorch's global generator, those of the original from NumPy's. With this
-    seed a resumed run draws the same numbers as an uninterrupted one, without state in the checkpoint, and each rank
-    draws its own.
+    Samplers of anchors and RoIs draw from PyTorch's global generator, those of the original from
+    NumPy's. With this seed a resumed run draws the same numbers as an uninterrupted one, without
+    state in the checkpoint, and each rank draws its own.
     """
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
@@ -79,19 +62,18 @@ class NonFiniteLossError(RuntimeError):
 class FiniteLossHook(Hook):
     """Raise :class:`NonFiniteLossError` at the first loss that is infinite or NaN.
 
-    A finite loss can have a gradient that is not, and in a distributed training the loss of another process may be
-    NaN. The trained weights are therefore checked before a checkpoint is saved.
-
-    Unlike mmdet's ``CheckInvalidLossHook`` it checks every term of the loss in every iteration and before the
-    checkpoint hook, so that no damaged checkpoint is saved. The error names the iteration, the frames and remedies.
-    The terms come from the device in one transfer; the log gets their values, not tensors.
+    Unlike mmdet's ``CheckInvalidLossHook`` it checks every term of the loss in every iteration,
+    before the checkpoint hook, so that no damaged checkpoint is saved. The terms come from the
+    device in one transfer; the log gets their values, not tensors. The trained weights are checked
+    before a checkpoint is saved, since a finite loss can have a non-finite gradient, and in a
+    distributed training the loss of another process may be NaN.
     """
 
     priority = 'HIGHEST'  # ahead of mmengine's log and of checkpoints
 
     _REMEDY = (
-        'Clip the gradient (optim_wrapper.clip_grad) and continue from the last checkpoint with --resume, or start '
-        'again with a lower learning rate, since a resumed training keeps its own.'
+        'Clip the gradient (optim_wrapper.clip_grad) and continue with --resume, or start again '
+        'with a lower learning rate.'
     )
 
     def after_train_iter(
@@ -107,7 +89,8 @@ class FiniteLossHook(Hook):
             samples = (data_batch or {}).get('data_samples') or []
             frames = ', '.join(str(s.get('img_path', 'an unnamed frame')) for s in samples)
             raise NonFiniteLossError(
-                f'iteration {runner.iter + 1}: {", ".join(bad)} on {frames or "this batch"}. {self._REMEDY}'
+                f'iteration {runner.iter + 1}: {", ".join(bad)} on {frames or "this batch"}. '
+                f'{self._REMEDY}'
             )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -116,42 +99,33 @@ class FiniteLossHook(Hook):
         bad = [name for name in trained if not checkpoint['state_dict'][name].isfinite().all()]
         if bad:
             raise NonFiniteLossError(
-                f'iteration {checkpoint["meta"]["iter"]}: {len(bad)} of {len(trained)} trained weights are not finite, '
-                f'first {bad[0]}. The checkpoint was not saved. {self._REMEDY}'
+                f'iteration {checkpoint["meta"]["iter"]}: {len(bad)} of {len(trained)} trained '
+                f'weights are not finite, first {bad[0]}. The checkpoint was not saved. '
+                f'{self._REMEDY}'
             )
 
 
 @HOOKS.register_module()
 class NumClassesHook(Hook):
-    """Refuse data whose number of classes is not ``num_classes`` of the model's heads, before a training or test.
+    """Refuse training data with another number of classes than the model's heads.
 
-    Unlike mmdet's ``NumClassCheckHook`` it checks tests too, and ignores data without class names, such as unlabeled
-    videos. ``tools/train.py`` and ``tools/test.py`` add the hook.
+    Unlike mmdet's ``NumClassCheckHook``, it ignores data without class names, such as unlabeled
+    videos. ``tools/train.py`` adds the hook.
     """
 
     def before_train(self, runner: Runner) -> None:
-        self._check(runner, runner.train_dataloader.dataset)
-
-    def before_val(self, runner: Runner) -> None:
-        self._check(runner, runner.val_dataloader.dataset)
-
-    def before_test(self, runner: Runner) -> None:
-        self._check(runner, runner.test_dataloader.dataset)
-
-    @staticmethod
-    def _check(runner: Runner, dataset: Dataset) -> None:
-        classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
+        classes = (getattr(runner.train_dataloader.dataset, 'metainfo', None) or {}).get('classes')
         for name, known in num_classes_of(unwrapped(runner.model)).items():
             if classes and known != len(classes):
                 raise ValueError(
-                    f'the model has num_classes={known} ({name}), but the data has {len(classes)} classes: '
-                    f'{", ".join(map(str, classes[:10]))}; set num_classes={len(classes)} or metainfo of the data set'
+                    f'the model has num_classes={known} ({name}), but the data has {len(classes)} '
+                    f'classes; set num_classes={len(classes)} or metainfo of the data set'
                 )
 
 
 @HOOKS.register_module()
 class FrozenNormHook(Hook):
-    """Keep the statistics of batch norm: those of the small batches of a short training would be worse."""
+    """Keep the statistics of batch norm; small batches of a short training would worsen them."""
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
         for module in unwrapped(runner.model).modules():

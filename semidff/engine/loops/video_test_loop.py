@@ -30,23 +30,22 @@ from semidff.visualization.frames import render_frame
 class VideoTestLoop(TestLoop):
     """Test loop over videos.
 
-    The data loader must yield batches of one frame, with the frames of each video together and in order
-    (``VideoSampler``). The processes of a distributed test may have different numbers of frames, or none: they
-    synchronize only when the evaluator collects the results.
+    The data loader must yield batches of one frame, with the frames of each video together and in
+    order (``VideoSampler``). The processes of a distributed test may have different numbers of
+    frames, or
+    none: they synchronize only when the evaluator collects the results.
 
     Args:
         fp16: Whether to run under autocast.
-        method: Method of a :class:`~semidff.inference.Point`; None is ``propagate`` for a model with a temporal
-            module and ``frame`` for one without.
-        key_interval: Key-frame interval l.
-        render: Rendered videos: ``out_dir`` and optionally ``max_videos``, ``fps`` (10), ``score_thr`` (0.3) and
-            ``with_flow`` (panel with the feature flow; by default if the method propagates features). None renders
-            no videos. Each process renders the first of its own videos.
-        protocol: ``dense`` evaluates each frame once, at its position in the schedule. ``pairs`` (DFF 5.2)
-            evaluates each labeled frame at every distance 0 ... l - 1 from its key frame; it does not support the
-            options that follow, nor ``render``.
-        schedule: Config of a key-frame schedule (``TASK_UTILS``) in place of a fixed ``key_interval``.
-        filter, light_every: See :class:`~semidff.inference.Point`; ``none`` is None.
+        method, key_interval, filter, light_every: See :class:`~semidff.inference.Point`; the
+            default method is ``propagate`` for a model with a temporal module, else ``frame``.
+        render: Rendered videos: ``out_dir`` and optionally ``max_videos`` (of each process),
+            ``fps`` (10), ``score_thr`` (0.3) and ``with_flow`` (panel with the feature flow; by
+            default if the method propagates features). None renders no videos.
+        protocol: ``dense`` evaluates each frame once, at its position in the schedule. ``pairs``
+            (DFF 5.2) evaluates each labeled frame at every distance 0 ... l - 1 from its key frame.
+        schedule: Config of a key-frame schedule (``TASK_UTILS``) in place of a fixed
+            ``key_interval``.
     """
 
     def __init__(
@@ -68,53 +67,51 @@ class VideoTestLoop(TestLoop):
         method = method or ('frame' if temporal is None else 'propagate')
         filter = None if filter == 'none' else filter
         self.point = Point(method, key_interval, light_every=light_every, filter=filter)
-        self.schedule, self.pairs, self.render = schedule, protocol == 'pairs', None
+        self.pairs = {'dense': False, 'pairs': True}[protocol]
+        self.schedule, self.render = schedule, None
         if render:
             has_flow = not self.point.uses_temporal or hasattr(temporal, 'fields')
             self.render = {'with_flow': method_class(method).propagates and has_flow, **render}
         if self.pairs:
-            self._check_pairs(filter)
-        elif protocol != 'dense':
-            raise MethodError(f"protocol {protocol!r} is unknown; choose 'dense' or 'pairs'")
+            metrics = self.evaluator.metrics
+            others = [type(m).__name__ for m in metrics if not getattr(m, 'takes_pairs', False)]
+            options = dict(schedule=schedule, filter=filter, render=render)
+            others += [name for name, value in options.items() if value]
+            if others:
+                raise MethodError(
+                    "protocol 'pairs' supports VIDMetric and VideoIoUMetric only, and has no "
+                    'consecutive frames; '
+                    f'leave out {", ".join(others)}'
+                )
+        dataset, sampler = self.dataloader.dataset, self.dataloader.sampler
         if self.point.key_interval > 1 or self.point.filter or (schedule and method != 'frame'):
-            self._check_lengths()
-        sampler = self.dataloader.sampler
-        if get_world_size() > 1 and not isinstance(sampler, VideoSampler):
+            lengths = (info.get('video_length', math.inf) for info in self._infos())
+            source = getattr(dataset, 'ann_file', 'the test data')
+            check_frames_between(lengths, source, f'method {method}')
+        if not isinstance(sampler, VideoSampler) and (
+            get_world_size() > 1 or getattr(sampler, 'shuffle', False)
+        ):
             raise MethodError(
-                f'{type(sampler).__name__} divides the frames of a video among the processes; use '
+                f'{type(sampler).__name__} separates the frames of a video; use '
                 "test_dataloader.sampler=dict(type='VideoSampler')"
             )
 
-    def _check_lengths(self) -> None:
+    def _infos(self) -> Iterator[dict]:
         dataset = self.dataloader.dataset
-        frames = map(dataset.get_data_info, range(len(dataset)))
-        lengths = (frame.get('video_length', math.inf) for frame in frames)
-        source = getattr(dataset, 'ann_file', 'the test data')
-        check_frames_between(lengths, source, f'method {self.point.method}')
-
-    def _check_pairs(self, filter: str | None) -> None:
-        options = dict(schedule=self.schedule, filter=filter, render=self.render)
-        for name, value in options.items():
-            if value:
-                raise MethodError(f"protocol 'pairs' has no consecutive frames; leave out {name}")
-        metrics = self.evaluator.metrics
-        others = [type(m).__name__ for m in metrics if not getattr(m, 'takes_pairs', False)]
-        if others:
-            raise MethodError(
-                "protocol 'pairs' yields several results per frame, which only VIDMetric and VideoIoUMetric support; "
-                f'remove {", ".join(others)} from the evaluator'
-            )
+        return map(dataset.get_data_info, range(len(dataset)))
 
     def run(self) -> dict:
-        """Run the test on all videos; return the evaluator's metrics, and what the schedule came to.
+        """Run the test on all videos; return the evaluator's metrics, and those of the schedule.
 
-        ``schedule/interval`` is the number of frames per key frame, ``schedule/key_share`` its inverse.
+        ``schedule/interval`` is the number of frames per key frame, ``schedule/key_share`` its
+        inverse.
         """
         self.runner.call_hook('before_test')
         self.runner.call_hook('before_test_epoch')
         self._counts = torch.zeros(2, dtype=torch.long)  # frames, key frames
         self._run_videos()
-        metrics = self.evaluator.evaluate(self._num_frames())
+        labels = (not self.pairs or info.get('is_labeled', True) for info in self._infos())
+        metrics = self.evaluator.evaluate(sum(map(bool, labels)))
         if not self.pairs:
             all_reduce(self._counts)
             frames, keys = self._counts.tolist()
@@ -127,9 +124,8 @@ class VideoTestLoop(TestLoop):
         keep_fields = self.render is not None and self.render['with_flow']
         model = unwrapped(self.runner.model)
         stages = Stages(model, self.point, self.schedule, keep_fields)
-        frames = self._frames()
         with self._build_renderer() or nullcontext() as self.renderer:
-            for (_, name), video in groupby(frames, _video_of):
+            for (_, name), video in groupby(self._frames(), _video_of):
                 if self.renderer is not None:
                     self.renderer.start(name)
                 if self.pairs:
@@ -140,21 +136,14 @@ class VideoTestLoop(TestLoop):
                     self._add(result)
 
     def _frames(self) -> Iterator[Frame]:
-        """Yield the prepared frames of all videos; results are those of the frames that came before."""
-        order = FrameOrder()
+        """Yield the prepared frames of all videos; results belong to frames that came earlier."""
         for index, data in enumerate(self.dataloader):
             self.runner.call_hook('before_test_iter', batch_idx=index, data_batch=data)
-            if len(data['data_samples']) != 1:
-                raise ValueError(
-                    f'a batch with {len(data["data_samples"])} frames, but videos are processed frame by frame: set '
-                    'batch_size=1 in the data loader'
-                )
             (inputs,), (sample,) = data['inputs'], data['data_samples']
-            order.check(sample)
             frame = Frame(None, sample.frame_id, sample.get('timestamp'), sample.get('img_path'))
             frame.inputs, frame.sample, self._results = inputs, sample, []
             if self.point.filter:
-                frame.picture = picture_of(imread(sample.img_path))  # that of VideoInferencer
+                frame.picture = picture_of(imread(sample.img_path))  # as in Stages.prepare
             yield frame
             self.runner.call_hook(
                 'after_test_iter', batch_idx=index, data_batch=data, outputs=self._results
@@ -174,13 +163,6 @@ class VideoTestLoop(TestLoop):
         # The result may belong to an earlier frame than the current batch, so no batch is passed.
         self.evaluator.process(data_samples=[sample], data_batch=None)
 
-    def _num_frames(self) -> int:
-        """Return the number of frames with results, over all processes."""
-        if not self.pairs:
-            return len(self.dataloader.dataset)
-        frames = map(self.dataloader.dataset.get_data_info, range(len(self.dataloader.dataset)))
-        return sum(bool(frame.get('is_labeled', True)) for frame in frames)
-
     def _build_renderer(self) -> VideoOutput | None:
         if self.render is None:
             return None
@@ -192,30 +174,6 @@ class VideoTestLoop(TestLoop):
             panels=('flow',) if options.pop('with_flow') else (),
         )
         return VideoOutput(options.pop('out_dir'), draw, **options)
-
-
-class FrameOrder:
-    """Check that frames come video by video and in order, as propagation requires."""
-
-    def __init__(self) -> None:
-        self._seen: set = set()
-        self._video = self._frame = None
-
-    def check(self, sample: DetDataSample) -> None:
-        """Take the next frame, with ``video_id`` and ``frame_id`` in its metainfo; ValueError if it is out of order."""
-        if 'video_id' not in sample or 'frame_id' not in sample:
-            raise ValueError(
-                f'{sample.get("img_path")}: the sample has no video_id and frame_id; end the pipeline with '
-                'PackVideoFrame in place of PackDetInputs'
-            )
-        video, frame = sample.video_id, sample.frame_id
-        if video in self._seen if video != self._video else frame <= self._frame:
-            raise ValueError(
-                f'frame {frame} of video {video} is out of order (after frame {self._frame} of video {self._video}): '
-                "use sampler=dict(type='VideoSampler') in the data loader"
-            )
-        self._seen.add(video)
-        self._video, self._frame = video, frame
 
 
 def _video_of(frame: Frame) -> tuple:

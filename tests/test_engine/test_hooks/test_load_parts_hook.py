@@ -73,7 +73,7 @@ def test_a_resumed_run_keeps_what_it_learned(videos, stage_one, tmp_path):
 
 @pytest.fixture
 def stage_two(tmp_path):
-    """Checkpoint of a stage two that has trained the whole spatial module: the teacher has other weights."""
+    """Checkpoint of a stage two that trained the spatial module: the teacher has other weights."""
     model = tiny_semi_dff()
     model.own_teacher_features()
     state = model.state_dict()

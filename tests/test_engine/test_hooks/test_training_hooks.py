@@ -71,7 +71,7 @@ def test_weights_that_are_not_finite_are_not_saved(videos, tmp_path, saved):
 
 
 def test_every_part_of_the_loss_counts():
-    """The total of inf and -inf parts may hide them, and a part may be logged without being in the total."""
+    """The total may hide inf and -inf, and a part may be logged without being in the total."""
     outputs = dict(loss=torch.tensor(0.1), accuracy=50.0)
     hook, runner = FiniteLossHook(), SimpleNamespace(iter=7)
     hook.after_train_iter(runner, 7, {}, outputs)

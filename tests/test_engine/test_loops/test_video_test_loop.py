@@ -1,4 +1,4 @@
-"""The test loop and tools/test.py, end to end on tiny videos: all frames in order, and pairs (DFF 5.2)."""
+"""The test loop and tools/test.py on tiny videos: all frames in order, and pairs (DFF 5.2)."""
 
 import json
 import os
@@ -11,7 +11,6 @@ from mmengine.runner import Runner
 
 from semidff.datasets.transforms.pack import META_KEYS
 from semidff.engine.loops import video_test_loop
-from semidff.engine.loops.video_test_loop import FrameOrder
 from semidff.inference import MethodError
 from tests.processes import call, run_in_group
 from tests.tiny.stages import live, stages
@@ -23,7 +22,7 @@ L = 3
 
 @pytest.fixture(scope='module')
 def world(tmp_path_factory):
-    """Videos that are labeled in full (val.json) and in one frame each (sparse.json), a config and checkpoints.
+    """Videos with all labels (val.json) and with one each (sparse.json), a config and checkpoints.
 
     The labels are what the detector, with its random weights, believes in most.
     """
@@ -51,7 +50,7 @@ def world(tmp_path_factory):
 
 
 def settings(world: Path, name: str = 'val', **test_cfg) -> dict:
-    """Returns the settings of a test of two.pth; each has a name of its own, since loggers are global."""
+    """Return the settings of a test of two.pth, with a unique name, since loggers are global."""
     result = test_settings(world / f'{name}.json', world / 'work', **test_cfg)
     return dict(
         result, load_from=str(world / 'two.pth'), experiment_name=f'run{os.urandom(4).hex()}'
@@ -91,7 +90,7 @@ def test_processes_must_share_whole_videos(world, monkeypatch):
     assert Runner.from_cfg(Config(given)).test_loop.point.method == 'propagate'
     monkeypatch.setattr(video_test_loop, 'get_world_size', lambda: 2)
     runner = Runner.from_cfg(Config(dict(given, experiment_name=f'run{os.urandom(4).hex()}')))
-    with pytest.raises(MethodError, match="DefaultSampler divides the frames.*'VideoSampler'"):
+    with pytest.raises(MethodError, match="DefaultSampler separates the frames.*'VideoSampler'"):
         runner.test_loop  # noqa: B018
 
 
@@ -144,22 +143,6 @@ def test_metrics_hold_what_the_schedule_came_to(world, method, keys):
 def test_rendering(world):
     run(world, render=dict(out_dir=str(world / 'videos'), max_videos=2))
     assert sorted(p.name for p in (world / 'videos').iterdir()) == ['clips_v0.mp4', 'clips_v1.mp4']
-
-
-def test_frames_out_of_order_are_refused():
-    def order(*frames):
-        checker = FrameOrder()
-        for frame in frames:
-            checker.check(batch(*frame)['data_samples'][0])
-
-    order((0, 0), (0, 1), (0, 5), (1, 0))
-    for frames in (((0, 1), (0, 0)), ((0, 0), (0, 0)), ((0, 0), (1, 0), (0, 1))):
-        with pytest.raises(ValueError, match='VideoSampler'):
-            order(*frames)
-    sample = batch(0, 0)['data_samples'][0]
-    sample.pop('video_id')
-    with pytest.raises(ValueError, match='end the pipeline with PackVideoFrame'):
-        FrameOrder().check(sample)
 
 
 def test_two_processes_share_the_videos_with_equal_results(world, tmp_path):
@@ -244,7 +227,6 @@ def test_command_line_of_pairs(world):
         (['--method', 'track'], {}, "'track' depends on all frames"),
         (['--render', 'videos'], {}, 'leave out render'),
         ([], {'test_evaluator': [dict(type='DumpResults', out_file_path='o.pkl')]}, 'DumpResults'),
-        ([], {'test_cfg': dict(type='VideoTestLoop', protocol='sparse')}, "'sparse' is unknown"),
     ],
 )
 def test_what_pairs_cannot_do_is_refused(world, argv, changed, message):
