@@ -2,16 +2,24 @@
 
 import hashlib
 import json
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from mmengine.logging import print_log
+
+from semidff.inference import ADAPTIVE, Point, schedule_config
+from semidff.inference.executors import default_runtime
 from semidff.points.clips import Clip
 from semidff.utils.atomic_write import read_json, write_json
+from semidff.utils.configs import read_config
+from semidff.utils.error_messages import ConfigError
 
 CHOICES, TABLE, TRAINING = 'choices.json', 'points.json', 'training/config.py'
+DETECTOR = 'detector.pth'
 
 
 class AdaptError(ValueError):
@@ -111,3 +119,64 @@ def digest(content: Any) -> str:
 def videos_digest(videos: Sequence[str]) -> str:
     """Hash names and sampled content of videos."""
     return digest([(path, Clip(path).digest()) for path in sorted(videos)])
+
+
+@dataclass(frozen=True)
+class AdaptedFolder:
+    """The detector of a folder of :func:`~semidff.apis.adapt`, and the operating point at which it is run."""
+
+    path: Path
+    point: Point
+
+    @classmethod
+    def read(cls, path: str | Path, point: Point | None = None, **changes: Any) -> 'AdaptedFolder':
+        """Read a folder, with a warning if it recommends nothing.
+
+        Args:
+            point: Operating point in place of the recommended one.
+            changes: See :meth:`~semidff.inference.Point.changed`.
+
+        Raises:
+            ConfigError: The folder has no config, or not the weights that its recommendation needs.
+        """
+        path = Path(path)
+        config = path / 'config.py'
+        recommended = read_config(config).get('recommended') or {} if config.is_file() else {}
+        if recommended.get('runtime') == 'auto':  # of 0.3.0
+            recommended['runtime'] = default_runtime()
+            print_log(f'{path}: runs in {recommended["runtime"]}, in place of auto', 'current')
+        if recommended.get('smooth_boxes'):  # before 0.3, boxes were smoothed
+            recommended.setdefault('filter', 'both')
+        names = {each.name for each in fields(Point)}
+        folder = cls(
+            path, Point(**{name: recommended[name] for name in recommended if name in names})
+        )
+        needed = [config, Path(folder.weights), path / DETECTOR]
+        if missing := [file.name for file in dict.fromkeys(needed) if not file.is_file()]:
+            raise ConfigError(
+                f'{path}: has no {" and no ".join(missing)}; give a folder that tools/adapt.py has finished, or a '
+                'config file'
+            )
+        if not recommended:
+            warnings.warn(
+                f'{path}: recommends no operating point, since its validation is not finished; the default is '
+                'propagation with key-frame interval 10. Run tools/adapt.py again',
+                stacklevel=2,
+            )
+        return cls(path, (point or folder.point).changed(**changes))
+
+    @property
+    def config(self) -> str:
+        """The config file."""
+        return str(self.path / 'config.py')
+
+    @property
+    def weights(self) -> str:
+        """The checkpoint; training changes the task network, so the other methods have the detector's weights."""
+        return str(self.path / ('last.pth' if self.point.uses_temporal else DETECTOR))
+
+    @property
+    def schedule(self) -> dict | None:
+        """Config of the key-frame schedule; None for a fixed interval."""
+        adaptive = self.path / 'adaptive.json' if self.point.method == ADAPTIVE else None
+        return schedule_config(self.point.key_interval, adaptive and str(adaptive))

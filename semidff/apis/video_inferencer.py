@@ -1,106 +1,34 @@
 """Video detection from Python."""
 
 import copy
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import fields, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
-from mmengine.logging import print_log
 
+from semidff.adaptation.folder import AdaptedFolder
 from semidff.checkpoints.detectors import read_model
 from semidff.checkpoints.safe import trusted
 from semidff.datasets.video_readers import Frame, FrameStream, LiveOptions, open_any
 from semidff.datasets.video_readers.sources import READ_AHEAD, prefetch, videos_of
-from semidff.inference import (
-    ADAPTIVE,
-    KeyFrameSchedule,
-    MethodError,
-    Point,
-    Stages,
-    schedule_config,
-)
-from semidff.inference.executors import default_runtime
+from semidff.inference import KeyFrameSchedule, MethodError, Point, Stages
 from semidff.inference.loading import frame_pipeline, load_model
-from semidff.inference.methods import methods_where
-from semidff.inference.outputs import Output, check_limits, requested_outputs
+from semidff.inference.outputs import Output, OutputFiles, check_limits
 from semidff.inference.page import Page, once
-from semidff.utils.configs import read_config
-from semidff.utils.error_messages import ConfigError
 from semidff.utils.logs import log_warning
 from semidff.utils.progress import track
 from semidff.utils.stopping import exits_on_sigterm
 from semidff.utils.threads import default_workers
-from semidff.visualization.frames import PANELS, render_frame
+from semidff.visualization.frames import check_panels, render_frame
 
 from .failures import Failures
-
-
-class AdaptedFolder(NamedTuple):
-    """What is used of a folder of :func:`~semidff.apis.adapt`: files, and how it recommends to run the detector."""
-
-    config: str
-    weights: str
-    detector: str  # weights for methods without temporal module: training changes the task network
-    point: Point
-    adaptive: str | None  # file of the adaptive schedule
-
-    @classmethod
-    def read(cls, folder: Path) -> 'AdaptedFolder':
-        """Read a folder, with a warning if it recommends nothing."""
-        config, weights, detector = (
-            folder / name for name in ('config.py', 'last.pth', 'detector.pth')
-        )
-        recommended = read_config(config).get('recommended') or {} if config.is_file() else {}
-        if recommended.get('runtime') == 'auto':  # of 0.3.0
-            recommended['runtime'] = default_runtime()
-            print_log(f'{folder}: runs in {recommended["runtime"]}, in place of auto', 'current')
-        if recommended.get('smooth_boxes'):  # before 0.3, boxes were smoothed
-            recommended.setdefault('filter', 'both')
-        names = {field.name for field in fields(Point)}
-        point = Point(**{name: recommended[name] for name in recommended if name in names})
-        needed = [config, weights, detector] if point.uses_temporal else [config, detector]
-        if missing := [file.name for file in needed if not file.is_file()]:
-            raise ConfigError(
-                f'{folder}: has no {" and no ".join(missing)}; give a folder that tools/adapt.py has finished, or a '
-                'config file'
-            )
-        if not recommended:
-            warnings.warn(
-                f'{folder}: recommends no operating point, since its validation is not finished; the default is '
-                'propagation with key-frame interval 10. Run tools/adapt.py again',
-                stacklevel=2,
-            )
-        adaptive = str(folder / 'adaptive.json') if point.method == ADAPTIVE else None
-        return cls(str(config), str(weights), str(detector), point, adaptive)
-
-    def changed(
-        self,
-        method: str | None,
-        key_interval: int | None,
-        schedule: KeyFrameSchedule | dict | None,
-    ) -> tuple[Point, KeyFrameSchedule | dict | None]:
-        """Return the recommended point and schedule, with what the user asks for in place of their parts.
-
-        Another method has its own key-frame interval and light frames; the rest of the recommendation remains.
-        """
-        point, default = self.point, Point()
-        if method not in (None, point.method):
-            intervals = dict(key_interval=default.key_interval, light_every=default.light_every)
-            point = replace(point, method=method, **intervals)
-        if key_interval is not None:
-            point = replace(point, key_interval=key_interval)
-        if point.method == ADAPTIVE and schedule is None:
-            schedule = schedule_config(point.key_interval, self.adaptive)
-        return point, schedule
 
 
 class VideoInferencer:
@@ -197,33 +125,29 @@ class VideoInferencer:
         latency: str | None = None,
         point: Point | None = None,
     ) -> None:
-        base, trained = point or Point(), None
+        options = dict(method=method, key_interval=key_interval, filter=filter)
+        options |= dict(light_every=light_every, runtime=runtime, precision=precision)
+        self.point = (point or Point()).changed(**options)
         if isinstance(model, str | Path) and Path(model).is_dir():
-            folder = AdaptedFolder.read(Path(model))
-            cache = cache or Path(model) / 'graphs'
-            if point is None:
-                base, schedule = folder.changed(method, key_interval, schedule)
-            model, trained = folder.config, folder
-        given = dict(method=method, key_interval=key_interval, filter=filter)
-        given |= dict(light_every=light_every, runtime=runtime, precision=precision)
-        given = {name: value for name, value in given.items() if value is not None}
-        if filter == 'none':
-            given['filter'] = None
-        self.point = point = replace(base, **given)
-        if trained:
-            weights = weights or (trained.weights if point.uses_temporal else trained.detector)
+            folder = AdaptedFolder.read(model, point, **options)
+            cache = cache or folder.path / 'graphs'
+            self.point, schedule = folder.point, schedule or folder.schedule
+            model, weights = folder.config, weights or folder.weights
         self.read_ahead, self.panels, self.show_progress = read_ahead, tuple(panels), show_progress
         if isinstance(live, str):
             live = LiveOptions(live, threads=decoder_threads)
         self._reading = dict(decoder_threads=decoder_threads, keep_damaged=keep_damaged, live=live)
-        self._read = [str(given) for given in (model, weights) if isinstance(given, str | Path)]
-        weights, device = None if weights is None else str(weights), device or get_device()
+        self._files = [str(file) for file in (model, weights) if isinstance(file, str | Path)]
+        if isinstance(model, str | Path):
+            config = read_model(model)
+        else:  # an empty config stands for that of the checkpoint
+            config = copy.deepcopy(model if isinstance(model, Config) else ConfigDict(model or {}))
         with trusted(trust):
             executor = load_model(
-                _config(model),
-                weights,
-                device,
-                point,
+                config,
+                None if weights is None else str(weights),
+                device or get_device(),
+                self.point,
                 classes,
                 channels_last,
                 compile,
@@ -231,9 +155,9 @@ class VideoInferencer:
                 cache,
             )
         self.model = executor.model
-        self.pipeline = frame_pipeline(self.model.cfg, scale=point.scale)
-        self.stages = Stages(executor, point, schedule, keep_fields=bool(panels))
-        self.description = f'{point}' + ', adaptive key frames' * (schedule is not None)
+        self.pipeline = frame_pipeline(self.model.cfg, scale=self.point.scale)
+        self.stages = Stages(executor, self.point, schedule, keep_fields=bool(panels))
+        self.description = f'{self.point}' + ', adaptive key frames' * (schedule is not None)
         self.workers = workers or default_workers(decoder_threads)
         self._latency = latency
         if latency not in (None, 'bounded', 'synchronous'):
@@ -242,7 +166,7 @@ class VideoInferencer:
             raise MethodError(
                 'bounded delay needs a CPU, and a method with results between key frames and without later ones'
             )
-        _check_panels(self.panels, self.stages)
+        check_panels(self.panels, self.stages.method)
 
     def __call__(
         self,
@@ -296,28 +220,16 @@ class VideoInferencer:
             raise ValueError(
                 f"{out_mot}: needs identities; add filter='identities', or another filter"
             )
-        videos = videos_of(inputs)
-        classes = self.model.dataset_meta['classes']
+        videos, classes = videos_of(inputs), self.model.dataset_meta['classes']
+        files = OutputFiles(out_video, out_json, out_txt, out_labels, out_mot)
+        files.check(self.model.spatial.prediction, videos, self._files)
         draw = partial(render_frame, classes=classes, score_thr=pred_score_thr, panels=self.panels)
         pages = [] if serve is None else [Page(serve, draw := once(draw))]
-        outputs = requested_outputs(
-            self.model.spatial.prediction,
-            [v if isinstance(v, str | Path) else getattr(v, 'path', None) for v in videos],
-            self._read,
-            classes,
-            draw,
-            out_video,
-            out_json,
-            out_txt,
-            out_labels,
-            fps,
-            out_mot,
-        )
+        outputs = files.writers(classes, draw, fps) + pages
         opened = partial(self.open, fps=fps, strict=strict)
         if len(videos) == 1:  # an input that cannot be read is refused at once
             videos = [opened(videos[0])]
-        files = [str(path) for path in (out_video, out_json, out_txt, out_labels, out_mot) if path]
-        return self._run(videos, opened, outputs + pages, files, max_frames, limit)
+        return self._results(videos, opened, outputs, str(files), limit, max_frames)
 
     def limiter(
         self, classes: Sequence[str] | None, min_score: float = 0.0
@@ -330,86 +242,74 @@ class VideoInferencer:
             raise ValueError(f'the detector has no classes {unknown}; it has {", ".join(names)}')
         if self.model.spatial.prediction != 'pred_instances':
             raise ValueError('only_classes and min_score are for detectors')
-        labels = None if classes is None else torch.tensor(list(map(names.index, classes)))
+        labels = torch.tensor([names.index(name) for name in classes or ()])
 
         def limit(sample: DetDataSample) -> None:
-            found = sample.pred_instances
-            kept = found.scores >= min_score
-            if labels is not None:
-                kept &= torch.isin(found.labels, labels)
-            sample.pred_instances = found[kept]
+            boxes = sample.pred_instances
+            kept = boxes.scores >= min_score
+            if classes is not None:
+                kept &= torch.isin(boxes.labels, labels)
+            sample.pred_instances = boxes[kept]
 
         return limit
 
-    def _run(
+    def _results(
         self,
         videos: Sequence[Any],
         opened: Callable[..., FrameStream],
-        outputs: list[Output],
-        files: list[str],
-        max_frames: int | None,
+        outputs: Sequence[Output],
+        files: str,
         limit: Callable[[DetDataSample], None],
+        max_frames: int | None,
     ) -> Iterator[DetDataSample]:
         count, failures = 0, Failures(self.model, len(videos))
-
-        def report(kind: type | None, *error: object) -> None:
-            if kind is not None and count and files:
-                log_warning(f'{", ".join(files)}: complete: false, {count} frames')
-
         with ExitStack() as stack:
             if outputs:
                 stack.enter_context(exits_on_sigterm())
-                stack.push(report)
             for output in outputs:
                 stack.enter_context(output)
-            for video_id, video in enumerate(videos):
-                with failures.skipped(video):
-                    stream = opened(video, name=f'frames{video_id or ""}')
-                    run = self._run_video(stream, video_id, outputs, max_frames, limit)
-                    with closing(run) as results:
-                        for sample in results:
+            try:
+                for video_id, video in enumerate(videos):
+                    with failures.skipped(video), ExitStack() as reading:
+                        stream = opened(video, name=f'frames{video_id or ""}')
+                        frames = self.frames_of(stream, video_id, max_frames)
+                        run = self._run(stream, reading.enter_context(frames))
+                        reading.enter_context(closing(run))
+                        if self.show_progress:
+                            run = track(run, stream.name, max_frames or stream.length)
+                        for output in outputs:
+                            output.start(stream.name)
+                        for frame in run:
+                            sample = frame.sample
+                            if frame.arrival is not None:
+                                sample.set_metainfo(dict(delay=stream.delay_of(frame)))
+                            limit(sample)
+                            for output in outputs:
+                                output.add(sample, frame.image)
+                            del frame  # Its masks would be in memory until the next frame is there.
                             count += 1
                             yield sample
-            failures.check()
+                        for output in outputs:
+                            output.end()
+                failures.check()
+            except BaseException:
+                if files and count:
+                    log_warning(f'{files}: complete: false, {count} frames')
+                raise
 
-    def _run_video(
-        self,
-        stream: FrameStream,
-        video_id: int,
-        outputs: list[Output],
-        max_frames: int | None,
-        limit: Callable[[DetDataSample], None],
-    ) -> Iterator[DetDataSample]:
-        stages, latency = self.stages, self._latency
-        if latency is None and stream.drops and stages.can_be_bounded:
-            latency = 'bounded'
+    def _run(self, stream: FrameStream, frames: Iterator[Frame]) -> Iterator[Frame]:
+        """Yield the prepared frames of a video with their results."""
         if stream.drops and not self.point.is_causal:
             log_warning(
                 f'{stream.name}: the results of {self.point} wait for later frames; for live video, give a causal '
                 'method and filter'
             )
-        with self.frames_of(stream, video_id, max_frames) as frames:
-            for output in outputs:
-                output.start(stream.name)
-            if stream.live and latency == 'bounded':
-                run = stages.run_bounded(frames)
-            else:
-                options = (1, 1) if stream.live else (self.workers, None)
-                run = stages.run(frames, *options)
-            with closing(run):
-                if self.show_progress:
-                    run = track(run, stream.name, max_frames or stream.length)
-                for frame in run:
-                    sample = frame.sample
-                    if frame.arrival is not None:
-                        sample.set_metainfo(dict(delay=stream.delay_of(frame)))
-                    limit(sample)
-                    for output in outputs:
-                        output.add(sample, frame.image)
-                    del frame  # Its masks would be in memory until the next frame is there.
-                    yield sample
-            for output in outputs:
-                output.end()
+        if not stream.live:
+            return self.stages.run(frames, self.workers)
+        bounded = stream.drops if self._latency is None else self._latency == 'bounded'
+        if bounded and self.stages.can_be_bounded:
+            return self.stages.run_bounded(frames)
+        return self.stages.run(frames, 1, 1)
 
     def open(
         self, video: Any, fps: float | None, strict: bool, name: str = 'frames'
@@ -434,27 +334,3 @@ class VideoInferencer:
         """Return the collated batch of one frame, with further metainfo of its sample."""
         (frame,) = self.stages.prepare([inputs], self.pipeline, **metainfo)
         return dict(inputs=[frame.inputs], data_samples=[frame.sample])
-
-
-def _config(model: str | Path | Config | dict | None) -> Config | ConfigDict:
-    """Read or copy a config; an empty one stands for that of the checkpoint."""
-    if not isinstance(model, str | Path):
-        return copy.deepcopy(model if isinstance(model, Config) else ConfigDict(model or {}))
-    return read_model(model)
-
-
-def _check_panels(panels: Sequence[str], stages: Stages) -> None:
-    """Raise MethodError if results lack the fields that the panels show."""
-    method = stages.point.method
-    if unknown := set(panels) - PANELS.keys():
-        raise MethodError(f'unknown panels {sorted(unknown)}; choose from {", ".join(PANELS)}')
-    if panels and not stages.method.propagates:
-        able = methods_where(lambda kind: kind.propagates)
-        raise MethodError(
-            f'method {method!r} propagates no features, so the panels {", ".join(panels)} would be empty: '
-            f'leave them out, or choose one of {", ".join(able)}'
-        )
-    if 'scale' in panels and getattr(stages.method.executor.model.temporal, 'scale', None) is None:
-        raise MethodError(
-            f'method {method!r} has no scale field with this model; leave out the panel scale'
-        )

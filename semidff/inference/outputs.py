@@ -1,4 +1,4 @@
-"""Files of results, written while the videos run; they get their names at the end, also at an early one."""
+"""Files of results, written while videos run; they get their names at the end, also at an early one."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from os.path import dirname, isdir, realpath, relpath
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import TextIO
+from typing import Any, NamedTuple, TextIO
 
 import cv2
 import numpy as np
@@ -35,7 +35,7 @@ Draw = Callable[[np.ndarray, DetDataSample], np.ndarray]
 class Output(AbstractContextManager):
     """Consumer of results, video by video.
 
-    Whatever ends the ``with`` block, files have what was added before. One that cannot be written is removed.
+    Whatever ends the ``with`` block, files have what was added before. A file that cannot be written is removed.
     """
 
     def start(self, name: str) -> None:
@@ -51,6 +51,60 @@ class Output(AbstractContextManager):
         self.end()
 
 
+class OutputFiles(NamedTuple):
+    """Files and folders of results, as the arguments of :class:`~semidff.apis.VideoInferencer` name them."""
+
+    video: str | Path | None = None
+    json: str | Path | None = None
+    txt: str | Path | None = None
+    labels: str | Path | None = None
+    mot: str | Path | None = None
+
+    def check(self, prediction: str, videos: Sequence[Any], others: Sequence[str] = ()) -> None:
+        """Raise a ValueError if the model has no such results, or if an output could replace an input.
+
+        Args:
+            prediction: What the model predicts, ``pred_instances`` or ``pred_sem_seg``.
+            videos: The inputs, of which some are files or folders of frames.
+            others: Further files that are read.
+        """
+        segments = prediction == 'pred_sem_seg'
+        if wrong := (self.json or self.txt or self.mot) if segments else self.labels:
+            kind, remedy = (
+                ('label maps', 'out_labels') if segments else ('boxes', 'out_json, out_txt')
+            )
+            raise ValueError(f'{wrong}: this model predicts {kind}; use {remedy} or out_video')
+        for path, kind in ((self.mot, '.txt'), (self.video, '.mp4')):
+            suffix = Path(path or '').suffix
+            if suffix not in ('', kind) or (suffix and len(videos) > 1):
+                raise ValueError(
+                    f'{path}: give a name that ends in {kind}, or for several videos a folder without suffix'
+                )
+        paths = [v if isinstance(v, str | Path) else getattr(v, 'path', None) for v in videos]
+        for path in filter(None, paths):
+            folder = self.labels if isdir(path) else None if suffix else self.video
+            parents = {realpath(dirname(each)) for each in (path, realpath(path))}
+            if folder and realpath(folder) in parents:
+                raise FileError(
+                    f'{folder}: is the folder of an input, which an output could replace'
+                )
+        check_outputs(self, [*paths, *others])
+
+    def writers(self, classes: Sequence[str], draw: Draw, fps: float | None) -> list[Output]:
+        """Return the outputs; their files are opened with the ``with`` block."""
+        outputs: list[Output] = []
+        if self.video:
+            outputs.append(VideoOutput(self.video, draw, fps))
+        if self.json:
+            by_line = str(self.json) == '-' or Path(self.json).suffix == '.jsonl'
+            outputs.append((JsonLines if by_line else CocoJson)(self.json, classes))
+        kinds = (ILSVRCText, self.txt), (LabelMaps, self.labels), (MOTOutput, self.mot)
+        return outputs + [kind(path) for kind, path in kinds if path]
+
+    def __str__(self) -> str:
+        return ', '.join(map(str, filter(None, self)))
+
+
 def check_limits(fps: float | None, max_frames: int | None, pred_score_thr: float = 0) -> None:
     """Raise a ValueError if a frame rate, a number of frames or a threshold is impossible; None is possible."""
     if max_frames is not None and max_frames < 1:
@@ -61,180 +115,130 @@ def check_limits(fps: float | None, max_frames: int | None, pred_score_thr: floa
         raise ValueError(f'pred_score_thr is {pred_score_thr}; it must be from 0 to 1')
 
 
-def requested_outputs(
-    prediction: str,
-    inputs: Sequence[str | None],
-    others: Sequence[str],
-    classes: Sequence[str],
-    draw: Draw,
-    out_video: str | Path | None = None,
-    out_json: str | Path | None = None,
-    out_txt: str | Path | None = None,
-    out_labels: str | Path | None = None,
-    fps: float | None = None,
-    out_mot: str | Path | None = None,
-) -> list[Output]:
-    """Check outputs before the first frame is read, and return them. Their files are opened with the ``with`` block.
+class _Detections(Output):
+    """A text file of boxes, which an error removes only if it has no results yet.
 
-    Args:
-        prediction: What the model predicts, ``pred_instances`` or ``pred_sem_seg``.
-        inputs: Video files or folders of frames; None for other inputs.
-        others: Further files that are read.
-        out_video: Annotated mp4; without suffix a folder with a file for each video. The following arguments are
-            those of :class:`~semidff.apis.VideoInferencer`.
-    """
-    segments = prediction == 'pred_sem_seg'
-    if wrong := (out_json or out_txt or out_mot) if segments else out_labels:
-        found, remedy = ('label maps', 'out_labels') if segments else ('boxes', 'out_json, out_txt')
-        raise ValueError(f'{wrong}: this model predicts {found}; use {remedy} or out_video')
-    for path, kind in ((out_mot, '.txt'), (out_video, '.mp4')):
-        suffix = Path(path or '').suffix
-        if suffix not in ('', kind) or (suffix and len(inputs) > 1):
-            raise ValueError(
-                f'{path}: give a name that ends in {kind}, or for several videos a folder without suffix'
-            )
-    for path in filter(None, inputs):
-        folder = out_labels if isdir(path) else None if suffix else out_video
-        if folder and realpath(folder) in {realpath(dirname(p)) for p in (path, realpath(path))}:
-            raise FileError(f'{folder}: is the folder of an input, which an output could replace')
-    files = [path and Path(path) for path in (out_video, out_json, out_txt)]
-    check_outputs([*files, out_labels, out_mot], [*inputs, *others])
-    video, boxes, text = files
-    lines = [boxes] if boxes and (boxes == Path('-') or boxes.suffix == '.jsonl') else []
-    outputs: list[Output] = [JsonLines(classes, path) for path in lines]
-    if video:
-        outputs.append(VideoOutput(video, draw, fps))
-    if (boxes and not lines) or text:
-        outputs.append(DetectionsOutput(classes, None if lines else boxes, text))
-    outputs += [LabelMaps(out_labels)] if out_labels else []
-    return outputs + ([MOTOutput(out_mot)] if out_mot else [])
-
-
-class DetectionsOutput(Output):
-    """Writes detections as COCO-VID json, as text in the ILSVRC format, or as both.
-
-    The json is that of :class:`~semidff.datasets.CocoVIDDataset`, with scores. Instance masks are written as run-length
-    encoded ``segmentation``; ``area`` is that of the mask then. Frames are numbered from 1, through all videos.
-
-    Neither boxes nor frames are kept in memory: boxes go to the file itself, frames to a temporary file, which is
-    appended at the end. ``complete`` in the json is whether the run has reached its end; ``fps`` of a video is the mean
-    rate without gaps in time.
+    Frames are numbered from 1, through all videos; frames that cannot be read count. Boxes of random or diverged
+    weights that are not finite are left out.
     """
 
-    def __init__(
-        self,
-        classes: Sequence[str],
-        json_path: str | Path | None = None,
-        txt_path: str | Path | None = None,
-    ) -> None:
-        self._names, self._paths = list(classes), (json_path, txt_path)
-        self._videos: list[dict] = []
-        self._number = self._before = self._boxes = self._infinite = 0
-        self._json = self._text = None
+    def __init__(self, path: str | Path, classes: Sequence[str] = ()) -> None:
+        self._path, self._names = path, list(classes)
+        self._number = self._infinite = 0
 
-    def __enter__(self) -> 'DetectionsOutput':
-        json_path, txt_path = self._paths
-        with ExitStack() as text, ExitStack() as stack:
-            if txt_path is not None:
-                self._text = text.enter_context(atomic_write(txt_path))
-            if json_path is not None:
-                self._json = stack.enter_context(atomic_write(json_path))
-                self._json.write('{"annotations": [')
-                folder = Path(json_path).parent
-                self._images = stack.enter_context(
-                    TemporaryFile('w+', dir=folder, encoding='utf-8')
-                )
-            self._text_stack, self._json_stack = text.pop_all(), stack.pop_all()
-        return self
-
-    def __exit__(self, kind: type | None, *error: object) -> None:
-        if kind is not None and not self._number:  # there is nothing to keep
-            self._json_stack.__exit__(kind, *error)
-            self._text_stack.__exit__(kind, *error)
-            return
-        try:
-            with self._json_stack:
-                if self._json is not None:
-                    self._complete(kind is None)
-        finally:
-            self._text_stack.close()
-            if self._infinite:
-                log_warning(f'{self._infinite} boxes that are not finite are in no file')
-
-    def start(self, name: str) -> None:
-        self._before, self._times = self._number, FrameTimes()
-        self._videos.append(dict(id=len(self._videos), name=name, length=0, fps=None))
-
-    def add(self, sample: DetDataSample, image: np.ndarray) -> None:
-        self._number = self._before + sample.frame_id + 1  # frames that cannot be read count, too
-        found = _finite(sample.pred_instances)
-        self._infinite += len(sample.pred_instances) - len(found)
-        if self._text is not None:
-            self._text.writelines(detection_lines(self._number, *_arrays(found)))
-        if self._json is None:
-            return
-        video = self._videos[-1]
-        self._times.push(sample.timestamp, sample.get('after_gap'), sample.get('dropped', 0))
-        video.update(length=sample.frame_id + 1, fps=self._times.rate)
-        frame = dict(
-            id=self._number,
-            ilsvrc_id=self._number,
-            video_id=video['id'],
-            file_name=relpath(sample.img_path, dirname(self._paths[0]) or '.')
-            if sample.img_path
-            else f'{video["name"]}/{sample.frame_id:06d}.jpg',
-            **_description(sample, image),
+    def __enter__(self) -> '_Detections':
+        is_file = str(self._path) != '-'
+        self._stack = ExitStack()
+        self._file = self._stack.enter_context(
+            atomic_write(self._path) if is_file else nullcontext(sys.stdout)
         )
-        _append(self._images, frame, first=self._images.tell() == 0)
-        for box in _boxes(found):
-            number, self._boxes = box['category_id'], self._boxes + 1
-            self._names += [f'class {n}' for n in range(len(self._names), number)]
-            box = dict(id=self._boxes, image_id=self._number, **box)
-            _append(self._json, box, first=self._boxes == 1)
-
-    def _complete(self, is_complete: bool) -> None:
-        self._json.write('],\n"images": [')
-        self._images.seek(0)
-        shutil.copyfileobj(self._images, self._json)
-        categories = [dict(id=n, name=name) for n, name in enumerate(self._names, start=1)]
-        self._json.write(f'],\n"complete": {json.dumps(is_complete)},\n')
-        self._json.write(f'"videos": {json.dumps(self._videos)},\n')
-        self._json.write(f'"categories": {json.dumps(categories)}}}\n')
-
-
-class JsonLines(Output):
-    """Writes a line of JSON for each frame as soon as it is known: what its image and its boxes are in a COCO-VID json.
-
-    Args:
-        path: The file; ``-`` for standard output.
-    """
-
-    def __init__(self, classes: Sequence[str], path: str | Path) -> None:
-        self._classes, self._path, self._has_lines = classes, path, False
-
-    def __enter__(self) -> 'JsonLines':
-        is_file = Path(self._path) != Path('-')
-        self._writing = atomic_write(self._path) if is_file else nullcontext(sys.stdout)
-        self._file = self._writing.__enter__()
+        self._stack.push(self._keep)
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._writing.__exit__(*((None, None, None) if self._has_lines else error))
+        self._stack.__exit__(*error)
+
+    def _keep(self, kind: type | None, *error: object) -> bool:
+        """Complete the file; return whether it is kept in spite of an error."""
+        if self._infinite:
+            log_warning(f'{self._path}: {self._infinite} boxes that are not finite are left out')
+        if kind is not None and not self._number:
+            return False
+        self._complete(kind is None)
+        return True
 
     def start(self, name: str) -> None:
-        self._name = name
+        self._video, self._before = name, self._number
 
     def add(self, sample: DetDataSample, image: np.ndarray) -> None:
-        self._has_lines = True
-        boxes = list(_boxes(_finite(sample.pred_instances)))
-        for box in boxes:
-            at = box['category_id'] - 1
-            box['category'] = self._classes[at] if at < len(self._classes) else f'class {at}'
+        self._number = self._before + sample.frame_id + 1
+        boxes = sample.pred_instances
+        finite = boxes.bboxes.isfinite().reshape(-1, 4).all(1)
+        self._infinite += int((~finite).sum())
+        self._write(sample, boxes if finite.all() else boxes[finite], image)
+
+    def _write(self, sample: DetDataSample, boxes: InstanceData, image: np.ndarray) -> None:
+        raise NotImplementedError
+
+    def _complete(self, is_complete: bool) -> None:
+        """End the file."""
+
+
+class ILSVRCText(_Detections):
+    """Writes detections in the ILSVRC format."""
+
+    def _write(self, sample: DetDataSample, boxes: InstanceData, image: np.ndarray) -> None:
+        self._file.writelines(detection_lines(self._number, *_arrays(boxes)))
+
+
+class CocoJson(_Detections):
+    """Writes detections as the json of :class:`~semidff.datasets.CocoVIDDataset`, with scores.
+
+    Instance masks are written as run-length encoded ``segmentation``; ``area`` is then that of the mask. ``complete``
+    is whether the run has reached its end; ``fps`` of a video is the mean rate without gaps in time.
+
+    Neither boxes nor frames are kept in memory: boxes go to the file itself, frames to a temporary file, which is
+    appended at the end.
+    """
+
+    def __enter__(self) -> 'CocoJson':
+        self._videos: list[dict] = []
+        self._boxes = 0
+        super().__enter__()
+        self._file.write('{"annotations": [')
+        self._images = TemporaryFile('w+', dir=dirname(self._path) or '.', encoding='utf-8')  # noqa: SIM115
+        return self
+
+    def start(self, name: str) -> None:
+        super().start(name)
+        self._times = FrameTimes()
+        self._videos.append(dict(id=len(self._videos), name=name, length=0, fps=None))
+
+    def _write(self, sample: DetDataSample, boxes: InstanceData, image: np.ndarray) -> None:
+        video = self._videos[-1]
+        self._times.push(sample.timestamp, sample.get('after_gap'), sample.get('dropped', 0))
+        video.update(length=sample.frame_id + 1, fps=self._times.rate)
+        if sample.img_path:
+            file = relpath(sample.img_path, dirname(self._path) or '.')
+        else:
+            file = f'{video["name"]}/{sample.frame_id:06d}.jpg'
+        number = dict(id=self._number, ilsvrc_id=self._number, video_id=video['id'])
+        frame = dict(number, file_name=file, **_description(sample, image))
+        _append(self._images, frame, first=self._images.tell() == 0)
+        for box in _annotations(boxes):
+            label, self._boxes = box['category_id'], self._boxes + 1
+            self._names += [f'class {n}' for n in range(len(self._names), label)]
+            box = dict(id=self._boxes, image_id=self._number, **box)
+            _append(self._file, box, first=self._boxes == 1)
+
+    def _complete(self, is_complete: bool) -> None:
+        self._file.write('],\n"images": [')
+        with self._images:
+            self._images.seek(0)
+            shutil.copyfileobj(self._images, self._file)
+        categories = [dict(id=n, name=name) for n, name in enumerate(self._names, start=1)]
+        self._file.write(f'],\n"complete": {json.dumps(is_complete)},\n')
+        self._file.write(f'"videos": {json.dumps(self._videos)},\n')
+        self._file.write(f'"categories": {json.dumps(categories)}}}\n')
+
+
+class JsonLines(_Detections):
+    """Writes a line of JSON for each frame at once: the entries of its image and its boxes in a COCO-VID json.
+
+    The path ``-`` is standard output.
+    """
+
+    def _write(self, sample: DetDataSample, boxes: InstanceData, image: np.ndarray) -> None:
+        annotations = list(_annotations(boxes))
+        for box in annotations:
+            label = box['category_id'] - 1
+            known = label < len(self._names)
+            box['category'] = self._names[label] if known else f'class {label}'
         line = dict(
-            video=self._name,
+            video=self._video,
             **_description(sample, image),
             dropped=sample.get('dropped', 0),
-            annotations=boxes,
+            annotations=annotations,
         )
         self._file.write(json.dumps(line, allow_nan=False) + '\n')
         self._file.flush()
@@ -252,19 +256,13 @@ def _description(sample: DetDataSample, image: np.ndarray) -> dict:
     )
 
 
-def _finite(found: InstanceData) -> InstanceData:
-    """Leave out boxes that are not finite, as those of random or diverged weights."""
-    finite = found.bboxes.isfinite().reshape(-1, 4).all(1)
-    return found if finite.all() else found[finite]
-
-
 def _arrays(found: InstanceData) -> list[np.ndarray]:
     """Return labels, scores and boxes; masks, which may be large, stay where they are."""
     fields = found.labels, found.scores.float(), found.bboxes.float()
     return [field.cpu().numpy() for field in fields]
 
 
-def _boxes(found: InstanceData) -> Iterator[dict]:
+def _annotations(found: InstanceData) -> Iterator[dict]:
     """Yield annotations of a COCO json, without numbers."""
     masks = found.get('masks')
     encoded = [] if masks is None else encode_mask_results(masks.cpu().numpy())
@@ -364,11 +362,7 @@ class VideoOutput(Output):
         self._size: tuple[int, int] | None = None
         self._names: set[str] = set()
 
-    def __exit__(self, *error: object) -> None:
-        self.end()
-
     def start(self, name: str) -> None:
-        """Begin a video and end the one before; slashes in names become underscores."""
         self.end()
         if self.max_videos is not None and len(self._names) >= self.max_videos:
             return

@@ -82,6 +82,19 @@ class Point:
         method = 'copy' if self.method == 'track' else self.method
         return replace(self, method=method, light_every=1, filter=None)
 
+    def changed(self, **fields: Any) -> 'Point':
+        """Return the point with other fields; None changes nothing, the filter ``none`` removes the filter.
+
+        Another method has the default key-frame interval and light frames, unless the fields say otherwise.
+        """
+        fields = {name: value for name, value in fields.items() if value is not None}
+        if fields.get('method', self.method) != self.method:
+            defaults = dict(key_interval=Point.key_interval, light_every=Point.light_every)
+            fields = defaults | fields
+        if fields.get('filter') == 'none':
+            fields['filter'] = None
+        return replace(self, **fields)
+
     def __str__(self) -> str:
         """Return the point in words, without what is the default."""
         words = [

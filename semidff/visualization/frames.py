@@ -14,6 +14,7 @@ from mmengine.structures import InstanceData, PixelData
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from semidff.inference.methods import MethodError, VideoMethod, methods_where
 from semidff.utils.frame_size import frame_size
 from semidff.utils.logs import log_warning
 
@@ -210,6 +211,20 @@ def scale_panel(
 
 PANELS = {'flow': ('feature_flow', flow_panel), 'scale': ('scale_field', scale_panel)}
 """Panels by name: the field of the result that is shown, and the function that draws it."""
+
+
+def check_panels(panels: Sequence[str], method: VideoMethod) -> None:
+    """Raise a MethodError if a panel is unknown, or if a method's results lack the field that it shows."""
+    if unknown := set(panels) - PANELS.keys():
+        raise MethodError(f'unknown panels {sorted(unknown)}; choose from {", ".join(PANELS)}')
+    if panels and not method.propagates:
+        able = methods_where(lambda kind: kind.propagates)
+        raise MethodError(
+            f'this method propagates no features, so the panels {", ".join(panels)} would be empty: leave them out, '
+            f'or choose one of {", ".join(able)}'
+        )
+    if 'scale' in panels and getattr(method.executor.model.temporal, 'scale', None) is None:
+        raise MethodError('this model has no scale field; leave out the panel scale')
 
 
 def covered_share(sample: DetDataSample) -> tuple[float, float]:

@@ -15,12 +15,13 @@ from semidff.datasets import CocoVIDDataset
 from semidff.datasets.vid_json import load_vid_json
 from semidff.evaluation import evaluate_detections_file
 from semidff.inference.outputs import (
-    DetectionsOutput,
+    CocoJson,
+    ILSVRCText,
     JsonLines,
     LabelMaps,
     MOTOutput,
+    OutputFiles,
     VideoOutput,
-    requested_outputs,
 )
 from semidff.utils.error_messages import FileError
 from tests.encoded_video import packet_times
@@ -54,7 +55,7 @@ def test_masks_are_run_length_encoded(tmp_path):
     masks[0, 10:20, 5:30] = masks[1, 3, 7] = True
     boxes = [5.0, 10, 30, 20], [7.0, 3, 8, 4]
     results = detections(0, *boxes, masks=masks), detections(1, *boxes)
-    write(DetectionsOutput(('a', 'b'), tmp_path / 'o.json'), *results)
+    write(CocoJson(tmp_path / 'o.json', ('a', 'b')), *results)
     coco = COCO(tmp_path / 'o.json')
     for id, mask in enumerate(masks, start=1):
         assert (coco.annToMask(coco.anns[id]) == mask.numpy()).all()
@@ -67,7 +68,8 @@ def test_json_and_text_number_frames_alike(tmp_path):
     files = [tmp_path / name for name in ('o.json', 'o.txt', 'metrics.json')]
     boxes = torch.tensor([5.0, 10, 30, 20])
     results = [detections(i, (boxes + 10 * i).tolist()) for i in (0, 1, 3, 4)]
-    write(DetectionsOutput(('a',), *files[:2]), *results)
+    write(CocoJson(files[0], ('a',)), *results)
+    write(ILSVRCText(files[1]), *results)
     done = evaluate_detections_file(*files, mean='present')
     assert done.result.mean() == 1 and not done.num_outside
     assert [line.split()[0] for line in files[1].read_text().splitlines()] == ['1', '2', '4', '5']
@@ -77,7 +79,7 @@ def test_identities_in_json_and_mot_text(tmp_path):
     boxes = [5.0, 10, 30, 20.5], [7.0, 3, 8, 4], [1.0, 1, 2, 2]
     numbers = torch.tensor([3, -1, 0])
     results = [detections(n, *boxes, instances_id=numbers + n * (numbers >= 0)) for n in (0, 2)]
-    write(DetectionsOutput(('a', 'b', 'c'), tmp_path / 'o.json'), *results)
+    write(CocoJson(tmp_path / 'o.json', ('a', 'b', 'c')), *results)
     data = CocoVIDDataset(ann_file=str(tmp_path / 'o.json'), test_mode=True)
     assert [[o['instance_id'] for o in one['instances']] for one in data] == [
         [3, -1, 0],
@@ -98,7 +100,7 @@ def test_boxes_without_area_can_be_read_again_and_infinite_ones_are_left_out(tmp
     """CenterNet may predict a negative width, YOLOX with random weights an infinite one."""
     inf, nan = float('inf'), float('nan')
     result = detections(0, [50.0, 20, 49.5, 40], [0.0, 0, inf, 9], [nan, 0, 1, 9])
-    write(DetectionsOutput(('a',), tmp_path / 'o.json'), result)
+    write(CocoJson(tmp_path / 'o.json', ('a',)), result)
     assert '2 boxes that are not finite' in log.text
     (box,) = load_vid_json(tmp_path / 'o.json')['annotations']
     assert box['bbox'] == [50, 20, 0, 20] and box['area'] == 0
@@ -109,7 +111,7 @@ def test_a_line_of_json_for_each_frame(tmp_path, capsys):
     results = detections(0, *boxes), detections(4, [0.0, 0, float('inf'), 9])
     results[1].set_metainfo(dict(dropped=3))
     for path in (tmp_path / 'o.jsonl', '-'):
-        write(JsonLines(('car',), path), *results)
+        write(JsonLines(path, ('car',)), *results)
     text = (tmp_path / 'o.jsonl').read_text()
     assert capsys.readouterr().out == text
     first, second = map(json.loads, text.splitlines())
@@ -148,15 +150,17 @@ def test_what_was_added_is_kept_whatever_ends_the_run(tmp_path, error):
     with (
         pytest.raises(error),
         VideoOutput(files[0], lambda image, _: image) as video,
-        DetectionsOutput(('a',), *files[1:]) as boxes,
+        CocoJson(files[1], ('a',)) as boxes,
+        ILSVRCText(files[2]) as text,
         LabelMaps(tmp_path) as labels,
     ):
-        for output in (video, boxes, labels):
+        outputs = video, boxes, text, labels
+        for output in outputs:
             output.start('v')
         for index, label_map in enumerate(label_maps(3, 4)):
             found = detections(index, [5.0, 10, 30, 20])
             found.pred_sem_seg = label_map.pred_sem_seg
-            for output in (video, boxes, labels):
+            for output in outputs:
                 output.add(found, IMAGE)
         raise error
     assert len(packet_times(files[0])) == 2 == len(list((tmp_path / 'v').glob('*.png')))
@@ -166,19 +170,18 @@ def test_what_was_added_is_kept_whatever_ends_the_run(tmp_path, error):
 
 
 def test_nothing_is_kept_of_a_run_without_results(tmp_path):
-    with pytest.raises(KeyboardInterrupt), DetectionsOutput((), tmp_path / 'o.json') as output:
+    with pytest.raises(KeyboardInterrupt), CocoJson(tmp_path / 'o.json') as output:
         output.start('v')
         raise KeyboardInterrupt
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_that_cannot_be_completed_is_removed_and_others_are_kept(tmp_path):
-    files = tmp_path / 'o.json', tmp_path / 'o.txt'
-    with pytest.raises(ValueError, match='closed'), DetectionsOutput(('a',), *files) as output:
+def test_a_file_that_cannot_be_completed_is_removed(tmp_path):
+    with pytest.raises(ValueError, match='closed'), CocoJson(tmp_path / 'o.json') as output:
         output.start('v')
         output.add(detections(0, [5.0, 10, 30, 20]), IMAGE)
         output._images.close()
-    assert [path.name for path in tmp_path.iterdir()] == ['o.txt']
+    assert not list(tmp_path.iterdir())
 
 
 def test_one_annotated_video_per_video(tmp_path):
@@ -193,8 +196,8 @@ def test_one_annotated_video_per_video(tmp_path):
     assert np.abs(drawn.astype(int) - 45).max() < 6
 
 
-def request(video, prediction='pred_instances', **files) -> None:
-    requested_outputs(prediction, [str(video)], [], ('a',), None, **files)
+def request(path, prediction='pred_instances', **files) -> None:
+    OutputFiles(**files).check(prediction, [str(path)])
 
 
 def test_outputs_replace_no_inputs(tmp_path):
@@ -203,11 +206,11 @@ def test_outputs_replace_no_inputs(tmp_path):
     (tmp_path / 'data' / 'street.mp4').touch()
     video = tmp_path / 'links' / 'street.mp4'
     video.symlink_to(tmp_path / 'data' / 'street.mp4')
-    request(video, out_video=tmp_path / 'new')
-    request(video, 'pred_sem_seg', out_labels=tmp_path / 'data')
-    request(tmp_path / 'frames/street', 'pred_sem_seg', out_labels=tmp_path / 'new')
+    request(video, video=tmp_path / 'new')
+    request(video, 'pred_sem_seg', labels=tmp_path / 'data')
+    request(tmp_path / 'frames/street', 'pred_sem_seg', labels=tmp_path / 'new')
     for folder in ('links', 'data'):
         with pytest.raises(FileError, match='is the folder of an input'):
-            request(video, out_video=tmp_path / folder)
+            request(video, video=tmp_path / folder)
     with pytest.raises(FileError, match='is the folder of an input'):  # street/000000.png
-        request(tmp_path / 'frames/street', 'pred_sem_seg', out_labels=tmp_path / 'frames')
+        request(tmp_path / 'frames/street', 'pred_sem_seg', labels=tmp_path / 'frames')

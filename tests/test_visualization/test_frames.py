@@ -196,7 +196,7 @@ def test_results_have_the_fields_of_the_panels(make, tmp_path):
     ('name', 'options', 'message'),
     [
         ('two', dict(panels=('flaw',)), "unknown panels .'flaw'.; choose from flow, scale"),
-        ('two', dict(panels=('flow',), method='copy'), "'copy' propagates no features"),
+        ('two', dict(panels=('flow',), method='copy'), 'propagates no features'),
         ('two', dict(panels=('scale',), method='sff-fast'), 'leave out the panel scale'),
         ('unscaled', dict(panels=('flow', 'scale')), 'leave out the panel scale'),
     ],
