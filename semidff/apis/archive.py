@@ -1,7 +1,7 @@
 """Detection in all videos of a folder: in one process, or by workers on Ray, on one machine or on many.
 
-What became of a video is written to its record when its results are complete. Only the process that hands out the
-videos writes records.
+Each finished video has a record with its status and outputs; a video with a record is done. Only the process that hands
+out the videos writes records.
 """
 
 import hashlib
@@ -10,15 +10,16 @@ import os
 import shutil
 import time
 import warnings
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, suppress
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from mmengine.device import get_device
 
+from semidff.adaptation.folder import AdaptedFolder
 from semidff.checkpoints.detectors import config_text
 from semidff.checkpoints.safe import safe_loading, trusted
 from semidff.datasets.video_folders import find_videos
@@ -31,11 +32,11 @@ from semidff.utils.files import file_state, without_secrets
 from semidff.utils.run_folder import occupy
 
 from .failures import is_of_video
-from .video_inferencer import AdaptedFolder, VideoInferencer
+from .video_inferencer import VideoInferencer
 
 _TRIES = 3  # of a video that ends its worker
 # Settings that results do not depend on.
-_INDEPENDENT = {'device', 'read_ahead', 'decoder_threads', 'compile', 'graphs', 'trust', 'workers'}
+_INDEPENDENT = {'device', 'read_ahead', 'decoder_threads', 'compile', 'graphs', 'trust'}
 
 
 def detect_archive(
@@ -50,8 +51,7 @@ def detect_archive(
     *,
     progress: Callable[[str], None] = print,
     call: dict[str, Any] | None = None,
-    inferencer: dict[str, Any] | None = None,
-    **further: Any,
+    **inferencer: Any,
 ) -> dict[str, Any]:
     """Detect in all videos of a folder that have no results yet.
 
@@ -74,115 +74,105 @@ def detect_archive(
         overwrite: Whether results of other settings are replaced and failed videos tried again.
         progress: Called with a line of text for each video.
         call: Arguments of the inferencer's call, without outputs.
-        inferencer, **further: Further arguments of :class:`VideoInferencer`.
+        inferencer: Further arguments of :class:`VideoInferencer`.
 
     Returns:
         The summary, which is in ``summary.json``, too: numbers of videos, frames and key frames, seconds of all
         workers, failed and damaged videos with the reasons, settings.
     """
-    call, arguments = call or {}, (inferencer or {}) | further
+    call = call or {}
     check_limits(call.get('fps'), call.get('max_frames'), call.get('pred_score_thr', 0))
-    settings = {name: value for name, value in arguments.items() if name not in _INDEPENDENT}
-    files = model, weights
-    if model is not None and Path(model).is_dir():
-        folder = AdaptedFolder.read(Path(model))
-        files = folder.config, weights or folder.weights
-    # The config with its bases and its detector, of which any may change.
-    text = '' if model is None else config_text(str(files[0]))
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    checkpoint = files[1] and without_secrets(files[1])
-    settings |= dict(config=files[0], checkpoint=checkpoint, config_digest=digest)
-    archive = _Archive(videos, out, dict(settings, draw=draw, **call), overwrite)
-    arguments |= dict(model=model, weights=weights, show_progress=False, cache=archive.graphs)
-    given = archive.folder, archive.out, draw, call, arguments
-    with closing(archive.lock):
-        queue = archive.queue()
-        if queue and (workers or address):
-            results = _on_ray(given, queue, workers, address, arguments.get('device'))
+    names, folder, out = find_videos(videos, out), Path(videos).absolute(), Path(out).absolute()
+    records = out / '.records'
+    if out.is_dir() and any(out.iterdir()) and not records.is_dir():
+        raise FileError(f'{out}: is a folder with other files; give a new one')
+    settings = dict(_settings(model, weights, inferencer), draw=draw, **call)
+    settings = json.loads(json.dumps(settings, default=str))
+    arguments = dict(inferencer, model=model, weights=weights, show_progress=False)
+    arguments['cache'] = records / '.graphs'
+
+    def record_of(video: str) -> dict[str, Any] | None:
+        """Return the record of a video, None if the video has changed since or its results are gone."""
+        known = _read(records / f'{video}.json')
+        if known is None or known['file'] != file_state(folder / video):
+            return None
+        return known if all((out / name).exists() for name in known['results']) else None
+
+    with closing(occupy(records, 'command', '--out')):
+        _accept(settings, records, overwrite)
+        left = [video for video in map(str, names) if not record_of(video)]
+        left.sort(key=lambda video: file_state(folder / video)[:1], reverse=True)
+        worker = folder, out, draw, call, arguments
+        if left and (workers or address):
+            results = _on_ray(worker, deque(left), workers, address)
         else:
-            worker = _Worker(*given)
-            results = ((video, worker.run(video)) for video in queue)
-        with closing(results):
-            archive.write(results, len(queue), progress)
-        return archive.summary()
-
-
-Results = Iterator[tuple[str, dict[str, Any]]]
-"""Videos, by their paths in the archive, and their records, in the order in which workers finish them."""
-
-
-class _Archive:
-    """The videos of a folder, the records of their results, and what is left to do."""
-
-    def __init__(
-        self, folder: str | Path, out: str | Path, settings: dict[str, Any], overwrite: bool
-    ) -> None:
-        self.folder, self.out = Path(folder).absolute(), Path(out).absolute()
-        self.settings = json.loads(json.dumps(_with_states(settings)))
-        self._videos, self._records = [*map(str, find_videos(folder, out))], self.out / '.records'
-        if self.out.is_dir() and any(self.out.iterdir()) and not self._records.is_dir():
-            raise FileError(f'{out}: is a folder with other files; give a new one')
-        self.lock = occupy(self._records, 'command', '--out')
-        known = _read(file := self._records / '.settings.json') or self.settings
-        changed = [name for name in self.settings if self.settings[name] != known.get(name)]
-        if changed and not overwrite:
-            self.lock.close()
-            raise FileError(
-                f'{out}: holds results of other settings ({", ".join(changed)}); give another --out, or --overwrite'
-            )
-        for record in self._records.rglob('*.json') if overwrite else ():
-            if changed or (_read(record) or {}).get('error'):
-                record.unlink()
-        write_json(self.settings, file)
-        self.graphs = self._records / '.graphs'
-
-    def queue(self) -> deque[str]:
-        """Return the videos without results, the largest first."""
-        left = [video for video in self._videos if not self._record(video)]
-        return deque(sorted(left, key=lambda video: _size(self.folder / video), reverse=True))
-
-    def write(self, results: Results, total: int, progress: Callable[[str], None]) -> None:
-        """Write the records of so many videos."""
+            single = _Worker(*worker)
+            results = ((video, single.run(video)) for video in left)
         frames, start = 0, time.perf_counter()
-        for done, (video, found) in enumerate(results, 1):
-            default = dict(
-                error=None, file=file_state(self.folder / video), results=[], warnings=[]
-            )
-            record = dict(default, frames=0, key_frames=0, seconds=0.0) | found
-            write_json(record, self._file(video))
-            frames += record['frames']
-            rate = frames / (time.perf_counter() - start)
-            result = record['error'] or f'{record["frames"]} frames'
-            progress(f'{done}/{total}, {rate:.1f} fps: {_text(video)}: {result}')
-
-    def summary(self) -> dict[str, Any]:
-        """Count videos and frames, list what failed or is damaged, and write it to ``summary.json``."""
-        changed = dict(error='changed while it was processed', warnings=[])
-        records = {_text(video): self._record(video) or changed for video in self._videos}
+        with closing(results):
+            for done, (video, record) in enumerate(results, 1):
+                write_json(record, records / f'{video}.json')
+                frames += record['frames']
+                rate = frames / (time.perf_counter() - start)
+                line = f'{done}/{len(left)}, {rate:.1f} fps: {video}: '
+                line += record['error'] or f'{record["frames"]} frames'
+                progress(line.encode(errors='backslashreplace').decode())  # names may not be UTF-8
+        changed = dict(_record(folder), error='changed while it was processed')
+        found = {video: record_of(video) or changed for video in map(str, names)}
         counts = {
-            key: sum(record.get(key, 0) for record in records.values())
+            key: sum(record[key] for record in found.values())
             for key in ('frames', 'key_frames', 'seconds')
         }
-        content = dict(
-            videos=len(records),
-            done=sum(not record['error'] for record in records.values()),
+        summary = dict(
+            videos=len(found),
+            done=sum(not record['error'] for record in found.values()),
             **counts,
-            failed={name: record['error'] for name, record in records.items() if record['error']},
-            damaged={n: record['warnings'] for n, record in records.items() if record['warnings']},
-            settings=self.settings,
+            failed={name: record['error'] for name, record in found.items() if record['error']},
+            damaged={name: rec['warnings'] for name, rec in found.items() if rec['warnings']},
+            settings=settings,
         )
-        write_json(content, self.out / 'summary.json', indent=1)
-        return content
+        write_json(summary, out / 'summary.json', indent=1)
+        return summary
 
-    def _file(self, video: str) -> Path:
-        return self._records / f'{_text(video)}.json'
 
-    def _record(self, video: str) -> dict[str, Any] | None:
-        """Return the record of a video, None if it has changed since or its results are gone."""
-        record = _read(self._file(video))
-        if not record or record['file'] != file_state(self.folder / video):
-            return None
-        return record if all((self.out / name).exists() for name in record['results']) else None
+def _settings(
+    model: str | Path | None, weights: str | Path | None, inferencer: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what the results depend on: settings, the text of the config, size and time of files."""
+    if model is not None and Path(model).is_dir():
+        point = inferencer.get('point'), inferencer.get('method')
+        folder = AdaptedFolder.read(model, point[0], method=point[1])
+        model, weights = folder.config, weights or folder.weights
+    # The config with its bases and its detector, of which any may change.
+    text = '' if model is None else config_text(str(model))
+    settings = {name: value for name, value in inferencer.items() if name not in _INDEPENDENT}
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    settings |= dict(
+        config=model, config_digest=digest, checkpoint=weights and without_secrets(weights)
+    )
+    for name, value in settings.items():
+        if isinstance(value, str | Path):
+            settings[name] = [str(value), *file_state(value)] if Path(value).is_file() else value
+    return settings
+
+
+def _accept(settings: dict[str, Any], records: Path, overwrite: bool) -> None:
+    """Keep the settings of results; those of other settings, and failures, go with ``overwrite``."""
+    known = _read(records / '.settings.json') or settings
+    changed = [name for name in settings if settings[name] != known.get(name)]
+    if changed and not overwrite:
+        raise FileError(
+            f'{records.parent}: holds results of other settings ({", ".join(changed)}); give another --out, or '
+            '--overwrite'
+        )
+    for record in records.rglob('*.json') if overwrite else ():
+        if changed or _read(record).get('error'):
+            record.unlink()
+    write_json(settings, records / '.settings.json')
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    return read_json(file) if file.is_file() else None
 
 
 class _Worker:
@@ -198,135 +188,97 @@ class _Worker:
     def _inferencer(self) -> VideoInferencer:
         return VideoInferencer(**self._arguments)
 
-    def start(self) -> None:
-        """Load the detector in a process of its own, as the tools do."""
+    def work(self, video: str | None) -> dict[str, Any] | None:
+        """Load the detector in a process of this worker, as the tools do; detect in a video."""
         keep_freed_memory(self._arguments.get('device') or get_device())
         with trusted(self._arguments.get('trust', False)), safe_loading():
             self._inferencer  # noqa: B018
+        return video and self.run(video)
 
     def run(self, video: str) -> dict[str, Any]:
         """Detect in a video and return its record."""
-        path = self._folder / video
+        path, inferencer = self._folder / video, self._inferencer
+        if 'only_classes' in self._call:  # an unknown class is no failure of the video
+            inferencer.limiter(self._call['only_classes'])
         names = dict(out_json='json', out_labels='labels', out_video='boxes.mp4')
-        outputs = {key: self._out / f'{video}.{suffix}' for key, suffix in names.items()}
-        _remove(outputs.values())  # results of other settings
-        segments = self._inferencer.model.spatial.prediction == 'pred_sem_seg'
+        outputs = {name: self._out / f'{video}.{suffix}' for name, suffix in names.items()}
+        for file in outputs.values():  # results of other settings
+            if file.is_dir():
+                shutil.rmtree(file)
+            file.unlink(missing_ok=True)
+        segments = inferencer.model.spatial.prediction == 'pred_sem_seg'
         del outputs['out_json' if segments else 'out_labels']
         if not self._draw:
             del outputs['out_video']
-        if 'only_classes' in self._call:  # an unknown class is no failure of a video
-            self._inferencer.limiter(self._call['only_classes'])
-        before, start = file_state(path), time.perf_counter()  # a file that grows is not complete
-        found = dict(frames=0, key_frames=0)
+        record = _record(
+            path
+        )  # with the state of a file that may grow, whose results are then not complete
+        start = time.perf_counter()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter('always', VideoWarning)
             try:
-                for sample in self._inferencer(path, **outputs, **self._call):
-                    found['frames'] += 1
-                    found['key_frames'] += bool(sample.is_key_frame)
-            except Exception as reason:
-                if not is_of_video(reason, self._inferencer.model):
+                for sample in inferencer(path, **outputs, **self._call):
+                    record['frames'] += 1
+                    record['key_frames'] += bool(sample.is_key_frame)
+            except Exception as error:
+                if not is_of_video(error, inferencer.model):
                     raise
-                error = _text(reason).replace(f'{path}: ', '') or type(reason).__name__
-                found = dict(error=error)
-        messages = [_text(w.message) for w in caught if issubclass(w.category, VideoWarning)]
-        files = [file for file in outputs.values() if not found.get('error') or file.exists()]
-        results = [str(file.relative_to(self._out)) for file in files]
-        seconds = round(time.perf_counter() - start, 3)
-        return dict(found, file=before, results=results, warnings=messages, seconds=seconds)
+                reason = str(error).replace(f'{path}: ', '') or type(error).__name__
+                record.update(error=reason, frames=0, key_frames=0)
+        record['seconds'] = round(time.perf_counter() - start, 3)
+        messages = [w.message for w in caught if issubclass(w.category, VideoWarning)]
+        record['warnings'] = list(map(str, messages))
+        files = [file for file in outputs.values() if file.exists()]
+        record['results'] = [str(file.relative_to(self._out)) for file in files]
+        return record
+
+
+def _record(path: Path, error: str | None = None) -> dict[str, Any]:
+    numbers = dict(frames=0, key_frames=0, seconds=0.0)
+    return dict(error=error, file=file_state(path), results=[], warnings=[], **numbers)
 
 
 def _on_ray(
-    arguments: tuple,
-    queue: deque[str],
-    workers: int | None,
-    address: str | None,
-    device: str | None,
-) -> Results:
-    """Hand out videos to actors on Ray; that of a lost actor, or of a lost node, goes to another one."""
+    arguments: tuple, queue: deque[str], workers: int | None, address: str | None
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield videos with their records, as actors on Ray finish them; Ray replaces actors that are lost."""
     try:
         import ray
-        from ray.exceptions import RayError, RayTaskError
+        from ray.exceptions import RayActorError, RayTaskError
     except ImportError:
         raise ImportError(
             'several workers need the extra semidff[ray]; install it with: pip install ray'
         ) from None
     cores = None if address else max(os.cpu_count(), workers)
     ray.init(address or 'local', num_cpus=cores, logging_level='warning', log_to_driver=False)
+    folder, *_, settings = arguments
     total = ray.cluster_resources()
-    gpus = 0 if device == 'cpu' else total.get('GPU', 0)
+    gpus = 0 if settings.get('device') == 'cpu' else total.get('GPU', 0)
     workers = workers or max(int(gpus or total.get('CPU', 0) // 4), 1)
-    share = dict(num_cpus=max(total.get('CPU', 0) // workers, 1), num_gpus=min(gpus / workers, 1))
-    actor_class = ray.remote(_Worker).options(**share)
-    running: dict[Any, tuple[Any, str | None]] = {}  # what an actor computes: the actor, its video
-    idle: list[Any] = []
-    lost: Counter[str | None] = Counter()
-
-    def begin() -> None:
-        actor = actor_class.remote(*arguments)
-        running[actor.start.remote()] = actor, None
-
+    actor_class = ray.remote(_Worker).options(
+        num_cpus=max(total.get('CPU', 0) // workers, 1),
+        num_gpus=min(gpus / workers, 1),
+        max_restarts=-1,
+        max_task_retries=_TRIES - 1,
+    )
+    actors = [actor_class.remote(*arguments) for _ in range(workers)]
+    running = {actor.work.remote(None): (actor, None) for actor in actors}
     try:
-        for _ in range(workers):
-            begin()
         while queue or any(video for _, video in running.values()):
-            while queue and idle:
-                actor, video = idle.pop(), queue.popleft()
-                name = f'semidff {_text(video)}'
-                running[actor.run.options(name=name).remote(video)] = actor, video
-            (done,), _ = ray.wait(list(running), num_returns=1)
+            (done,), _ = ray.wait(list(running))
             actor, video = running.pop(done)
             try:
-                found = ray.get(done)
-                idle.append(actor)
+                record = ray.get(done)
             except RayTaskError as error:
                 raise error.cause from error
-            except RayError as error:
-                begin()
-                lost[video] += 1
-                found = dict(error=f'its worker ended {_TRIES} times')
-                if video is None and lost[None] > _TRIES * workers:
-                    raise RuntimeError(
-                        f'workers end while they load the detector: {error}'
-                    ) from None
-                if video and lost[video] < _TRIES:
-                    queue.append(video)
-                    continue
-            if video:
-                yield video, found
+            except RayActorError:
+                if video is None:  # while it loads the detector
+                    raise
+                record = _record(folder / video, f'its worker ended {_TRIES} times')
+            if video is not None:
+                yield video, record
+            if queue:
+                video = queue.popleft()
+                running[actor.work.remote(video)] = actor, video
     finally:
         ray.shutdown()
-
-
-def _with_states(settings: Any) -> Any:
-    """Return settings as JSON can hold them; files with size and time of change."""
-    if isinstance(settings, dict):
-        return {key: _with_states(value) for key, value in settings.items()}
-    if isinstance(settings, str | Path) and Path(settings).is_file():
-        return [str(settings), *file_state(settings)]
-    return settings
-
-
-def _size(video: Path) -> int:
-    """Return the bytes of a file, or of the files of a folder; 0 if there is none."""
-    files = video.iterdir() if video.is_dir() else [video]
-    return sum(sum(file_state(file)[:1]) for file in files)
-
-
-def _read(file: Path) -> dict[str, Any] | None:
-    with suppress(FileNotFoundError, ValueError):
-        return read_json(file)
-    return None
-
-
-def _remove(results: Iterable[Path]) -> None:
-    for result in results:
-        if result.is_dir():
-            shutil.rmtree(result)
-        else:
-            result.unlink(missing_ok=True)
-
-
-def _text(value: object) -> str:
-    """Return a value as text that can be written; bytes of names that are not UTF-8 become escape sequences."""
-    return str(value).encode(errors='backslashreplace').decode()

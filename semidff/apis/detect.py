@@ -169,7 +169,7 @@ def _detect_in_archive(videos: str, outputs: Outputs, archive: Archive, options:
         overwrite=archive.overwrite,
         progress=partial(print, flush=True),
         call=outputs.arguments(),
-        inferencer=options,
+        **options,
     )
     print(
         f'{summary["done"]} of {summary["videos"]} videos, {summary["frames"]} frames, {summary["key_frames"]} key '

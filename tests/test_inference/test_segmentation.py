@@ -163,7 +163,7 @@ def test_video_files(root, tmp_path):
     config.dump(tmp_path / 'config.py')
     torch.save(dict(state_dict=inferencer.model.state_dict()), tmp_path / 'weights.pth')
     files = root / 'videos', tmp_path / 'archive', tmp_path / 'config.py', tmp_path / 'weights.pth'
-    summary = detect_archive(*files, draw=False, inferencer=dict(device='cpu', key_interval=3))
+    summary = detect_archive(*files, draw=False, device='cpu', key_interval=3)
     assert (summary['done'], summary['frames'], summary['failed']) == (1, 5, {})
     for file in out.rglob('*.png'):
         again = tmp_path / 'archive/0000.mp4.labels' / file.relative_to(out)
