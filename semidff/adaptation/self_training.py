@@ -6,7 +6,7 @@ sizes, and keeps the mean of the weights before and after, which forgets less (W
 
 import copy
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -25,8 +25,8 @@ from semidff.checkpoints.read import detector_digest, read_checkpoint, save_weig
 from semidff.datasets.class_names import class_names
 from semidff.datasets.video_list import VideoInfo, load_videos
 from semidff.engine.launch import train
-from semidff.evaluation import Detections
-from semidff.evaluation.metrics import FIGURES, MIN_SCORE
+from semidff.evaluation import Detections, GroundTruth
+from semidff.evaluation.metrics import FIGURES, MIN_SCORE, class_ap
 from semidff.inference.executors import Executor
 from semidff.inference.loading import load_model, scaled
 from semidff.inference.point import Point
@@ -46,13 +46,11 @@ from .videos import hold_back, readable_clips, write_list
 FOUND = 'found.json'
 SCALES = 1.0, 0.75, 0.5
 LEAST_CLASS_BOXES, LARGEST_LOSS = 50, 0.03
-"""Boxes of a class in the held-back frames from which it is judged, and AP_50 that it may lose."""
+"""Boxes of a class in the held-back frames from which it is judged, and AP that it may lose."""
 
-_CLIP, _FRAMES, _JUDGED = (
-    61,
-    1000,
-    200,
-)  # frames of a clip, of all labeled clips, and of those that judge
+_NOISE = 0.01  # of AP_50 and AP_75
+_CLIP = 61  # frames
+_FRAMES, _JUDGED = 1000, 200  # frames of all labeled clips, and of those that judge
 _BATCH_SIZE, _LEAST = 4, 100  # images of an iteration; iterations
 _TIME = 0.4  # share of the time of an adaptation
 _WEAK = 0.05  # score of boxes that must not be forgotten, either
@@ -274,48 +272,78 @@ def mean_weights(before: dict, after: dict) -> dict:
 def judge(before: Executor, after: Executor, clips: Sequence[Clip]) -> tuple[bool, str]:
     """Compare a detector before and after its training, on clips that it was not trained on.
 
-    Ground truth of a frame is what the detector before, filtered both ways, finds on the frames around it: with what it
-    finds on the frame itself, it would be best before the training, since it makes the same mistakes.
+    The reference of a frame is what the detector before, filtered both ways, finds on the frames
+    around it. With its detections on the frame itself, it would be best before the training, since
+    it makes the same mistakes.
 
     Returns:
-        Whether it is better, and why: the mean AP of the input sizes rises, by confident boxes and by weak ones, which
-        a training on confident boxes may forget; at the config's size neither AP_50 nor AP_75 falls, no class of many
-        boxes loses AP_50, and confident boxes stay.
+        See :func:`compare`.
     """
     between = Point('track', 2, filter='both')
     runs = run_clips(before, clips, [between], phases=2)[between]  # each sees every second frame
-    unseen = [r.detections.select(np.flatnonzero(~r.seen[r.detections.frames])) for r in runs]
+    unseen = [run.detections.select(~run.seen[run.detections.frames]) for run in runs]
     columns = ([getattr(part, name) for part in unseen] for name in vars(unseen[0]))
     reference = Detections(*map(np.concatenate, columns))
     judged = ~(runs[0].seen & runs[-1].seen)  # all but the first frame of each clip
-    names, figures = class_names_of(before), []
-    for detector in (before, after):
-        figures.append(own := {})
-        for point in (Point('frame', scale=scale) for scale in SCALES):
-            found = run_clips(detector, clips, [point])[point][0].detections
-            found = found.select(np.flatnonzero(judged[found.frames]))
-            own['boxes', point.scale] = int((found.scores >= MIN_SCORE).sum())
-            for score in (MIN_SCORE, _WEAK):
-                own[score, point.scale] = agreement(reference, found, len(judged), score, names)
-    old, new = figures
-    reasons = []
-    for score in (MIN_SCORE, _WEAK):
-        sums = [sum(own[score, scale][0]['AP'] for scale in SCALES) for own in figures]
-        if not sums[1] > sums[0]:
-            reasons.append(f'AP by boxes of a score of {score} does not rise')
-    metrics, classes = zip(*(own[MIN_SCORE, 1.0] for own in figures), strict=True)
-    reasons += [
-        f'{n} falls' for n in FIGURES[1:] if metrics[1][n] < metrics[0][n] - LARGEST_LOSS / 3
+    found: list[dict[float, Detections]] = [{}, {}]
+    for detector, by_scale in zip((before, after), found, strict=True):
+        for scale in SCALES:
+            point = Point('frame', scale=scale)
+            boxes = run_clips(detector, clips, [point])[point][0].detections
+            by_scale[scale] = boxes.select(judged[boxes.frames])
+    return compare(reference, *found, len(judged), class_names_of(before))
+
+
+def compare(
+    reference: Detections,
+    before: Mapping[float, Detections],
+    after: Mapping[float, Detections],
+    num_frames: int,
+    names: Sequence[str],
+) -> tuple[bool, str]:
+    """Compare the detections before and after a training, by input size, with those of a reference.
+
+    Returns:
+        Whether the detector is better, and why: the mean AP over the input sizes rises; at the
+        config's size neither AP_50 nor AP_75 falls, confident boxes stay, no class of many boxes
+        loses AP, and AP_50 of weak objects, which a training on confident boxes may forget, stays.
+    """
+    rises = [
+        float(
+            np.mean([agreement(reference, boxes, num_frames)[0]['AP'] for boxes in found.values()])
+        )
+        for found in (before, after)
     ]
-    if new['boxes', 1.0] < LEAST_BOXES * old['boxes', 1.0]:
+    (old, old_classes), (new, new_classes) = (
+        agreement(reference, found[1.0], num_frames, names=names) for found in (before, after)
+    )
+    reasons = ['AP does not rise'] * (rises[1] <= rises[0])
+    reasons += [f'{name} falls' for name in FIGURES[1:] if new[name] < old[name] - _NOISE]
+    if _confident(after) < LEAST_BOXES * _confident(before):
         reasons.append('it loses confident boxes')
+    weak = [_weak_ap(reference, found[1.0], num_frames) for found in (before, after)]
+    if weak[1] < weak[0] - LARGEST_LOSS:
+        reasons.append('it forgets weak objects')
     reasons += [
         f'{name} falls ({boxes} boxes)'
-        for name, (boxes, ap) in classes[0].items()
-        if boxes >= LEAST_CLASS_BOXES and classes[1][name][1] < ap - LARGEST_LOSS
+        for name, (boxes, ap) in old_classes.items()
+        if boxes >= LEAST_CLASS_BOXES and new_classes[name][1] < ap - LARGEST_LOSS
     ]
     numbers = '; '.join(
-        f'{name} {100 * metrics[0][name]:.1f} to {100 * metrics[1][name]:.1f}' for name in FIGURES
+        f'{name} {100 * old[name]:.1f} to {100 * new[name]:.1f}' for name in FIGURES
     )
     text = f'the trained detector is {"not " * bool(reasons)}used'
     return not reasons, f'{text}: {", ".join(reasons) or "it is better"} ({numbers})'
+
+
+def _weak_ap(reference: Detections, found: Detections, num_frames: int) -> float:
+    """Return AP_50 by the reference's boxes that are not confident; 0 without any."""
+    boxes = reference.select(reference.scores >= _WEAK)
+    truth = GroundTruth(boxes.frames, boxes.labels, boxes.boxes)
+    count = 1 + int(max(boxes.labels.max(initial=0), found.labels.max(initial=0)))
+    weights, figures = class_ap(truth, found, num_frames, count, boxes.scores >= MIN_SCORE)
+    return float(weights @ figures['AP_50']) / max(weights.sum(), 1)
+
+
+def _confident(found: Mapping[float, Detections]) -> int:
+    return int((found[1.0].scores >= MIN_SCORE).sum())

@@ -148,13 +148,19 @@ def untrained_points(**same: Sequence) -> list[Point]:
     dense = grid(method=['frame'], scale=DENSE_SCALES, filter=[None, 'causal'], **same)
     moved = dict(method=['track', 'interpolate'], key_interval=INTERVALS, **same)
     others = dict(key_interval=INTERVALS, **same)
+    small = grid(method=['small'], light_every=LIGHT_EVERY, filter=['causal', 'both'], **others)
     return [
         *dense,
         *grid(scale=SCALES, **moved),
         *grid(filter=['both'], **moved),
-        *grid(method=['small'], light_every=LIGHT_EVERY, filter=['causal', 'both'], **others),
+        *filter(_has_light_frames, small),
         *grid(method=['copy'], **others),
     ]
+
+
+def _has_light_frames(point: Point) -> bool:
+    """Return whether a point differs from *track*."""
+    return point.light_every < point.key_interval
 
 
 def trained_points(scales: Sequence[float], **same: Sequence) -> list[Point]:
@@ -162,9 +168,8 @@ def trained_points(scales: Sequence[float], **same: Sequence) -> list[Point]:
     others = dict(key_interval=TRAINED_INTERVALS, **same)
     filters = dict(light_every=LIGHT_EVERY, filter=[None, 'causal', 'both'])
     methods = ['propagate', 'centered', 'blend']
-    return grid(method=methods, scale=scales, **others) + grid(
-        method=['propagate'], **filters, **others
-    )
+    filtered = grid(method=['propagate'], **filters, **others)
+    return [*grid(method=methods, scale=scales, **others), *filter(_has_light_frames, filtered)]
 
 
 def measure_points(job: Job, choices: Choices, runtime: str | None, is_trained: bool) -> Table:

@@ -1,5 +1,6 @@
 """A detector that learns what it finds itself, filtered both ways."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from semidff.adaptation.job import Job
 from semidff.apis import VideoInferencer
 from semidff.datasets import CocoVIDDataset, DrawInstances
 from semidff.datasets.video_list import VideoInfo
-from semidff.evaluation.metrics import MIN_SCORE
+from semidff.evaluation import Detections, GroundTruth
+from semidff.evaluation.metrics import MIN_SCORE, class_ap
 from semidff.points.clips import Clip
 from tests.damaged_video import write_video
 from tests.tiny.videos import CLASSES, SIZE, write_detector
@@ -118,6 +120,52 @@ def test_weights_are_those_between():
     before = dict(a=torch.zeros(2), n=torch.tensor(3))
     mean = self_training.mean_weights(before, dict(a=torch.ones(2), n=torch.tensor(5)))
     assert mean['a'].tolist() == [0.5, 0.5] and mean['n'] == 5
+
+
+def detections(truth: GroundTruth, scores: np.ndarray, error: float, rng, recall: np.ndarray):
+    """Boxes of a detector with an error of so many pixels and this recall."""
+    boxes = truth.boxes + rng.normal(0, error, truth.boxes.shape)
+    found = Detections(truth.frames, truth.labels, scores, boxes)
+    return found.select(rng.random(len(boxes)) < recall)
+
+
+@pytest.mark.parametrize('seed', range(12))
+def test_what_is_accepted_is_better_by_labels(seed):
+    """Nearly half of the objects are weak; a training on confident boxes may forget them."""
+    rng = np.random.default_rng(seed)
+    frames, objects = np.repeat(np.arange(20), 8), np.tile(np.arange(8), 20)
+    is_weak = objects < 8 * rng.uniform(0.42, 0.47)
+    corners = rng.uniform(0, 400, (8, 2))[objects] + frames[:, None]
+    truth = GroundTruth(frames, np.zeros(160, int), np.hstack([corners, corners + 60]))
+    scores = np.where(is_weak, rng.uniform(0.06, 0.28, 160), rng.uniform(0.4, 0.9, 160))
+    recall = np.where(is_weak, 0.6, 0.95)
+    reference = detections(truth, scores, 2, rng, recall)
+    before = detections(truth, scores, 4, rng, recall)
+    outcomes = set()
+    for error, of_weak in ((1, 0.9), (6, 0.6), (3, 0.0), (rng.uniform(1, 5), rng.random())):
+        after = detections(truth, scores, error, rng, np.where(is_weak, of_weak, 1))
+        is_used, _ = self_training.compare(reference, {1.0: before}, {1.0: after}, 20, ('a',))
+        old, new = (class_ap(truth, found, 20, 1)[1]['AP'][0] for found in (before, after))
+        assert not is_used or new > old
+        outcomes.add(is_used)
+    assert outcomes == {True, False}
+
+
+def test_a_detector_that_loses_confident_boxes_or_a_class_is_not_used():
+    rng, everything = np.random.default_rng(0), np.ones(160)
+    corners = rng.uniform(0, 400, (160, 2))
+    boxes, labels = np.hstack([corners, corners + 60]), np.arange(160) // 100
+    truth = GroundTruth(np.arange(160) // 8, labels, boxes)
+    before = detections(truth, np.full(160, 0.5), 4, rng, everything)
+    after = detections(truth, np.full(160, 0.5), 1, rng, everything)
+
+    def reasons(found):
+        return self_training.compare(before, {1.0: before}, {1.0: found}, 20, ('a', 'b'))[1]
+
+    weaker = replace(after, scores=np.full(160, 0.2))
+    assert 'loses confident boxes' in reasons(weaker) and 'loses' not in reasons(after)
+    shifted = replace(after, boxes=after.boxes + 20 * labels[:, None])
+    assert 'b falls (60 boxes)' in reasons(shifted) and 'b falls' not in reasons(before)
 
 
 def test_classes_without_names_are_numbers(teacher):
