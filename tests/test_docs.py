@@ -97,6 +97,7 @@ def test_every_table_and_equation_is_on_the_page_of_the_papers(paper, tables, eq
 def numbers_of(word: str, text: str) -> set[int]:
     """The numbers in ``Table 1``, ``Tables 6, 7`` and ``Eqs. 5 to 7``."""
     found = set()
+    text = ' '.join(text.split())
     for low, between, high in re.findall(rf'{word}s?\.? (\d)(?:( to |, | and )(\d))?', text):
         low, high = int(low), int(high or low)
         found |= set(range(low, high + 1)) if between == ' to ' else {low, high}
