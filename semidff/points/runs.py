@@ -2,10 +2,9 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
-from itertools import groupby
+from dataclasses import dataclass, replace
 from queue import SimpleQueue
 
 import numpy as np
@@ -36,7 +35,7 @@ class Run:
     Attributes:
         detections: Their ``frames`` count through all clips.
         seen: Which frames are key frames, (frames,) bool.
-        counted: Numbers of frames, key frames and light frames on which the average interval rests.
+        counted: Numbers of frames, key frames and light frames for the average interval.
         filtering: Seconds that the filter of all frames took.
     """
 
@@ -61,15 +60,13 @@ class Run:
     def join(cls, parts: Sequence['Run']) -> 'Run':
         """Concatenate the runs of clips."""
         starts = np.cumsum([0, *(len(part.seen) for part in parts)])
-        frames = [
-            part.detections.frames + start for part, start in zip(parts, starts, strict=False)
+        moved = [
+            replace(part.detections, frames=part.detections.frames + start)
+            for part, start in zip(parts, starts, strict=False)
         ]
-        columns = [
-            np.concatenate([getattr(part.detections, name) for part in parts])
-            for name in ('labels', 'scores', 'boxes')
-        ]
+        columns = ([getattr(found, name) for found in moved] for name in vars(moved[0]))
         return cls(
-            Detections(np.concatenate(frames), *columns),
+            Detections(*map(np.concatenate, columns)),
             np.concatenate([part.seen for part in parts]),
             np.sum([part.counted for part in parts], axis=0),
             sum(part.filtering for part in parts),
@@ -80,21 +77,13 @@ Case = tuple[Point, int]
 """A point, and its first key-frame interval, which is the phase of its key frames."""
 
 
-def cases_of(point: Point, phases: int = 1) -> list[Case]:
+def _cases_of(point: Point, phases: int) -> list[Case]:
     """Return the phases of the key frames: the first interval is l, l - l / phases, ..."""
     interval = point.key_interval
     if point.method == ADAPTIVE:
         return [(point, interval)]
     firsts = sorted({interval - interval * number // phases for number in range(phases)})
     return [(point, first) for first in firsts]
-
-
-def schedule_of(case: Case, predictor: ErrorPredictor | None) -> KeyFrameSchedule:
-    """Return the key-frame schedule of a case."""
-    point, first = case
-    if point.method == ADAPTIVE:
-        return AdaptiveSchedule(predictor, interval=point.key_interval)
-    return FixedSchedule(point.key_interval, first)
 
 
 def run_clips(
@@ -107,35 +96,38 @@ def run_clips(
 ) -> dict[Point, list[Run]]:
     """Detect with points of one input size in clips, each of which begins with a key frame.
 
-    On a CPU, clips are processed at once: by threads that detect, since runtimes do not survive a fork, and then by
-    processes that filter.
+    On a CPU, clips are processed at once: by threads that detect, since runtimes do not survive a
+    fork, and then by processes that filter.
+
+    Args:
+        predictor: Of adaptive key frames.
 
     Returns:
         A run for each phase of the key frames of each point.
     """
-    cases = [case for point in points for case in cases_of(point, phases)]
+    cases = [case for point in points for case in _cases_of(point, phases)]
     on_cpu = next(executor.model.parameters()).device.type == 'cpu'
     workers = min(default_workers(), len(clips)) if on_cpu else 1
     executors: SimpleQueue[Executor] = SimpleQueue()
-    for one in executors_at_once(executor, workers):
-        executors.put(one)
+    for free in executors_at_once(executor, workers):
+        executors.put(free)
+    count, detected, runs = executors.qsize(), [], []
 
     @torch.no_grad()
-    def detect(clip: Clip) -> dict[Case, SampleList]:
+    def detect(clip: Clip) -> dict[Case, list[Frame]]:
         free = executors.get()
         try:
-            return _detections(free, clip, cases, predictor)
+            return _detect(free, clip, cases, predictor)
         finally:
             executors.put(free)
 
     def complete(number: int) -> list[Run]:
-        return _runs(executor, clips[number], cases, found[number])
+        return _complete(executor, clips[number], cases, detected[number])
 
-    count, found, runs = executors.qsize(), [], []
     # A GPU is the current one of this thread alone.
     with worker_threads(count) if count > 1 else nullcontext() as pool:
-        for number, results in enumerate((pool.map if pool else map)(detect, clips), start=1):
-            found.append(results)
+        for number, frames in enumerate((pool.map if pool else map)(detect, clips), start=1):
+            detected.append(frames)
             progress(f'detections, input × {points[0].scale:g}: clip {number} of {len(clips)}')
     for number, parts in enumerate(pool_map(complete, range(len(clips)), workers), start=1):
         runs.append(parts)
@@ -146,15 +138,10 @@ def run_clips(
     return joined
 
 
-def _unfiltered(case: Case) -> Case:
-    """Return the case whose detections are filtered."""
-    return case[0].unfiltered, case[1]
-
-
-def _detections(
+def _detect(
     executor: Executor, clip: Clip, cases: Sequence[Case], predictor: ErrorPredictor | None
-) -> dict[Case, SampleList]:
-    """Return the results of the unfiltered cases in a clip."""
+) -> dict[Case, list[Frame]]:
+    """Return the frames of a clip with the results of the unfiltered cases."""
     pipeline = frame_pipeline(executor.model.cfg, scale=cases[0][0].scale)
     items, memo = [pipeline(dict(img=image)) for image in clip.images()], Memo(executor)
 
@@ -164,53 +151,48 @@ def _detections(
             sample.set_metainfo(dict(frame_id=index))
             yield Frame(None, index, inputs=item['inputs'], sample=sample)
 
-    found = {}
-    for case in dict.fromkeys(map(_unfiltered, cases)):
-        stages = Stages(memo, case[0], schedule_of(case, predictor))
-        found[case] = [frame.sample for frame in stages.run(frames())]
-    return found
+    detected: dict[Case, list[Frame]] = {}
+    for point, first in dict.fromkeys((point.unfiltered, first) for point, first in cases):
+        rule: KeyFrameSchedule = FixedSchedule(point.key_interval, first)
+        if point.method == ADAPTIVE:
+            rule = AdaptiveSchedule(predictor, interval=point.key_interval)
+        done = detected[point, first] = list(Stages(memo, point, rule).run(frames()))
+        for frame in done:
+            if frame.key:
+                frame.key.release()
+    return detected
 
 
-def _runs(
-    executor: Executor, clip: Clip, cases: Sequence[Case], found: dict[Case, SampleList]
+def _complete(
+    executor: Executor, clip: Clip, cases: Sequence[Case], detected: dict[Case, list[Frame]]
 ) -> list[Run]:
-    """Return the runs of all cases in a clip, given the results of the unfiltered ones."""
-    pictures, seconds = [], 0.0
+    """Filter the frames of a clip; return the run of each case."""
+    pictures, seconds = [], 0.0  # times of threads, since other clips are processed meanwhile
     for image in clip.images() if any(point.filter for point, _ in cases) else ():
         start = time.thread_time()
         pictures.append(picture_of(image))
         seconds += time.thread_time() - start
-
-    def complete(case: Case) -> Run:
-        point, results, positions = case[0], found[_unfiltered(case)], []
-        for result in results:
-            positions.append(0 if result.is_key_frame else positions[-1] + 1)
+    runs = []
+    for point, first in cases:
+        every, frames = point.light_every or math.inf, detected[point.unfiltered, first]
+        kinds = [
+            TRACKED if frame.position % every else KEY if frame.kind == KEY else LIGHT
+            for frame in frames
+        ]
         # The last frame of an excerpt is not counted if it begins an interval.
-        frames = len(results) - bool(clip.stop and len(results) > 1 and not positions[-1])
-        every = point.light_every or math.inf
-        distances = [position % every for position in positions]  # to a key or light frame
-        keys, busy = positions[:frames].count(0), distances[:frames].count(0)
-        counted = frames, keys, busy - keys
+        count = len(frames) - bool(clip.stop and len(frames) > 1 and kinds[-1] == KEY)
+        counted = count, kinds[:count].count(KEY), kinds[:count].count(LIGHT)
         if not point.filter:
-            return Run.of(results, counted)
-        start = time.thread_time()  # other clips are processed meanwhile
-        results = filtered(executor, point, zip(results, distances, pictures, strict=True))
-        return Run.of(results, counted, seconds + time.thread_time() - start)
-
-    return [complete(case) for case in cases]
-
-
-def filtered(executor: Executor, point: Point, frames: Iterable[tuple]) -> SampleList:
-    """Filter results, given with their distances, which are 0 unless tracked, and pictures."""
-    stages, results = Stages(executor, point, FixedSchedule(point.key_interval)), []
-    for _, alike in groupby(frames, lambda frame: frame[0].ori_shape):
-        follow = stages.new_follow()
-        for result, distance, picture in alike:
-            kind = TRACKED if distance else KEY if result.is_key_frame else LIGHT
-            frame = Frame(None, 0, sample=result.new(), picture=picture, kind=kind)
-            results += follow.push(frame)
-        results += follow.flush()
-    return [frame.sample for frame in results]
+            runs.append(Run.of([frame.sample for frame in frames], counted))
+            continue
+        start, samples = time.thread_time(), []
+        follow = Stages(executor, point, FixedSchedule(point.key_interval)).new_follow()
+        for frame, kind, picture in zip(frames, kinds, pictures, strict=True):
+            sample = frame.sample.new()
+            samples += follow.push(replace(frame, sample=sample, kind=kind, picture=picture))
+        samples = [frame.sample for frame in (*samples, *follow.flush())]
+        runs.append(Run.of(samples, counted, seconds + time.thread_time() - start))
+    return runs
 
 
 class Memo:
