@@ -1,17 +1,19 @@
 """Cost of a video detector's parts in operations, and the ratios of DFF Eqs. 5-7.
 
-One FLOP is one multiply-add, as in DFF Table 2. Convolutions, deconvolutions, matrix products, attention and bilinear
-sampling are counted on the real modules, for one frame. Not counted: additions of biases, normalization, activations,
-pooling (of regions too), products of two maps, resizing, proposals, non-maximum suppression, and the operators of a
-compiled mmcv, which PyTorch's counter does not know (deformable convolutions; those of torchvision are counted).
+One FLOP is one multiply-add, as in DFF Table 2. Convolutions, deconvolutions, matrix products,
+attention and bilinear sampling are counted on the real modules, for one frame. Not counted:
+additions of biases, normalization, activations, pooling (of regions too), products of two maps,
+resizing, proposals, non-maximum suppression, and the operators of a compiled mmcv, which PyTorch's
+counter does not know (deformable convolutions; those of torchvision are counted).
 
-The cost of a second stage per region depends on the number of regions that the untrained first stage proposes. The
-ratio of Table 2 is ``N_feat / (F + S)``: its 1 x 1 convolution counts as part of the flow network, and its ResNets have
-their strides on the first 1 x 1 convolution of a block (style 'caffe').
+The cost of a second stage per region depends on the number of regions that the untrained first
+stage proposes. The ratio of Table 2 is ``N_feat / (F + S)``: its 1 x 1 convolution counts as part
+of the flow network, and its ResNets have their strides on the first 1 x 1 convolution of a block
+(style 'caffe').
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 import torchvision  # noqa: F401 (registers its operators)
@@ -27,79 +29,11 @@ from semidff.utils.tables import text_table
 
 from .speed import PARTS, batch_of, speedup_of
 
-
-class Cost(NamedTuple):
-    """Multiply-adds of a part for one frame, and its number of parameters."""
-
-    flops: int
-    parameters: int
-
-
-class ComplexityReport(NamedTuple):
-    """Result of :func:`measure_complexity`.
-
-    Attributes:
-        size: Height and width of the network's input, padding included.
-        parts: Costs, with names of :data:`~semidff.points.speed.PARTS`. ``task_network`` is that of non-key frames;
-            ``task_key``, that of key frames, is there where the model has other test settings for non-key frames.
-    """
-
-    size: tuple[int, int]
-    parts: dict[str, Cost]
-
-    @property
-    def ratio(self) -> float:
-        """r of DFF Eq. 5."""
-        non_key = self._sum('flow', 'scale', 'warp', 'task_network')
-        task_key = 'task_key' if 'task_key' in self.parts else 'task_network'
-        return non_key / self._sum('feature_network', task_key)
-
-    @property
-    def inverse_ratios(self) -> dict[str, float]:
-        """1 / r of DFF Eq. 6, for F alone and for F with S; empty where F is not a network."""
-        features, flow = self._sum('feature_network'), self._sum('flow')
-        if not flow:
-            return {}
-        both = self._sum('flow', 'scale')
-        return {'N_feat / F': features / flow, 'N_feat / (F + S)': features / both}
-
-    def to_dict(self, key_intervals: Sequence[int]) -> dict:
-        """All figures, for JSON: speed-ups at each of the key-frame intervals l."""
-        return dict(
-            height=self.size[0],
-            width=self.size[1],
-            parts={name: cost._asdict() for name, cost in self.parts.items()},
-            flow_is_network=self.parts['flow'].flops > 0,
-            ratio=self.ratio,
-            inverse_ratios=self.inverse_ratios,
-            speedups={length: speedup_of(self.ratio, length) for length in key_intervals},
-        )
-
-    def text(self, key_intervals: Sequence[int]) -> str:
-        """Tables for a terminal, with the figures of :meth:`to_dict`."""
-        rows = [('one frame of {} x {}'.format(*self.size), 'GFLOPs', 'M params')]
-        for name, cost in self.parts.items():
-            rows.append((PARTS[name], f'{cost.flops / 1e9:.3f}', f'{cost.parameters / 1e6:.3f}'))
-        speedups = self.to_dict(key_intervals)['speedups'].items()
-        ratios = [
-            ('', 'counted'),
-            *((f'1 / r (DFF Eq. 6), {k}', f'{v:.2f}') for k, v in self.inverse_ratios.items()),
-            ('r (DFF Eq. 5)', f'{self.ratio:.4f}'),
-            *((f's (DFF Eq. 7) at l = {length}', f'{value:.2f}') for length, value in speedups),
-        ]
-        notes = [
-            'FLOPs are multiply-adds. Not counted: biases, normalization, activations, pooling, products '
-            'of maps, resizing, proposals and non-maximum suppression.'
-        ]
-        if not self.parts['flow'].flops:
-            notes.append(
-                'F is not a network and is not counted: r and s are those of the other parts. The times of '
-                'tools/analysis/speed.py include it.'
-            )
-        return '\n'.join([text_table(rows), text_table(ratios), *notes])
-
-    def _sum(self, *names: str) -> int:
-        return sum(self.parts[name].flops for name in names)
+_NOTE = """FLOPs are multiply-adds. Not counted: biases, normalization, activations, pooling, products \
+of maps, resizing, proposals and non-maximum suppression."""
+_NO_NETWORK = """
+F is not a network and is not counted: r and s are those of the other parts. The times of \
+tools/analysis/speed.py include it."""
 
 
 def report_complexity(
@@ -110,7 +44,7 @@ def report_complexity(
     json: Output | None = None,
     cfg_options: dict | None = None,
 ) -> str:
-    """Count the operations and parameters of a video detector's parts, and compute the ratios of DFF Eqs. 5 to 7.
+    """Count the operations and parameters of a video detector's parts, and compute DFF Eqs. 5 to 7.
 
     FLOPs are multiply-adds. Weights are random; nothing is downloaded.
 
@@ -124,20 +58,65 @@ def report_complexity(
     Returns:
         Tables for a terminal.
     """
-    report = measure_complexity(build_video_detector(config, cfg_options), *size)
+    costs = measure_complexity(build_video_detector(config, cfg_options), *size)
+    figures = figures_of(costs, key_intervals)
     if json:
-        figures = dict(config=str(config), **report.to_dict(key_intervals))
-        write_json(figures, json, indent=2, nan_as_null=True)
-    return report.text(key_intervals)
+        write_json(dict(config=str(config), **figures), json, indent=2, nan_as_null=True)
+    return text_of(figures)
+
+
+def figures_of(costs: Mapping[str, Any], key_intervals: Sequence[int]) -> dict[str, Any]:
+    """Return the costs of :func:`measure_complexity`, and the figures of DFF Eqs. 5 to 7.
+
+    ``inverse_ratios`` are 1 / r of Eq. 6, for F alone and for F with S; empty where F is not a
+    network.
+    """
+    flops = {name: part['flops'] for name, part in costs['parts'].items()}
+    non_key = flops['flow'] + flops['scale'] + flops['warp'] + flops['task_network']
+    features, task_key = flops['feature_network'], flops.get('task_key', flops['task_network'])
+    ratio, inverse = non_key / (features + task_key), {}
+    if flops['flow']:
+        inverse['N_feat / F'] = features / flops['flow']
+        inverse['N_feat / (F + S)'] = features / (flops['flow'] + flops['scale'])
+    return dict(
+        costs,
+        flow_is_network=flops['flow'] > 0,
+        ratio=ratio,
+        inverse_ratios=inverse,
+        speedups={length: speedup_of(ratio, length) for length in key_intervals},
+    )
+
+
+def text_of(figures: Mapping[str, Any]) -> str:
+    """Return tables for a terminal."""
+    rows = [(f'one frame of {figures["height"]} x {figures["width"]}', 'GFLOPs', 'M params')]
+    for name, part in figures['parts'].items():
+        numbers = f'{part["flops"] / 1e9:.3f}', f'{part["parameters"] / 1e6:.3f}'
+        rows.append((PARTS[name], *numbers))
+    inverse, speedups = figures['inverse_ratios'].items(), figures['speedups'].items()
+    ratios = [
+        ('', 'counted'),
+        *((f'1 / r (DFF Eq. 6), {parts}', f'{value:.2f}') for parts, value in inverse),
+        ('r (DFF Eq. 5)', f'{figures["ratio"]:.4f}'),
+        *((f's (DFF Eq. 7) at l = {length}', f'{value:.2f}') for length, value in speedups),
+    ]
+    note = _NOTE if figures['flow_is_network'] else _NOTE + _NO_NETWORK
+    return '\n'.join([text_table(rows), text_table(ratios), note])
 
 
 @torch.no_grad()
-def measure_complexity(model: VideoDetector, height: int, width: int) -> ComplexityReport:
-    """Count the operations of each part of a video detector for a frame of ``height`` x ``width`` pixels.
+def measure_complexity(model: VideoDetector, height: int, width: int) -> dict[str, Any]:
+    """Count the operations of each part of a video detector for a frame of so many pixels.
 
     The data preprocessor may pad the frame. The model is put into eval mode and frozen.
+
+    Returns:
+        ``height`` and ``width`` of the network's input, padding included, and ``parts``: ``flops``
+        and ``parameters`` by names of :data:`~semidff.points.speed.PARTS`. ``task_network`` is that
+        of non-key frames; ``task_key``, that of key frames, is there where the model has other test
+        settings for non-key frames.
     """
-    # PyTorch's counter would ask for gradients of weights that modules take as inputs (Deformable DETR's queries).
+    # PyTorch's counter would ask for gradients of weights that are inputs (Deformable DETR).
     temporal = model.eval().requires_grad_(False).temporal
     data = model.data_preprocessor(batch_of(smooth_frames(1, height, width)[0]), False)
     inputs, samples = data['inputs'], data['data_samples']
@@ -155,7 +134,7 @@ def measure_complexity(model: VideoDetector, height: int, width: int) -> Complex
     def add(name: str, modules: Sequence[nn.Module | None], function: Callable, *args: Any) -> Any:
         flops, result = count(function, *args)
         weights = {p for module in modules if module is not None for p in module.parameters()}
-        parts[name] = Cost(flops, sum(p.numel() for p in weights))
+        parts[name] = dict(flops=flops, parameters=sum(p.numel() for p in weights))
         return result
 
     features = add('feature_network', model.part('feature_network'), model.spatial.features, inputs)
@@ -165,7 +144,7 @@ def measure_complexity(model: VideoDetector, height: int, width: int) -> Complex
     add('task_network', task, model.spatial.predict, features, samples, settings)
     if settings:
         add('task_key', task, model.spatial.predict, features, samples)
-    return ComplexityReport(tuple(inputs.shape[-2:]), parts)
+    return dict(height=inputs.shape[-2], width=inputs.shape[-1], parts=parts)
 
 
 def count(function: Callable, *arguments: Any) -> tuple[int, Any]:

@@ -1,7 +1,7 @@
 """Tables of an experiment: means over the seeds, speed-up over *frame*, gap recovery (semi-DFF's Table 1).
 
-Results are files: ``seedN/rows/NAME/lL/metrics.json`` of ``tools/test.py``, and ``speed-GROUP/speed.json`` of
-``tools/analysis/speed.py``.
+Results are files: ``seedN/rows/NAME/lL/metrics.json`` of ``tools/test.py``, and
+``speed-GROUP/speed.json`` of ``tools/analysis/speed.py``.
 """
 
 import math
@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from semidff.evaluation.metrics import gap_recovery
-from semidff.utils.atomic_write import atomic_path, atomic_write, read_json, write_json
+from semidff.utils.atomic_write import atomic_write, read_json, write_json
 from semidff.utils.tables import markdown_table, text_table
 
-from .plot import METHOD_COLORS, Curve, Place, draw_speed, picture
+from .plot import METHOD_COLORS, Place, draw_curve, picture, scale_axes
 
 SPEEDS = {
     'table': ('speed-up', 'times faster than the detector'),
@@ -42,7 +42,7 @@ BUSY = 'The speed of rows with - varied too much: the machine was busy.'
 
 
 class Row(NamedTuple):
-    """A row at one key-frame interval; rows of one group are compared with its *frame* and *copy*."""
+    """A row at one key-frame interval, compared with *frame* and *copy* of its group."""
 
     name: str
     method: str
@@ -69,7 +69,7 @@ class Cell(NamedTuple):
         return cls(mean, statistics.stdev(defined) if len(defined) > 1 else None, tuple(values))
 
     def show(self, column: str, seeds: int = 1) -> str:
-        """Format the cell; if it has fewer than the ``seeds`` of its table, their number is added in brackets."""
+        """Format the cell, with its number of seeds in brackets if the table has more."""
         if self.mean is None:
             return '-'
         factor, digits, unit = FORMATS.get(column, (100, 1, ''))
@@ -81,27 +81,20 @@ class Cell(NamedTuple):
         return shown + unit + (f' ({count})' if fewer else '')
 
 
-class Block(NamedTuple):
-    """Part of a table; the first row is the header."""
-
-    title: str
-    rows: list[list[str]]
-    note: str = ''
-
-
 Results = Mapping[Row, Mapping[int, Mapping[str, float | None]]]
-"""The metrics of each row, by seed."""
+"""Metrics of each row, by seed."""
 
 Lines = dict[Row, dict[str, Cell]]
-"""The cells of each row, by column; the first column is the accuracy."""
+"""Cells of each row, by column; the first column is the accuracy."""
 
 
 def read_metrics(folder: Path, rows: Sequence[Row], seeds: Sequence[int]) -> Results:
-    """Read the metrics by row and seed; ``fps`` and ``speed_up`` are of the first seed, None if they varied too much.
+    """Read the metrics by row and seed; seeds and rows without results are left out.
 
-    Seeds and rows without results are left out. ``busy`` is whether the speed varied too much.
+    ``fps`` and ``speed_up`` are of the first seed, None if they varied too much; ``busy`` is
+    whether they did.
     """
-    found: dict[Row, dict[int, dict]] = {}
+    results: dict[Row, dict[int, dict]] = {}
     for row in rows:
         file = folder / f'speed-{row.group}' / 'speed.json'
         speed = read_json(file)['rows'].get(row.label, {}) if file.is_file() else {}
@@ -109,53 +102,49 @@ def read_metrics(folder: Path, rows: Sequence[Row], seeds: Sequence[int]) -> Res
         for seed in seeds:
             file = folder / f'seed{seed}' / 'rows' / row.label / 'metrics.json'
             if file.is_file():
-                own = speed if seed == seeds[0] else {}
-                metrics = {key: None if busy else own.get(key) for key in ('fps', 'speed_up')}
-                metrics = read_json(file) | metrics | dict(busy=busy)
-                found.setdefault(row, {})[seed] = metrics
-    return found
+                known = {} if busy or seed != seeds[0] else speed
+                metrics = dict(read_json(file), busy=busy)
+                metrics |= {key: known.get(key) for key in ('fps', 'speed_up')}
+                results.setdefault(row, {})[seed] = metrics
+    return results
 
 
-def build_lines(metrics: Results) -> Lines:
-    """Build the cells of each row from its metrics by seed.
+def build_lines(results: Results) -> Lines:
+    """Build the cells of each row.
 
-    Gap recovery compares with *frame* and *copy* of the same group, seed and key-frame interval and is averaged over
-    the seeds afterwards. It is undefined for a seed without these.
+    Gap recovery compares with *frame* and *copy* of the same group, seed and key-frame interval,
+    without which it is undefined, and is averaged over the seeds afterwards.
     """
-    first = next(iter(next(iter(metrics.values())).values()))
+    first = next(iter(next(iter(results.values())).values()))
     columns = SEGMENTATION if 'seg/mIoU' in first else DETECTION
     accuracy = next(iter(columns.values()))
     references: dict[tuple, float | None] = {}
-    for row, seeds in metrics.items():
-        for seed, own in seeds.items():
-            if missing := [key for key in columns.values() if key not in own]:
-                raise ValueError(
-                    f'row {row.label!r} (seed {seed}) has no {missing[0]!r}; its metrics are {sorted(own)}'
-                )
-            key = row.group, row.method, row.method == 'frame' or row.key_interval, seed
-            references.setdefault(key, own[accuracy])
+    for row, seeds in results.items():
+        interval = None if row.method == 'frame' else row.key_interval
+        for seed, metrics in seeds.items():
+            references.setdefault((row.group, row.method, interval, seed), metrics[accuracy])
     lines = {}
-    for row, seeds in metrics.items():
-        cells = {
-            name: Cell.of([own[key] for own in seeds.values()]) for name, key in columns.items()
-        }
+    for row, seeds in results.items():
         gaps = []
-        for seed, own in seeds.items():
-            scores = (
-                own[accuracy],
-                references.get((row.group, 'frame', True, seed)),
-                references.get((row.group, 'copy', row.key_interval, seed)),
-            )
-            defined = row.method != 'frame' and None not in scores
-            gaps.append(gap_recovery(*scores) if defined else None)
-        lines[row] = cells | {'gap recovery': Cell.of(gaps)}
+        for seed, metrics in seeds.items():
+            frame = references.get((row.group, 'frame', None, seed))
+            copy = references.get((row.group, 'copy', row.key_interval, seed))
+            defined = row.method != 'frame' and None not in (metrics[accuracy], frame, copy)
+            gaps.append(gap_recovery(metrics[accuracy], frame, copy) if defined else None)
+        lines[row] = {
+            name: Cell.of([metrics[key] for metrics in seeds.values()])
+            for name, key in columns.items()
+        }
+        lines[row]['gap recovery'] = Cell.of(gaps)
     return lines
 
 
 def blocks(
     lines: Lines, tables: Mapping[str, Mapping[str, str]], report: str
 ) -> dict[str, Collection[Row]]:
-    """Arrange the rows by table of a paper, by row (``curve``) or by key-frame interval; the key is the title.
+    """Return the rows of each block by its title.
+
+    Blocks are tables of a paper, rows (``curve``) or key-frame intervals.
 
     Args:
         tables: The paper's accuracy by row, by table; '-' where the paper has none.
@@ -163,56 +152,55 @@ def blocks(
     frames = [row for row in lines if row.method == 'frame']
     others = [row for row in lines if row.method != 'frame']
     found: dict[str, set[Row]] = {}
-    for name, own in tables.items():
-        found[f'Table {name}'] = {row for row in lines if row.name in own}
+    for name, accuracies in tables.items():
+        found[f'Table {name}'] = {row for row in lines if row.name in accuracies}
     for row in others if report == 'curve' else ():
         title = f'{row.name} ({row.method})'
-        found.setdefault(title, {one for one in frames if one.group == row.group}).add(row)
+        found.setdefault(title, {frame for frame in frames if frame.group == row.group}).add(row)
     for row in () if any(found.values()) else others:
         found.setdefault(f'A key frame every {row.key_interval} frames', {*frames}).add(row)
     found = found if any(found.values()) else {'Every frame': {*frames}}
-    return {title: [row for row in lines if row in own] for title, own in found.items() if own}
+    return {title: [row for row in lines if row in rows] for title, rows in found.items() if rows}
 
 
 def format_block(
-    title: str,
-    rows: Collection[Row],
-    lines: Lines,
-    paper: Mapping[str, str] | None,
-    busy: Collection[Row],
-) -> Block:
-    """Format the rows of a block, with key-frame interval *l* and the paper's accuracy where it has some."""
+    title: str, rows: Collection[Row], lines: Lines, paper: Mapping[str, str] | None
+) -> tuple[str, list[list[str]]]:
+    """Return the whole title of a block, and its table, the header first.
+
+    With the paper's accuracies, it has columns of the key-frame interval *l* and of these.
+    """
     seeds = max(len(cells['gap recovery'].values) for cells in lines.values())
     table = [['', *([] if paper is None else ['l', 'paper']), *lines[next(iter(rows))]]]
     for row in rows:
         interval = '-' if row.method == 'frame' else str(row.key_interval)
-        single = title == f'{row.name} ({row.method})'
-        own = [] if paper is None else [interval, paper[row.name]]
-        cells = [cell.show(name, seeds) for name, cell in lines[row].items()]
-        table.append([f'l = {interval}' if single else row.name, *own, *cells])
-    fewer = any(text.endswith(')') for own in table[1:] for text in own[1:])
-    title += f', {seeds} seeds (mean ± standard deviation)' if seeds > 1 else ', one seed'
-    return Block(title, table, ' '.join([FEWER] * fewer + [BUSY] * any(r in busy for r in rows)))
+        name = f'l = {interval}' if title == f'{row.name} ({row.method})' else row.name
+        known = [] if paper is None else [interval, paper[row.name]]
+        cells = [cell.show(column, seeds) for column, cell in lines[row].items()]
+        table.append([name, *known, *cells])
+    return title + (
+        f', {seeds} seeds (mean ± standard deviation)' * (seeds > 1) or ', one seed'
+    ), table
 
 
 def draw(lines: Lines, path: Path, column: str, title: str) -> None:
-    """Plot accuracy over a speed: a line for each row with a point for each key-frame interval."""
+    """Plot accuracy over a speed: a line for each row, a point for each key-frame interval."""
     from matplotlib.colors import TABLEAU_COLORS
 
-    last = {row.method: row.name for row in lines}
-    colors = {name: METHOD_COLORS[m] for m, name in last.items() if m in METHOD_COLORS}
+    colors = {row.name: METHOD_COLORS.get(row.method) for row in lines}
     others = cycle([color for color in TABLEAU_COLORS if color not in colors.values()])
-    accuracy, curves = next(iter(next(iter(lines.values())))), {}
+    accuracy = next(iter(next(iter(lines.values()))))
+    curves: dict[str, list[Place]] = {}
     for row, cells in lines.items():
-        if None not in (cells[column].mean, cells[accuracy].mean):
-            values = cells[column].mean, 100 * cells[accuracy].mean
-            interval = None if row.method == 'frame' else row.key_interval
-            point = Place(*values, interval, 100 * (cells[accuracy].sd or 0.0))
-            curves.setdefault(row.name, []).append(point)
-    drawn = [Curve(n, colors.get(n) or next(others), points) for n, points in curves.items()]
-    intervals = {point.key_interval for points in curves.values() for point in points} - {None}
-    with atomic_path(path) as unfinished, picture(unfinished) as (axes,):
-        draw_speed(axes, drawn, intervals, title, f'{accuracy} [%]')
+        speed, (mean, sd, _) = cells[column].mean, cells[accuracy]
+        if None not in (speed, mean):
+            interval = 1 if row.method == 'frame' else row.key_interval
+            place = Place(speed, 100 * mean, interval, 100 * (sd or 0.0))
+            curves.setdefault(row.name, []).append(place)
+    with picture(path) as (axes,):
+        for name, places in curves.items():
+            draw_curve(axes, name, colors[name] or next(others), places)
+        scale_axes(axes, title, f'{accuracy} [%]')
 
 
 def make_tables(
@@ -241,15 +229,17 @@ def make_tables(
     metrics = read_metrics(folder, every, seeds)
     if not metrics:
         raise FileNotFoundError(f'{folder}: has no results of these rows and seeds')
-    lines = build_lines(metrics)
-    busy = {row for row, own in metrics.items() if any(one['busy'] for one in own.values())}
-    parts = [
-        format_block(title, members, lines, tables.get(title.removeprefix('Table ')), busy)
-        for title, members in blocks(lines, tables, report).items()
-    ]
+    lines, parts = build_lines(metrics), []
+    for title, members in blocks(lines, tables, report).items():
+        title, table = format_block(title, members, lines, tables.get(title.removeprefix('Table ')))
+        has_fewer = any(cell.endswith(')') for line in table[1:] for cell in line[1:])
+        is_busy = any(own['busy'] for row in members for own in metrics[row].values())
+        parts.append((title, table, ' '.join([FEWER] * has_fewer + [BUSY] * is_busy)))
     with atomic_write(folder / 'table.md') as file:
-        own = [f'### {title}\n\n{markdown_table(rows)}\n\n{note}' for title, rows, note in parts]
-        file.write('\n\n'.join(map(str.strip, own)) + '\n')
+        texts = [
+            f'### {title}\n\n{markdown_table(table)}\n\n{note}' for title, table, note in parts
+        ]
+        file.write('\n\n'.join(map(str.strip, texts)) + '\n')
     content = [
         dict(row._asdict(), seeds=list(metrics[row]))
         | {name: cell._asdict() for name, cell in cells.items()}
@@ -257,5 +247,5 @@ def make_tables(
     ]
     write_json(content, folder / 'table.json', indent=2)
     draw(lines, folder / f'{report}.png', *SPEEDS[report])
-    own = [f'{title}:\n{text_table(rows)}\n{note}' for title, rows, note in parts]
-    return '\n\n'.join(map(str.strip, own)) + '\n'
+    texts = [f'{title}:\n{text_table(table)}\n{note}' for title, table, note in parts]
+    return '\n\n'.join(map(str.strip, texts)) + '\n'

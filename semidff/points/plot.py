@@ -1,11 +1,11 @@
 """Pictures of accuracy over speed."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import cycle
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from semidff.inference.point import Point
 from semidff.utils.atomic_write import atomic_path
 
 from .table import DECIDING, MAX_LOSS, Table
@@ -23,131 +23,103 @@ METHOD_COLORS = {
 }
 """Color of each method, the same in all pictures."""
 
-_MARKERS = 'osDv^PpX<>'  # of key-frame intervals
+_DRAWN = 0.5  # least accuracy, as a share of the best: other points would compress the rest
 
 
 class Place(NamedTuple):
-    """A point of a curve.
-
-    Attributes:
-        accuracy: In percent, with its standard deviation ``error``.
-        key_interval: None if every frame is a key frame.
-    """
+    """A point of a curve, with its accuracy in percent, and the standard deviation of that."""
 
     speed: float
     accuracy: float
-    key_interval: int | None = None
+    key_interval: int
     error: float = 0.0
-    hollow: bool = False
-
-
-class Curve(NamedTuple):
-    """Points that a line of one color connects; without a label, it is not in the legend."""
-
-    label: str | None
-    color: Any
-    points: Sequence[Place]
-    style: str = '-'
+    is_hollow: bool = False
 
 
 @contextmanager
 def picture(
     path: Path, size: tuple[float, float] = (8.5, 5), columns: int = 1, title: str = ''
 ) -> Iterator[list[Any]]:
-    """Save a figure with one legend of all axes, under a title; a list of the axes is yielded."""
+    """Save a figure with one legend of all axes, under a title; the axes are yielded."""
     from matplotlib.figure import Figure  # without pyplot: no display, no global state
 
     figure = Figure(figsize=size, layout='constrained')
-    axes = list(figure.subplots(1, columns, squeeze=False)[0])
-    yield axes
+    panels = list(figure.subplots(1, columns, squeeze=False)[0])
+    yield panels
     legend = {}
-    for each in axes:
-        for handle, name in zip(*each.get_legend_handles_labels(), strict=True):
-            legend.setdefault(name, handle)
-    if legend:
-        place = dict(loc='outside right center', fontsize=9, title=title, labelspacing=0.8)
-        figure.legend(legend.values(), legend.keys(), **place)
-    figure.savefig(path, dpi=120)
+    for axes in panels:
+        handles, names = axes.get_legend_handles_labels()
+        legend = dict(zip(names, handles, strict=True)) | legend
+    place = dict(loc='outside right center', fontsize=9, title=title, labelspacing=0.8)
+    figure.legend(legend.values(), legend.keys(), **place)
+    with atomic_path(path) as unfinished:
+        figure.savefig(unfinished, dpi=120)
 
 
-def draw_speed(
-    axes: Any, curves: Iterable[Curve], key_intervals: Iterable[int], xlabel: str, ylabel: str
+def draw_curve(
+    axes: Any, label: str | None, color: Any, points: Sequence[Place], style: str = '-'
 ) -> None:
-    """Plot accuracy over speed, with a marker for each of the key-frame intervals, which all panels have in common."""
-    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+    """Draw points, with their key-frame intervals, and a line between them."""
+    speeds, accuracies, _, errors, _ = zip(*points, strict=True)
+    line = dict(color=color, label=label, capsize=3)
+    axes.errorbar(speeds, accuracies, errors if any(errors) else None, fmt=style, **line)
+    for speed, accuracy, interval, _, is_hollow in points:
+        face = 'white' if is_hollow else color
+        axes.plot(speed, accuracy, 'o', color=color, markerfacecolor=face)
+        if interval > 1:
+            place = dict(xytext=(4, 4), textcoords='offset points')
+            axes.annotate(f'{interval}', (speed, accuracy), fontsize=8, color=color, **place)
 
-    markers = dict(zip(sorted(key_intervals), cycle(_MARKERS)))
-    for label, color, points, style in curves:
-        line = dict(color=color, label=label)
-        if points[0].key_interval is None:
-            line |= dict(marker='*', markersize=11)
-        axes.plot([one.speed for one in points], [one.accuracy for one in points], style, **line)
-        for speed, accuracy, interval, error, hollow in points:
-            face = 'white' if hollow else color
-            style = dict(marker=markers.get(interval), markerfacecolor=face, capsize=3)
-            axes.errorbar(speed, accuracy, error or None, color=color, **style)
-    for interval, marker in markers.items():
-        axes.plot([], [], marker, color='black', label=f'l = {interval}')
-    axes.set(xlabel=xlabel, ylabel=ylabel)
-    # a log axis with as many labels as fit, within a decade or over several
-    axes.set_xscale('log')
+
+def scale_axes(axes: Any, xlabel: str, ylabel: str) -> None:
+    """Name the axes, of which that of the speed is logarithmic."""
+    from matplotlib.ticker import MaxNLocator, NullLocator
+
+    axes.set(xlabel=xlabel, ylabel=ylabel, xscale='log')
     low, high = axes.get_xlim()
-    if high < 1.6 * low:
+    if high < 8 * low:  # a log axis within a decade has few labels
         axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
         axes.xaxis.set_minor_locator(NullLocator())
-    elif high > 8 * low:
-        axes.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))
     axes.xaxis.set_major_formatter('{x:g}')
-    axes.xaxis.set_minor_formatter('{x:g}')
-    axes.tick_params(axis='x', which='both', labelsize=9)
     axes.grid(which='both', alpha=0.3)
 
 
-_DRAWN = 0.5  # least accuracy of the points of a table, as a share of the best: others would compress the rest
-
-
 def plot(table: Table, file: Path, max_loss: float = MAX_LOSS, fps: float | None = None) -> None:
-    """Draw the front of each method, causal and offline; points below half of the best accuracy are left out."""
-    title = 'hollow: smaller frames\ndashed: waits for later frames'
-    kind = (
-        'AP of labels' if table.evidence['reference'] == 'labels' else 'agreement with the detector'
-    )
+    """Draw the front of each method, causal and offline, and what is recommended."""
+    title = 'numbers: key-frame intervals\nhollow: smaller frames\ndashed: waits for later frames'
+    is_labeled = table.evidence['reference'] == 'labels'
+    kind = 'AP of labels' if is_labeled else 'agreement with the detector'
     chosen = {
         'recommended for live video': (table.best(max_loss, fps, causal=True), ':'),
         'recommended': (table.best(max_loss, fps), '-'),
-        'detector on every frame': (table.detector, ''),
     }
-    with atomic_path(file) as unfinished, picture(unfinished, (13, 5), 2, title) as panels:
+    with picture(file, (13, 5), 2, title) as panels:
         for axes, name in zip(panels, DECIDING, strict=True):
-            curves = _curves(table, name)
-            intervals = {place.key_interval for curve in curves for place in curve.points} - {None}
-            speed = 'times as fast as the detector'
-            draw_speed(axes, curves, intervals, speed, f'{kind} ({name}) [%]')
+            for (method, is_causal), points in _fronts(table, name).items():
+                places = [
+                    Place(
+                        table.speed_up(point),
+                        100 * table.metric(point, name),
+                        point.key_interval,
+                        is_hollow=point.scale != 1,
+                    )
+                    for point in points
+                ]
+                label = method if is_causal else f'{method} (offline)'
+                style = '-' if is_causal else '--'
+                draw_curve(axes, label, METHOD_COLORS.get(method), places, style)
             for label, (point, style) in chosen.items():
-                look = dict(s=260, facecolors='none', edgecolors='black', linestyle=style or '-')
-                if not style:
-                    look = dict(s=280, marker='*', color=METHOD_COLORS['frame'])
                 place = table.speed_up(point), 100 * table.metric(point, name)
+                look = dict(s=260, facecolors='none', edgecolors='black', linestyle=style)
                 axes.scatter(*place, label=label, zorder=3, **look)
+            scale_axes(axes, 'times as fast as the detector', f'{kind} ({name}) [%]')
 
 
-def _curves(table: Table, name: str) -> list[Curve]:
+def _fronts(table: Table, name: str) -> dict[tuple[str, bool], list[Point]]:
+    """Return the front by method and by whether it is causal."""
     highest = max(table.metric(point, name) for point in table.measured)
-    groups: dict[tuple, list[Place]] = {}
+    fronts: dict[tuple[str, bool], list[Point]] = {}
     for point in table.front([name]):
-        if (value := table.metric(point, name)) >= _DRAWN * highest:
-            is_dense = point.method == 'frame'
-            interval, hollow = None if is_dense else point.key_interval, point.scale != 1
-            place = Place(
-                table.speed_up(point), 100 * value, interval, hollow=hollow and not is_dense
-            )
-            groups.setdefault((point.method, point.is_causal), []).append(place)
-    return [
-        Curve(
-            None if not is_causal and (method, True) in groups else method,
-            METHOD_COLORS.get(method),
-            places,
-            '-' if is_causal else '--',
-        )
-        for (method, is_causal), places in groups.items()
-    ]
+        if table.metric(point, name) >= _DRAWN * highest:
+            fronts.setdefault((point.method, point.is_causal), []).append(point)
+    return fronts

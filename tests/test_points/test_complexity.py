@@ -1,7 +1,6 @@
 """Counted operations against hand-computed ones, DFF Table 2, and the equations' arithmetic."""
 
 import math
-from pathlib import Path
 
 import pytest
 import torch
@@ -9,28 +8,11 @@ from torch import nn
 from torchvision.ops import deform_conv2d
 
 from semidff.models.temporal import warp
-from semidff.points.complexity import (
-    ComplexityReport,
-    Cost,
-    count,
-    measure_complexity,
-)
+from semidff.points.complexity import count, figures_of, measure_complexity, text_of
 from tests.tiny import models
 from tests.tiny.videos import build
 
-ROOT = Path(__file__).resolve().parents[2]
 PREPROCESSOR = dict(type='VideoDataPreprocessor', mean=[120.0] * 3, std=[60.0] * 3)
-
-
-def sff(kind: str) -> nn.Module:
-    """A video detector with OpenCV's flow."""
-    detector, _, strides = models.KINDS[kind]
-    flow = dict(type='OpenCVFlow')
-    temporal = dict(
-        type='TemporalModule', flow_network=flow, feat_strides=strides, with_scale=False
-    )
-    settings = dict(temporal=temporal, data_preprocessor=PREPROCESSOR)
-    return build(dict(type='VideoDetector', detector=detector(), **settings))
 
 
 def test_counts_multiply_adds_by_hand():
@@ -57,60 +39,59 @@ def test_counts_the_parts_of_rfcn_by_hand():
     hidden = model.temporal.flow_network.hidden_channels
     # RPN: 2 anchors of 2 scores and 4 deltas; head: 3 x 3 bins of 3 scores and 4 deltas; half the channels each
     outputs = 2 * (2 + 4) + 9 * (3 + 4)
-    assert report.size == (70, 100)
-    assert report.parts['scale'] == Cost(cells * hidden * width, (hidden + 1) * width)
-    assert report.parts['warp'] == Cost(4 * cells * width, 0)
-    assert report.parts['task_network'] == Cost(cells * width // 2 * outputs, 17 * outputs)
+    assert (report['height'], report['width']) == (70, 100)
+    parts = report['parts']
+    assert parts['scale'] == dict(flops=cells * hidden * width, parameters=(hidden + 1) * width)
+    assert parts['warp'] == dict(flops=4 * cells * width, parameters=0)
+    task = dict(flops=cells * width // 2 * outputs, parameters=17 * outputs)
+    assert parts['task_network'] == task
     held = sum(p.numel() for p in model.temporal.flow_network.parameters())
-    assert report.parts['flow'].parameters == held
-    assert all(
-        report.parts[name].flops > 10 * cells * width for name in ('feature_network', 'flow')
-    )
+    assert parts['flow']['parameters'] == held
+    for name in ('feature_network', 'flow'):
+        assert parts[name]['flops'] > 10 * cells * width
 
 
 @pytest.mark.parametrize('kind', ['retinanet', 'faster_rcnn'])
 def test_several_levels_and_flow_that_is_no_network(kind):
-    report = measure_complexity(sff(kind), 64, 96)
-    _, channels, strides = models.KINDS[kind]
+    detector, channels, strides = models.KINDS[kind]
+    temporal = dict(
+        type='TemporalModule',
+        flow_network=dict(type='OpenCVFlow'),
+        feat_strides=strides,
+        with_scale=False,
+    )
+    settings = dict(temporal=temporal, data_preprocessor=PREPROCESSOR)
+    model = build(dict(type='VideoDetector', detector=detector(), **settings))
+    figures = figures_of(measure_complexity(model, 64, 96), [1, 10])
     cells = sum(math.ceil(64 / s) * math.ceil(96 / s) for s in strides)
-    assert report.parts['warp'].flops == 4 * channels * cells
-    assert report.parts['feature_network'].flops > 0
-    assert report.parts['task_network'].flops > 0
-    assert report.parts['flow'] == report.parts['scale'] == Cost(0, 0)
-    assert report.inverse_ratios == {}
-    assert 'not a network' in report.text([1, 10])
+    assert figures['parts']['warp']['flops'] == 4 * channels * cells
+    for name in ('flow', 'scale'):
+        assert figures['parts'][name] == dict(flops=0, parameters=0)
+    assert figures['inverse_ratios'] == {} and 'not a network' in text_of(figures)
 
 
 def test_non_key_frames_with_fewer_proposals():
     settings = dict(non_key_test_cfg=dict(rpn=dict(max_per_img=5)))
     config = models.video_config('faster_rcnn', 'VideoDetector', data_preprocessor=PREPROCESSOR)
     full, fewer = (measure_complexity(build({**config, **s}), 64, 96) for s in ({}, settings))
-    assert 'task_key' not in full.parts
-    assert fewer.parts['task_key'] == full.parts['task_network']
-    assert fewer.parts['task_network'].flops < full.parts['task_network'].flops
-    saved = full.parts['task_network'].flops - fewer.parts['task_network'].flops
-    key = sum(full.parts[name].flops for name in ('feature_network', 'task_network'))
-    assert fewer.ratio == pytest.approx(full.ratio - saved / key)
-    assert "the frame's own features" in fewer.text([10])
+    flops = full['parts']['task_network']['flops']
+    assert 'task_key' not in full['parts'] and fewer['parts']['task_key']['flops'] == flops
+    saved = flops - fewer['parts']['task_network']['flops']
+    key = full['parts']['feature_network']['flops'] + flops
+    ratio = figures_of(full, [])['ratio'] - saved / key
+    assert saved > 0 and figures_of(fewer, [])['ratio'] == pytest.approx(ratio)
+    assert "the frame's own features" in text_of(figures_of(fewer, [10]))
 
 
-def test_report_computes_equations_5_to_7():
-    parts = dict(
-        feature_network=Cost(900, 5),
-        flow=Cost(70, 3),
-        scale=Cost(10, 1),
-        warp=Cost(20, 0),
-        task_network=Cost(100, 2),
-    )
-    report = ComplexityReport((6, 10), parts)
-    assert report.ratio == pytest.approx(200 / 1000)
-    assert report.inverse_ratios == pytest.approx(
-        {'N_feat / F': 900 / 70, 'N_feat / (F + S)': 900 / 80}
-    )
-    figures = report.to_dict([1, 10])
+def test_equations_5_to_7():
+    flops = dict(feature_network=900, flow=70, scale=10, warp=20, task_network=100)
+    parts = {name: dict(flops=number, parameters=3) for name, number in flops.items()}
+    figures = figures_of(dict(height=6, width=10, parts=parts), [1, 10])
+    assert figures['ratio'] == pytest.approx(200 / 1000)
+    inverse = {'N_feat / F': 900 / 70, 'N_feat / (F + S)': 900 / 80}
+    assert figures['inverse_ratios'] == pytest.approx(inverse)
     assert figures['speedups'] == pytest.approx({1: 1.0, 10: 10 / (1 + 9 * 0.2)})
-    assert figures['parts']['flow'] == dict(flops=70, parameters=3)
-    lines = [line for line in report.text([10]).split('\n') if line.startswith('|')]
+    lines = [line for line in text_of(figures).split('\n') if line.startswith('|')]
     cells = ([cell.strip() for cell in line.strip('|').split('|')] for line in lines)
     rows = {name: numbers for name, *numbers in cells}
     assert rows['one frame of 6 x 10'] == ['GFLOPs', 'M params']
