@@ -7,7 +7,6 @@ from functools import cache, partial
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 
@@ -66,34 +65,25 @@ class Grid:
 
 
 @dataclass
-class Footage:
-    """What points are measured on.
+class Protocol:
+    """On what points are measured, and how.
 
     Attributes:
         videos: Unlabeled videos: files or folders of frames.
         labels: COCO-VID json (default: the config's test data).
         images: Images of --labels (default: its folder, or one beside it with its name).
-    """
-
-    videos: Sequence[str] | None = None
-    labels: Input | None = None
-    images: Input | None = None
-
-
-@dataclass
-class Protocol:
-    """How points are measured.
-
-    Attributes:
         phases: Average accuracy over N phases of the key frames.
         rounds: Rounds of the measurement of time.
         max_loss: Largest loss of the recommended points in AP and in AP_50, in points.
         min_score: Lowest score of a reference box, without labels.
         max_frames: First frames of each of the videos that are used.
-        live_rate: Measure the streaming accuracy of the best causal points with a camera of so many frames per second,
-            in real time.
+        live_rate: Measure the streaming accuracy of the best causal points with a camera of so many
+            frames per second, in real time.
     """
 
+    videos: Sequence[str] | None = None
+    labels: Input | None = None
+    images: Input | None = None
     phases: Count = 1
     rounds: Count = 5
     max_loss: float = 3.0
@@ -109,23 +99,23 @@ def operating_points(
     out: str | Path,
     points: Grid,
     protocol: Protocol,
-    footage: Footage,
     detector: Checkpoint | None = None,
     device: str | None = None,
     cfg_options: dict | None = None,
 ) -> str:
-    """Compare operating points of a video detector: accuracy and time of methods, key-frame intervals and input sizes.
+    """Compare operating points of a video detector: accuracy and time.
 
-    The detector at smaller input sizes, track and interpolate are measured too, and the report says whether propagation
-    is worth it. Accuracy is that on the config's test data or on --labels. With --videos, which need no labels, it is
-    the agreement with the detector. What the folder has is not measured again.
+    Points are methods, key-frame intervals and input sizes, the detector at smaller ones, track and
+    interpolate among them; the report says whether propagation is worth it. Accuracy is that on the
+    config's test data or on --labels. With --videos, which need no labels, it is the agreement with
+    the detector. What the folder has is not measured again.
 
     Args:
         config: Config of a video detector or of a detector.
         checkpoint: Its weights.
         out: Folder for report.md, report.png and points.json.
-        detector: Weights of the detector before stage two, which may change its heads: for the dense detector and
-            methods without training (default: those of the checkpoint).
+        detector: Weights of the detector before stage two, which may change its heads: for the
+            dense detector and methods without training (default: those of the checkpoint).
         device: Where to run (default: a GPU if available).
         cfg_options: Settings that replace those of the config.
 
@@ -134,7 +124,7 @@ def operating_points(
     """
     out, cfg = Path(out), read_model(config, cfg_options)
     has_temporal = bool(cfg.get('model', {}).get('temporal'))
-    chosen = points.points(has_temporal)
+    chosen, untrained = points.points(has_temporal), str(detector or checkpoint)
 
     @cache
     def load_weights(weights: str, method: str) -> Executor:
@@ -143,25 +133,22 @@ def operating_points(
     def load(point: Point) -> Executor:
         if point.uses_temporal or (has_temporal and not detector):
             return load_weights(str(checkpoint), 'propagate')
-        return load_weights(str(detector or checkpoint), 'frame')
+        return load_weights(untrained, 'frame')
 
-    truth, labels = None, None
-    clips = unlabeled_clips(footage.videos or (), protocol.max_frames)
-    if not footage.videos:
-        labels, images = footage.labels, footage.images
-        labels, images = (labels, images) if labels else labels_of(cfg)
-        clips, truth = labeled_clips(
-            labels, images, load(Point('frame')).model.dataset_meta['classes'] or None
-        )
+    labels, truth = None, None
+    clips = unlabeled_clips(protocol.videos or (), protocol.max_frames)
+    if not protocol.videos:
+        labels, images = protocol.labels, protocol.images
+        if not labels:
+            labels, images = labels_of(cfg)
+        classes = load(Point('frame')).model.dataset_meta['classes'] or None
+        clips, truth = labeled_clips(labels, images, classes)
         if others := dict.fromkeys(point.method for point in chosen if point.method != 'frame'):
-            check_frames_between(
-                (len(clip.files) for clip in clips), str(labels), ', '.join(others)
-            )
-    key = key_of(
-        cfg, str(detector or checkpoint), clips, labels, str(checkpoint),
-        min_score=protocol.min_score, phases=protocol.phases, device=device,
-        adaptive=points.adaptive and Path(points.adaptive).read_text(),
-    )  # fmt: skip
+            lengths = (len(clip.files) for clip in clips)
+            check_frames_between(lengths, str(labels), ', '.join(others))
+    same = dict(min_score=protocol.min_score, phases=protocol.phases, device=device)
+    same['adaptive'] = points.adaptive and Path(points.adaptive).read_text()
+    key = key_of(cfg, untrained, clips, labels, str(checkpoint), **same)
     predictor = points.adaptive and ErrorPredictor.load(points.adaptive)
     progress = partial(print, file=sys.stderr, flush=True)
     table = Table.open(out / 'points.json', key)
@@ -197,31 +184,18 @@ class SpeedOptions:
 
     def rows(self, config: Input, checkpoint: Checkpoint | None) -> list[Row]:
         """Return the rows of a detector."""
-        own, layout = 'torch' in self.runtime, self.channels_last
-        compiled = sorted({False, self.compile}) if own else ()
-        options = [
-            Acceleration(precision, layout, one, self.graphs)
-            for precision, one in product(self.precision, compiled)
-        ]
-        others = (name for name in self.runtime if name != 'torch')
-        options += [
-            Acceleration(precision, layout, runtime=name)
-            for name, precision in product(others, self.precision)
-        ]
-        checkpoint = None if checkpoint is None else str(checkpoint)
-        return [
-            Row(
-                f'{speed}: {method}',
-                str(config),
-                checkpoint,
-                Point(method, self.key_interval, runtime=speed.runtime, precision=speed.precision),
-                speed.channels_last,
-                speed.compile,
-                speed.graphs,
-            )
-            for speed in dict.fromkeys(options)
-            for method in dict.fromkeys(['frame', *self.methods])
-        ]
+        weights, rows = checkpoint and str(checkpoint), {}
+        for runtime in sorted(self.runtime, key=lambda name: name != 'torch'):
+            is_torch = runtime == 'torch'
+            graphs, compiled = self.graphs if is_torch else None, {False, self.compile and is_torch}
+            for precision, compile in product(self.precision, sorted(compiled)):
+                options = self.channels_last, compile, graphs
+                name = Acceleration(precision, *options, runtime)
+                for method in ('frame', *self.methods):
+                    point = Point(method, self.key_interval, runtime=runtime, precision=precision)
+                    label = f'{name}: {method}'
+                    rows[label] = Row(label, str(config), weights, point, *options)
+        return list(rows.values())
 
 
 def speed(
@@ -239,22 +213,25 @@ def speed(
 ) -> str:
     """Measure the speed of one video detector, or of several detectors side by side.
 
-    With CONFIG [CHECKPOINT]: methods and sets of speed options, relative to the dense detector and to DFF Eq. 7.
-    Without CHECKPOINT the weights are random, so that post-processing takes longer than with trained ones; it also
-    depends on the frames: give a --video. With --row: any detectors, methods, key-frame intervals and options.
-    Everything is measured in one process, interleaved clip by clip.
+    With CONFIG [CHECKPOINT]: methods and sets of speed options, relative to the dense detector and
+    to DFF Eq. 7. Without CHECKPOINT the weights are random, so that post-processing takes longer
+    than with trained ones; it also depends on the frames: give a --video. With --row: any
+    detectors, methods, key-frame intervals and options. Everything is measured in one process,
+    interleaved clip by clip.
 
     Args:
         config: Config of a video detector.
         checkpoint: Its weights (default: random ones).
-        row: NAME=CONFIG,CHECKPOINT,METHOD,L[,OPTION=VALUE ...], in place of CONFIG, several times: METHOD as in
-            tools/test.py, L the key-frame interval. The first row with method frame and the same speed options, or else
-            with method frame, is the reference of the speed-ups. Options: scale=S (of the input size), light_every=N,
-            filter=causal or both, precision, channels_last, compile, graphs, runtime.
-        shape: Resize frames to this height and width of the network's input (default: the config's test pipeline).
+        row: NAME=CONFIG,CHECKPOINT,METHOD,L[,OPTION=VALUE ...], in place of CONFIG, several times:
+            METHOD as in tools/test.py, L the key-frame interval. The first row with method frame
+            and the same speed options, or else with method frame, is the reference of the
+            speed-ups. Options: scale=S (of the input size), light_every=N, filter=causal or both,
+            precision, channels_last, compile, graphs, runtime.
+        shape: Resize frames to this height and width of the network's input (default: the config's
+            test pipeline).
         rounds: Rounds after the warm-up.
-        video: Video file or folder of frames (default: a synthetic pan over a smooth texture; with --row the config's
-            test data).
+        video: Video file or folder of frames (default: a synthetic pan over a smooth texture; with
+            --row the config's test data).
         out: Write the figures as JSON.
         device: Where to run (default: a GPU if available).
         cfg_options: Settings that replace those of every config.
@@ -264,25 +241,29 @@ def speed(
     """
     if bool(row) == bool(config):
         raise ValueError('give either CONFIG [CHECKPOINT] or --row NAME=CONFIG,CHECKPOINT,METHOD,L')
-    measured: dict[str, Any] = dict(
-        rounds=rounds,
-        shape=shape,
-        cfg_options=cfg_options,
-        device=device,
-        progress=partial(print, flush=True),
+    rows = [Row.parse(text) for text in row] or options.rows(config, checkpoint)
+    report = (
+        {}
+        if row
+        else dict(
+            config=str(config),
+            weights=str(checkpoint or 'random'),
+            video=str(video or 'smooth texture'),
+            shape=shape,
+            device=device,
+            threads=torch.get_num_threads(),
+        )
     )
-    settings: dict[str, Any] = {}
     with TemporaryDirectory() as folder:
-        if not row:
-            settings = dict(config=str(config), weights=str(checkpoint or 'random'))
-            settings |= dict(video=str(video or 'smooth texture'), shape=shape)
-            settings |= dict(device=device, threads=torch.get_num_threads())
+        if not row and not video:
             count = options.key_interval * (rounds + 1)
             pan = Path(folder) / 'smooth.mp4'
-            video = video or write_smooth_video(pan, count, *(shape or _SHAPE))
-        rows = [Row.parse(text) for text in row] or options.rows(config, checkpoint)
-        video = None if video is None else str(video)
-        report = settings | measure_speed(rows, video=video, parts=not row, **measured)
+            video = write_smooth_video(pan, count, *(shape or _SHAPE))
+        progress = partial(print, flush=True)
+        source = None if video is None else str(video)
+        report |= measure_speed(
+            rows, rounds, source, shape, cfg_options, device, parts=not row, progress=progress
+        )
     if out:
         write_json(report, out, indent=2, nan_as_null=True)
     return '\n\n'.join(map(text_table, speed_tables(report)))
