@@ -32,17 +32,18 @@ class Clip(NamedTuple):
     files: tuple[str, ...] = ()
 
     def digest(self) -> str:
-        """Hash the place and the content: of files the size and sampled bytes, so that a copy is the same clip."""
+        """Hash place and content: of files the size and sampled bytes, so that copies are equal."""
         digest = sha256(repr((self.start, self.stop)).encode())
         folder = Path(self.path)
         files = self.files or (sorted(folder.iterdir()) if folder.is_dir() else [folder])
+        is_video = len(files) == 1
         for file in filter(Path.is_file, map(Path, files)):
-            size, several = file.stat().st_size, len(files) > 1
-            digest.update(f'{file.name if several else ""} {size}'.encode())
+            size = file.stat().st_size
+            digest.update(f'{"" if is_video else file.name} {size}'.encode())
             with file.open('rb') as content:
-                for place in (size // 2,) if several else (0, size // 2, max(size - _SAMPLE, 0)):
+                for place in (0, size // 2, max(size - _SAMPLE, 0)) if is_video else (size // 2,):
                     content.seek(place)
-                    digest.update(content.read(_SAMPLE // 16 if several else _SAMPLE))
+                    digest.update(content.read(_SAMPLE if is_video else _SAMPLE // 16))
         return digest.hexdigest()
 
     def length(self) -> int:

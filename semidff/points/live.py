@@ -1,9 +1,10 @@
-"""Streaming accuracy (Li et al., ECCV 2020): each frame is judged with what had been output by the time it arrived."""
+"""Streaming accuracy (Li et al., ECCV 2020): a frame is judged with what had been output at its arrival."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from time import monotonic, sleep
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,6 @@ from mmdet.structures import DetDataSample, SampleList
 from mmengine.structures import InstanceData
 
 from semidff.datasets.video_readers import Frame, LiveStream
-from semidff.datasets.video_readers.live import Clock, LiveOptions
 from semidff.evaluation import VIDEvaluator
 from semidff.inference import Stages
 from semidff.inference.loading import frame_pipeline
@@ -33,54 +33,47 @@ def measure_live(
     truth: VIDEvaluator | None = None,
     progress: Callable[[str], None] = lambda text: None,
 ) -> None:
-    """Add the streaming accuracy of the best causal points, and of each method's best one, with a camera of ``rate``.
+    """Add the streaming accuracy of the best causal points, and of each method's best one.
 
-    It is measured in real time, with each latency that a point has. Agreement is with the reference's boxes on all
-    frames.
+    It is measured in real time with a camera of ``rate`` frames per second, with each latency that
+    a point has. Agreement is with the reference's boxes on all frames.
     """
     causal = [point for point in table.measured if point.is_causal and point.method != 'adaptive']
     causal.sort(key=lambda point: -table.metric(point, 'AP'))
     of_methods = {point.method: point for point in reversed(causal)}.values()
-    chosen = [p for p in causal if p in (table.detector, *table.front(), *of_methods)]
     reference = Reference.load(table.file.with_name(REFERENCE), table.key)
-    for point in chosen:
-        stages = Stages(load(point), point)
-        pipeline, rows = frame_pipeline(stages.model.cfg, scale=point.scale), []
+    boxes = reference.raw if reference.is_raw else reference.filtered
+    for point in [p for p in causal if p in (table.detector, *table.front(), *of_methods)]:
+        stages, rows = Stages(load(point), point), []
+        pipeline = frame_pipeline(stages.model.cfg, scale=point.scale)
         for latency in ('synchronous', 'bounded')[: 1 + stages.can_be_bounded]:
-            parts, delays, count = [], [], 0
+            parts, delays = [], []
             for clip in clips:
-                images = list(clip.images())
-                stream_clip(stages, pipeline, images[:5], rate, latency == 'bounded')  # warm
-                results, own = stream_clip(stages, pipeline, images, rate, latency == 'bounded')
+                images, is_bounded = list(clip.images()), latency == 'bounded'
+                stream_clip(stages, pipeline, images[:5], rate, is_bounded)  # warm
+                results, seconds = stream_clip(stages, pipeline, images, rate, is_bounded)
                 parts.append(Run.of(results))
-                delays, count = delays + own, count + len(images)
-            found = Run.join(parts).detections
+                delays += seconds
+            run = Run.join(parts)
+            count, found = len(run.seen), run.detections
             if truth:
                 metrics = truth.coco_ap(found)
             else:
-                boxes = reference.raw if reference.is_raw else reference.filtered
-                metrics = agreement(boxes, found, count, table.evidence['min_score'])[0]
+                metrics, _ = agreement(boxes, found, count, table.evidence['min_score'])
             quantiles = np.quantile(delays, _QUANTILES).tolist()
-            rows.append(dict(latency=latency, rate=rate, metrics=metrics, delays=quantiles))
-            rows[-1]['dropped'] = 1 - len(delays) / count
+            row = dict(latency=latency, rate=rate, metrics=metrics, delays=quantiles)
+            rows.append(row | dict(dropped=1 - len(delays) / count))
             progress(f'live: {point}, {latency}: AP {100 * metrics["AP"]:.1f}')
         table.rows[point].live = rows
     table.save()
 
 
 class _Camera:
-    """A connection that gives images at a fixed rate, with the last arguments of ``Address``."""
+    """A connection that gives images at a fixed rate; the address of the stream is not used."""
 
     is_recording, returns = False, False
 
-    def __init__(
-        self,
-        images: Sequence[np.ndarray],
-        rate: float,
-        source: str,
-        options: LiveOptions,
-        clock: Clock,
-    ) -> None:
+    def __init__(self, images: Sequence[np.ndarray], rate: float, *address: Any) -> None:
         self._images, self._rate = images, rate
 
     def __iter__(self) -> Iterator[tuple[float, Callable[[], np.ndarray]]]:
@@ -100,14 +93,14 @@ def stream_clip(
     rate: float,
     bounded: bool,
 ) -> tuple[SampleList, list[float]]:
-    """Process the frames of a clip, (H, W, 3) uint8 BGR, at ``rate`` frames per second, in real time.
+    """Process the frames of a clip, (H, W, 3) uint8 BGR, at so many per second, in real time.
 
     Args:
         bounded: Whether key frames are detected in a second thread.
 
     Returns:
-        What :func:`at_arrival` returns, and the seconds from the arrival of each frame that was not dropped to its
-        result.
+        What :func:`at_arrival` returns, and the seconds from the arrival of each frame that was not
+        dropped to its result.
     """
     source, outputs = LiveStream('clip', connect=partial(_Camera, images, rate)), []
 
@@ -119,8 +112,7 @@ def stream_clip(
 
     run = stages.run_bounded(frames()) if bounded else stages.run(frames(), chunk=1)
     with closing(source), closing(run):
-        for frame in run:
-            outputs.append((frame, monotonic(), frame.sample))
+        outputs += ((frame, monotonic(), frame.sample) for frame in run)
     delays = [time - frame.arrival for frame, time, _ in outputs]
     return at_arrival(outputs, len(images), rate), delays
 
@@ -131,14 +123,13 @@ def at_arrival(
     """Return, for each of ``count`` frames, the last result that was there when it arrived.
 
     Args:
-        outputs: Frames, the times of their results, by the clock of their arrival, and the results.
+        outputs: Frames, the times of their results by the clock of their arrival, and the results.
     """
     nothing = DetDataSample()
     nothing.pred_instances = InstanceData(
         bboxes=torch.zeros(0, 4), scores=torch.zeros(0), labels=torch.zeros(0, dtype=torch.long)
     )
-    first = outputs[0][0]
-    start = first.arrival - first.index / rate
+    start = min(frame.arrival - frame.index / rate for frame, *_ in outputs)  # some arrive late
     times = np.array([time - start for _, time, _ in outputs])
     before = np.searchsorted(times, np.arange(count) / rate, side='right')
     return [outputs[number - 1][2] if number else nothing for number in before]

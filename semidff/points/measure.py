@@ -29,7 +29,7 @@ from semidff.utils.worker_pool import pool_map
 from .clips import Clip
 from .reference import COMPARED, Reference, reference_of, stand_in
 from .runs import Run, run_clips
-from .speed import Laps, Timer, clips_of, on_clips, pack_with, take_turns
+from .speed import Laps, Timer, clips_of, on_clips, take_turns
 from .table import DECIDING, Figures, Table
 
 TIMED_FRAMES = 10
@@ -302,8 +302,8 @@ def times(
         schedule = None
         if point.method == ADAPTIVE:
             schedule = AdaptiveSchedule(predictor, tolerance=float('inf'))
-        pack = pack_with(frame_pipeline(executor.model.cfg, scale=point.scale))
-        timer = Timer(executor, point, pack, TIMED_FRAMES, schedule)
+        pipeline = frame_pipeline(executor.model.cfg, scale=point.scale)
+        timer = Timer(executor, point, pipeline, TIMED_FRAMES, schedule)
         tasks[case] = on_clips(timer.run, clips_of(clip, TIMED_FRAMES + 1))
     return take_turns(tasks, rounds, lambda text: progress(f'times, {text}'), _LONG_ENOUGH)
 

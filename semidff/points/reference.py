@@ -1,12 +1,12 @@
-"""What the agreement is with, without labels: a detector's boxes on every frame, filtered or as they are.
+"""Reference of the agreement, without labels: a detector's boxes on every frame, filtered or not.
 
-Filtered ones do not flicker, but where the filter is wrong, they would call it the truth. Therefore, its boxes and
-those of *interpolate* are compared with the detector's on frames that neither has seen.
+Filtered ones do not flicker, but where the filter is wrong, they would call it the truth. Therefore,
+its boxes and those of *interpolate* are compared with the detector's on frames that neither has seen.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,21 +19,28 @@ from semidff.inference.point import Point
 from semidff.utils.atomic_write import atomic_write
 
 from .runs import Run
+from .table import untrained_key
 
-# At shorter intervals, errors of the detector that last some frames are interpolated, too.
-_LEFT_OUT = Point('track', 10, filter='both'), Point('interpolate', 10)
-COMPARED = Point('frame'), Point('frame', filter='both'), *_LEFT_OUT
-"""What a :class:`Reference` is made of."""
+COMPARED = (
+    Point('frame'),
+    Point('frame', filter='both'),
+    # At shorter intervals, errors of the detector that last some frames are interpolated, too.
+    Point('track', 10, filter='both'),
+    Point('interpolate', 10),
+)
+"""Points of which a :class:`Reference` is made."""
 
 _TOLERANCE = 0.01  # of mean IoU
-_PARTS = 'raw', 'filtered'
 
 
 class Reference(NamedTuple):
-    """A detector's boxes on every frame: ``raw`` ones that are confident, and all, filtered both ways.
+    """A detector's boxes on every frame.
 
-    ``ious`` are the mean IoU of raw boxes that are left out with *track*, filtered both ways, and with *interpolate*,
-    of those that both find, at an IoU of 0.5; 0 if there are none.
+    Attributes:
+        raw: Its confident boxes.
+        filtered: All boxes, filtered both ways.
+        ious: Mean IoU of raw boxes that are left out with *track*, filtered both ways, and with
+            *interpolate*, of those that both find, at an IoU of 0.5; 0 if there are none.
     """
 
     raw: Detections
@@ -46,16 +53,15 @@ class Reference(NamedTuple):
         return not 0 < self.ious[1] <= self.ious[0] + _TOLERANCE
 
     def save(self, file: Path, key: Mapping[str, Any]) -> None:
-        """Write the boxes, and what they depend on."""
+        """Write the boxes, and the key of the table on which they depend."""
         arrays = {
             f'{name}_{column}': array
-            for name in _PARTS
+            for name in ('raw', 'filtered')
             for column, array in vars(getattr(self, name)).items()
         }
         with atomic_write(file, binary=True) as unfinished:
-            np.savez_compressed(
-                unfinished, key=json.dumps(_detected(key)), ious=self.ious, **arrays
-            )
+            key = json.dumps(untrained_key(key))
+            np.savez_compressed(unfinished, key=key, ious=self.ious, **arrays)
 
     @classmethod
     def load(cls, file: Path, key: Mapping[str, Any]) -> 'Reference | None':
@@ -63,56 +69,51 @@ class Reference(NamedTuple):
         if not file.is_file():
             return None
         with np.load(file) as content:
-            if str(content['key']) != json.dumps(_detected(key)):
+            if str(content['key']) != json.dumps(untrained_key(key)):
                 return None
-            columns = [field.name for field in fields(Detections)]
-            parts = (
-                Detections(*(content[f'{name}_{column}'] for column in columns)) for name in _PARTS
+            raw, filtered = (
+                Detections(*(content[f'{name}_{column}'] for column in Detections.__annotations__))
+                for name in ('raw', 'filtered')
             )
-            return cls(*parts, tuple(content['ious'].tolist()))
+            return cls(raw, filtered, tuple(content['ious'].tolist()))
 
     def compared(self, run: Run, is_raw: bool) -> tuple[Detections, Detections]:
-        """Return filtered boxes and those of a run, or raw ones and those of the run on frames it has not seen."""
-        left_out = unseen(run, self.raw, run.detections)
+        """Return reference boxes and those of a run: of raw ones on frames it has not seen."""
+        left_out = _unseen(run, self.raw, run.detections)
         all_frames = self.raw if is_raw else self.filtered, run.detections
         return left_out if is_raw and len(left_out[0]) else all_frames
-
-
-def _detected(key: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out the trained weights, which the detector does not have."""
-    return {name: value for name, value in key.items() if name != 'trained'}
 
 
 def reference_of(runs: Sequence[Run], min_score: float) -> Reference:
     """Return the reference, given runs of :data:`COMPARED` and the lowest score of its boxes."""
     raw, filtered, *others = (run.detections for run in runs)
     raw = raw.select(np.flatnonzero(raw.scores >= min_score))
-    left_out, *others = unseen(runs[-1], raw, *others)
+    left_out, *others = _unseen(runs[-1], raw, *others)
     ious = np.array([_best_ious(left_out, other) for other in others])
     found = (ious >= 0.5).all(0)
     return Reference(raw, filtered, tuple((ious * found).sum(1) / max(found.sum(), 1)))
 
 
 def stand_in(point: Point) -> Point:
-    """Return what is compared with raw boxes: for a point that sees all frames, one that sees every second one."""
+    """Return what is compared with raw boxes: a point that sees every second frame, not all."""
     if point.method != 'frame':
         return point
     method = 'track' if point.filter else 'interpolate'
     return replace(point, method=method, key_interval=2)
 
 
-def unseen(run: Run, *several: Detections) -> tuple[Detections, ...]:
-    """Return detections on frames on which the detector of a run did not run, on all if there are none."""
-    seen = run.seen
-    return tuple(one.select(np.flatnonzero(~seen[one.frames] | seen.all())) for one in several)
+def _unseen(run: Run, *several: Detections) -> list[Detections]:
+    """Return detections on frames on which a run did not detect, on all if there are none."""
+    kept = ~run.seen | run.seen.all()
+    return [boxes.select(np.flatnonzero(kept[boxes.frames])) for boxes in several]
 
 
 def _best_ious(boxes: Detections, others: Detections) -> np.ndarray:
     """Return the largest IoU of boxes with others of their class and frame, (n,)."""
     best = np.zeros(len(boxes))
     for frame in np.unique(boxes.frames):
-        own, rows = (np.flatnonzero(one.frames == frame) for one in (boxes, others))
-        pair = torch.from_numpy(boxes.boxes[own]), torch.from_numpy(others.boxes[rows])
-        alike = boxes.labels[own][:, None] == others.labels[rows]
-        best[own] = (bbox_overlaps(*pair).numpy() * alike).max(1, initial=0)
+        rows, columns = (np.flatnonzero(part.frames == frame) for part in (boxes, others))
+        pair = torch.from_numpy(boxes.boxes[rows]), torch.from_numpy(others.boxes[columns])
+        alike = boxes.labels[rows][:, None] == others.labels[columns]
+        best[rows] = (bbox_overlaps(*pair).numpy() * alike).max(1, initial=0)
     return best

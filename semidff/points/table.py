@@ -28,8 +28,10 @@ MAX_LOSS = 0.03
 """Largest loss of a recommended point in each of them."""
 
 LEAST_BOXES = 0.8
-"""Least number of confident boxes of a recommended point, relative to the detector's. AP ranks boxes, so that it does
-not see a loss of scores, which hides boxes from everybody who draws those above a threshold.
+"""Least number of confident boxes of a recommended point, relative to the detector's.
+
+AP ranks boxes, so that it does not see a loss of scores, which hides boxes from everybody who draws
+those above a threshold.
 """
 
 FEW = dict(frames=100, boxes=100, clips=2)
@@ -43,13 +45,13 @@ class Figures:
     """What was measured of a point: means over all frames of all clips.
 
     Attributes:
-        metrics: ``AP``, ``AP_50``, ``AP_75``, 0 to 1; with labels, also ``mAP``. What is measured against another
-            reference has a prefix: ``filtered/AP``, ``unseen/AP``, ``agreement/AP``.
+        metrics: ``AP``, ``AP_50``, ``AP_75``, 0 to 1; with labels, also ``mAP``. What is measured
+            against another reference has a prefix: ``filtered/AP``, ``unseen/AP``, ``agreement/AP``.
         boxes: Confident boxes per frame.
         interval: Average key-frame interval that occurred.
         lights: Share of light frames.
         filtering: Seconds of a frame in the filter.
-        asked: Runtime that was asked for; what cannot be exported runs in PyTorch, and is a point of ``torch``.
+        asked: Requested runtime; what cannot be exported runs in PyTorch, as a point of ``torch``.
         seconds: Of a frame, from decoding to boxes; None until the times are measured.
         classes: Number of boxes and AP (with labels, that of ImageNet VID) of each class.
         live: Streaming accuracy, see :mod:`semidff.points.live`.
@@ -72,10 +74,10 @@ class Table:
 
     Attributes:
         file: ``points.json``.
-        key: What the figures depend on: weights, config, content of clips and labels, versions, machine. ``trained``
-            is the digest of the trained weights, on which those of points with a temporal module depend alone.
-        evidence: Number of frames, clips and reference boxes, and other facts for readers of a report.
-        runtimes: Seconds of a frame of the detector in each runtime; empty until they are measured.
+        key: What the figures depend on, see :func:`key_of`. Points with a temporal module depend on
+            ``trained``, too.
+        evidence: Number of frames, clips and reference boxes, and other facts for the report.
+        runtimes: Seconds of a frame of the detector in each runtime; empty until measured.
         rows: Figures by point, which has the runtime that computed it.
         failed: Why points cannot be measured.
     """
@@ -90,36 +92,37 @@ class Table:
     @classmethod
     def open(cls, file: str | Path, key: Mapping[str, Any]) -> 'Table':
         """Read a table; rows that depend on anything else than the key are left out."""
-        key = json.loads(json.dumps(key))
-        table = cls(Path(file), dict(key))
-        if not table.file.is_file():
-            return table
-        content = read_json(table.file)
-        if not isinstance(content, dict) or not isinstance(content.get('key'), dict):
-            return table  # of 0.3.0
-        trained = key.pop('trained', None) == content['key'].pop('trained', None)
-        if content['key'] != key:
+        table = cls(Path(file), json.loads(json.dumps(key)))
+        content = read_json(table.file) if table.file.is_file() else {}
+        known = content.get('key') if isinstance(content, dict) else None  # a list in 0.3.0
+        if known is None or untrained_key(known) != untrained_key(table.key):
             return table
         table.evidence, table.runtimes = content['evidence'], content['runtimes']
+        is_same = known.get('trained') == table.key.get('trained')
         names = [field.name for field in fields(Point)]
-        for name, parts in (('points', table.rows), ('failed', table.failed)):
-            for row in content[name]:
-                point = Point(**{key: row.pop(key) for key in names})
-                if trained or not point.uses_temporal:
-                    parts[point] = Figures(**row) if name == 'points' else row['reason']
+        for row in content['points'] + content['failed']:
+            point = Point(**{name: row.pop(name) for name in names})
+            if not is_same and point.uses_temporal:
+                continue
+            if 'reason' in row:
+                table.failed[point] = row['reason']
+            else:
+                table.rows[point] = Figures(**row)
         return table
 
     def save(self) -> None:
         """Write the file."""
-        rows = [asdict(point) | asdict(own) for point, own in self.rows.items()]
-        failed = [asdict(point) | dict(reason=why) for point, why in self.failed.items()]
-        content = dict(key=self.key, evidence=self.evidence, runtimes=self.runtimes)
-        write_json(
-            content | dict(points=rows, failed=failed), self.file, indent=1, nan_as_null=True
+        content = dict(
+            key=self.key,
+            evidence=self.evidence,
+            runtimes=self.runtimes,
+            points=[asdict(point) | asdict(figures) for point, figures in self.rows.items()],
+            failed=[asdict(point) | dict(reason=why) for point, why in self.failed.items()],
         )
+        write_json(content, self.file, indent=1, nan_as_null=True)
 
     def missing(self, points: Iterable[Point]) -> list[Point]:
-        """Return the points that were not measured; nor in PyTorch because they cannot be exported."""
+        """Return the points that were not measured, in PyTorch either if they need it."""
         asked = {replace(point, runtime=own.asked) for point, own in self.rows.items()}
         known = {*self.rows, *asked, *self.failed}
         return [point for point in dict.fromkeys(points) if point not in known]
@@ -131,8 +134,8 @@ class Table:
 
     @property
     def detector(self) -> Point:
-        """The detector on every frame, at the config's input size, to which speed and boxes are relative."""
-        return next(point for point in self.rows if is_dense(point) and point.scale == 1)
+        """The detector on every frame, at the config's input size, the unit of speed and boxes."""
+        return next(point for point in self.rows if _is_dense(point) and point.scale == 1)
 
     def metric(self, point: Point, name: str) -> float:
         """Return a metric; minus infinity where it is undefined, for lack of boxes."""
@@ -144,14 +147,11 @@ class Table:
         return self.rows[self.detector].seconds / self.rows[point].seconds
 
     def loss(self, point: Point, prefix: str = '') -> float:
-        """Return the largest loss of AP and AP_50 against the detector at its best input size for each of them."""
-        dense = [other for other in self.measured if is_dense(other)]
+        """Return the larger loss of AP and AP_50, against the best input size of the detector."""
+        dense = [other for other in self.measured if _is_dense(other)]
         names = [prefix + name for name in DECIDING]
-        losses = [
-            max(self.metric(other, name) for other in dense) - self.metric(point, name)
-            for name in names
-        ]
-        return max(losses)
+        best = {name: max(self.metric(other, name) for other in dense) for name in names}
+        return max(best[name] - self.metric(point, name) for name in names)
 
     def keeps_boxes(self, point: Point) -> bool:
         """Return whether a point has about as many confident boxes as the detector."""
@@ -166,10 +166,10 @@ class Table:
     ) -> Point:
         """Return the fastest point within the loss, of all or of the causal ones.
 
-        Of those that take at most a tenth longer, it is the one of the highest AP. With ``fps``, it is the point of the
-        highest AP that reaches it, or the fastest one if none does. Points that lose boxes (:data:`LEAST_BOXES`), and
-        *copy*, which is measured for comparison, are not recommended. Where the detector itself has no AP, nothing can
-        be compared, and it is the detector.
+        Of those that take at most a tenth longer, it is the one of the highest AP. With ``fps``, it
+        is the point of the highest AP that reaches it, or the fastest one if none does. Points that
+        lose boxes (:data:`LEAST_BOXES`), and *copy*, which is measured for comparison, are not
+        recommended. Where the detector itself has no AP, it is the detector.
 
         Args:
             prefix: Of the metrics, see :class:`Figures`.
@@ -177,20 +177,16 @@ class Table:
         detector, name = self.detector, f'{prefix}AP'
         if not self.metric(detector, name) > 0:
             return detector
-        points = [
-            point
-            for point in self.measured
+        seconds = {
+            point: own.seconds
+            for point, own in self.measured.items()
             if point.method != 'copy' and point.is_causal >= causal and self.keeps_boxes(point)
-        ]
-        seconds = {point: self.rows[point].seconds for point in points}
-        fastest = min(points, key=seconds.get)
+        }
         if fps:
-            enough = [point for point in points if seconds[point] <= 1 / fps]
+            fast = [point for point in seconds if seconds[point] <= 1 / fps]
             merits = lambda point: (self.metric(point, name), -seconds[point])  # noqa: E731
-            return max(enough, key=merits, default=fastest)
-        within = [
-            point for point in points if point == detector or self.loss(point, prefix) <= max_loss
-        ]
+            return max(fast, key=merits, default=min(seconds, key=seconds.get))
+        within = [p for p in seconds if p == detector or self.loss(p, prefix) <= max_loss]
         longest = _SLOWER * min(seconds[point] for point in within)
         within = [point for point in within if seconds[point] <= longest]
         return max(within, key=lambda point: self.metric(point, name))
@@ -198,8 +194,8 @@ class Table:
     def front(self, names: Sequence[str] = DECIDING) -> list[Point]:
         """Return the points that no other one dominates, from the fastest on.
 
-        A point dominates another one if it is nowhere worse and somewhere better: in its time, in metrics as tables
-        show them, and in whether it is causal.
+        A point dominates another one if it is nowhere worse and somewhere better: in its time, in
+        metrics as tables show them, and in whether it is causal.
         """
         merits = {
             point: (
@@ -220,9 +216,14 @@ class Table:
         return sorted(kept, key=lambda point: self.rows[point].seconds)
 
 
-def is_dense(point: Point) -> bool:
+def _is_dense(point: Point) -> bool:
     """Return whether a point is the detector on every frame, as it is."""
     return point.method == 'frame' and point.filter is None
+
+
+def untrained_key(key: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what figures depend on that need no trained weights."""
+    return {name: value for name, value in key.items() if name != 'trained'}
 
 
 def key_of(
@@ -235,7 +236,8 @@ def key_of(
 ) -> dict[str, Any]:
     """Return what figures depend on: weights, config, content of clips and labels, versions, machine.
 
-    PyTorch's number of threads is that of the cores that are idle now, unless the user has set it.
+    The number of threads is that of the cores, unless the user has set it: PyTorch's is that of the
+    cores that are idle now.
 
     Args:
         detector, trained: Weights of points without and with a temporal module.
