@@ -1,4 +1,4 @@
-"""Cityscapes with its video snippets (DFF section 5.1): 30 frames each, of which the 20th is labeled."""
+"""Cityscapes with its video snippets (DFF 5.1): 30 frames each, the 20th of which is labeled."""
 
 import os
 import re
@@ -16,7 +16,8 @@ from semidff.utils.command_line import Count, Input
 from semidff.utils.files import check_outputs
 from semidff.utils.progress import track
 
-# Number of each of the 19 evaluated classes in *_gtFine_labelIds.png, in the order of the training ids.
+# Number of each of the 19 evaluated classes in *_gtFine_labelIds.png, in the order of the training
+# ids.
 CLASS_IDS = {
     'road': 7, 'sidewalk': 8, 'building': 11, 'wall': 12, 'fence': 13, 'pole': 17,
     'traffic light': 19, 'traffic sign': 20, 'vegetation': 21, 'terrain': 22, 'sky': 23,
@@ -48,14 +49,16 @@ def convert_cityscapes(
     """Prepare Cityscapes and its video snippets for training and evaluation on videos.
 
     Writes into ``out``: ``snippets/<split>/<snippet>/000000.png`` ..., links to the frames;
-    ``labels/<split>/<snippet>/000019.png`` with the training ids (0 to 18, 255 ignored); ``<split>.json``, COCO-VID
-    with the labeled frame of each snippet and frames around it; and ``<split>.txt``, the list of all snippets.
+    ``labels/<split>/<snippet>/000019.png`` with the training ids (0 to 18, 255 ignored);
+    ``<split>.json``, COCO-VID with the labeled frame of each snippet and frames around it; and
+    ``<split>.txt``, the list of all snippets.
 
     Args:
         root: Folder with ``leftImg8bit_sequence`` and ``gtFine``, unpacked.
         out: Folder to write.
         splits: Splits.
-        frames_before: Frames before the labeled one that the json lists; 9 are for l <= 10 of protocol ``pairs``.
+        frames_before: Frames before the labeled one that the json lists; 9 are for l <= 10 of
+            protocol ``pairs``.
         frames_after: Frames after the labeled one, for method centered.
         workers: Threads.
 
@@ -77,7 +80,7 @@ def convert_split(
     frames_after: int = 0,
     workers: int = 4,
 ) -> dict[str, int]:
-    """Convert a split, see :func:`convert_cityscapes`; return the numbers of snippets and of frames in the json."""
+    """Convert a split; return the numbers of snippets and of frames in the json."""
     listed = range(LABELED - frames_before, LABELED + frames_after + 1)
     if listed[0] < 0 or listed[-1] >= LENGTH:
         raise ValueError(f'a snippet has {LABELED} frames before and {LENGTH - LABELED - 1} after')
@@ -124,15 +127,16 @@ def find_snippets(root: Path, split: str) -> list[Snippet]:
         ]
         if missing := [path for path in frames if not path.is_file()]:
             raise FileNotFoundError(
-                f'{missing[0]}: does not exist ({len(missing)} of the {LENGTH} frames around {labels.name} are '
-                'missing); unpack leftImg8bit_sequence_trainvaltest.zip completely'
+                f'{missing[0]}: does not exist ({len(missing)} of the {LENGTH} frames around '
+                f'{labels.name} are missing); unpack leftImg8bit_sequence_trainvaltest.zip '
+                'completely'
             )
         snippets.append(Snippet(f'{city}_{sequence}_{frame}', frames, labels))
     return snippets
 
 
 def training_ids(labels: np.ndarray) -> np.ndarray:
-    """Map the numbers of ``labelIds`` files to the training ids 0 to 18, and to 255 for all other classes."""
+    """Map the numbers of ``labelIds`` files to training ids 0 to 18, or 255 for other classes."""
     table = np.full(256, IGNORED, np.uint8)
     table[list(CLASS_IDS.values())] = range(len(CLASS_IDS))
     return table[labels]

@@ -1,4 +1,4 @@
-"""Checkpoints of converters: loading into the model of a config, writing, and joining parts of several."""
+"""Checkpoints of converters: loading into the model of a config, and joining parts."""
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
@@ -28,11 +28,12 @@ _BELOW = {
 
 
 def join_checkpoints(part: dict[str, Checkpoint], out: Output) -> str:
-    """Join parts of checkpoints, such as a detector and a flow network; class names are those of the detector.
+    """Join parts of checkpoints, such as a detector, which gives class names, and a flow network.
 
     Args:
-        part: Module of the new checkpoint, file with its weights, and name of the module in that file, such as
-            temporal=flow.pth:temporal; without a name, the file holds nothing else. Give the option for each part.
+        part: Module of the new checkpoint, file with its weights, and name of the module in that
+            file, such as temporal=flow.pth:temporal; without a name, the file holds nothing else.
+            Give the option for each part.
         out: Checkpoint to write.
 
     Returns:
@@ -69,15 +70,17 @@ def load_parts(
 ) -> None:
     """Load parts of a video detector, a detector, or a flow pre-training strictly.
 
-    ``state`` has all weights of these ``parts``, keys of ``_BELOW``, with the names of a video detector.
+    ``state`` has all weights of these ``parts``, keys of ``_BELOW``, with the names of a video
+    detector.
     """
     others = {*chain(*_BELOW.values())}.difference(*(_BELOW[part] for part in parts))
     ignore, given = [*others, *TRAINING_ONLY], dict(state)
     if not hasattr(model, 'spatial') and not hasattr(model, 'temporal'):
         if temporal := [part for part in parts if part in ('temporal', 'flow_network')]:
             raise CheckpointError(
-                f'{source}: the model of the config ({type(model).__name__}) is a detector without temporal module; '
-                f'leave {", ".join(temporal)} out (--parts), or give the config of a video detector'
+                f'{source}: the model of the config ({type(model).__name__}) is a detector without '
+                f'temporal module; leave {", ".join(temporal)} out (--parts), or give the config '
+                'of a video detector'
             )
         given = {key.removeprefix(DETECTOR): value for key, value in state.items()}
         ignore = [key.removeprefix(DETECTOR) for key in ignore]
@@ -85,10 +88,10 @@ def load_parts(
 
 
 def departures(model: dict, style: str, mean: Sequence[float], std: Sequence[float]) -> list[str]:
-    """Describe, one sentence each, the settings of a model that differ from those that its weights were trained with.
+    """Describe the settings of a model that differ from those with which its weights were trained.
 
-    ``style`` is ``caffe`` (stride on the first 1x1 of a residual unit) or ``pytorch``; mean and std are those of red,
-    green and blue.
+    ``style`` is ``caffe`` (stride on the first 1x1 of a residual unit) or ``pytorch``; mean and std
+    are those of red, green and blue.
     """
     notes = []
     detector = model.get('detector', model)

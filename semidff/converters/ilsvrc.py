@@ -58,7 +58,8 @@ class Conversion:
 
     Attributes:
         other_objects: Number of objects of classes other than the 30.
-        broken: Error of each annotation file that could not be read, by its path; its image is left out.
+        broken: Error of each annotation file that could not be read, by its path; its image is left
+            out.
     """
 
     out: str | Path
@@ -70,15 +71,15 @@ class Conversion:
     _instances: dict[tuple, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        text = f'{self.out}: {len(self.images)} images'
-        text += f' of {len(self.videos)} videos' if self.videos else ''
-        text += f', {len(self.annotations)} boxes, {self.other_objects} objects of other classes left out'
+        videos = f' of {len(self.videos)} videos' if self.videos else ''
+        text = f'{self.out}: {len(self.images)} images{videos}, {len(self.annotations)} boxes, '
+        text += f'{self.other_objects} objects of other classes left out'
         if self.broken:
-            text += f'\nWARNING: {len(self.broken)} images left out, their annotation is missing or broken:'
+            text += f'\nWARNING: {len(self.broken)} images left out, whose annotations are broken:'
         return text + ''.join(f'\n  {path}: {reason}' for path, reason in self.broken.items())
 
     def add(self, file_name: str, xml: tuple[dict, list[dict]], **place: int) -> None:
-        """Add an image, given :func:`read_xml` and its place in a video, with the objects of the 30 classes.
+        """Add an image and its objects of the 30 classes, by :func:`read_xml` and place in a video.
 
         Objects of a video with one track and one class have one ``instance_id``.
         """
@@ -103,8 +104,9 @@ class Conversion:
         if not self.images:
             path, reason = next(iter(self.broken.items()))
             raise ValueError(
-                f'none of the {len(self.broken)} annotation files of {str(image_set)!r} can be read; first {path}: '
-                f'{reason}. The paths in the list must be relative to the annotation folder.'
+                f'none of the {len(self.broken)} annotation files of {str(image_set)!r} can be '
+                f'read; first {path}: {reason}. The paths in the list must be relative to the '
+                'annotation folder.'
             )
         categories = [
             {'id': number, 'name': name, 'wnid': wnid}
@@ -130,16 +132,19 @@ def convert_vid(
 ) -> Conversion:
     """Convert an image set of ImageNet VID.
 
-    ``bbox`` is ``[xmin, ymin, xmax - xmin, ymax - ymin]`` with the file's coordinates; only the metric adds the
-    inclusive last pixel. Each annotation keeps ``occluded``, ``generated`` and the file's ``track_id``; ``instance_id``
-    is unique in the json. Each image keeps ``ilsvrc_id``, the image set's frame id, if it has one.
+    ``bbox`` is ``[xmin, ymin, xmax - xmin, ymax - ymin]`` with the file's coordinates; only the
+    metric adds the inclusive last pixel. Each annotation keeps ``occluded``, ``generated`` and the
+    file's ``track_id``; ``instance_id`` is unique in the json. Each image keeps ``ilsvrc_id``, the
+    image set's frame id, if it has one.
 
     Args:
         ann_dir: Folder ``Annotations/VID`` of ILSVRC2015.
-        image_set: List of videos or frames, such as VID_val_videos.txt, VID_train_15frames.txt or VID_val_frames.txt.
+        image_set: List of videos or frames, such as VID_val_videos.txt, VID_train_15frames.txt or
+            VID_val_frames.txt.
         out: JSON file to write.
         workers: Processes.
-        frames_per_video: Number of evenly spaced frames to take of each video (default: all listed frames).
+        frames_per_video: Number of evenly spaced frames to take of each video (default: all listed
+            frames).
         image_suffix: Suffix of the images.
     """
     listed = read_video_image_set(image_set, ann_dir, frames_per_video)
@@ -173,7 +178,8 @@ def convert_det(
 
     Args:
         ann_dir: Folder ``Annotations/DET`` of ILSVRC2015.
-        image_set: List of images without suffix, such as DET_train_30classes.txt; further columns are ignored.
+        image_set: List of images without suffix, such as DET_train_30classes.txt; further columns
+            are ignored.
         out: JSON file to write.
         workers: Processes.
         image_suffix: Suffix of the images.
@@ -208,7 +214,8 @@ def read_video_image_set(
 
     Args:
         ann_dir: Annotation folder, to count the frames of videos whose length is not in the list.
-        frames_per_video: Number of evenly spaced frames to take of each video; None takes all listed frames.
+        frames_per_video: Number of evenly spaced frames to take of each video; None takes all
+            listed frames.
 
     Returns:
         Videos in the order of the list, each once, with their frames in temporal order.
@@ -218,8 +225,8 @@ def read_video_image_set(
     for number, line in enumerate(lines, 1):
         if len(line) != columns or columns not in (1, 2, 4):
             raise ValueError(
-                f'{image_set}, line {number}: {" ".join(line)!r}; all lines must be "path first_id 0 length", '
-                '"path 1 frame length", "path/frame id" or "path"'
+                f'{image_set}, line {number}: {" ".join(line)!r}; all lines must be "path first_id '
+                '0 length", "path 1 frame length", "path/frame id" or "path"'
             )
     lines = list(dict.fromkeys(map(tuple, lines)))
     try:
@@ -237,10 +244,10 @@ def read_video_image_set(
 
 
 def spaced(length: int, count: int | None) -> list[int]:
-    """Return the positions of ``count`` evenly spaced frames, each centered in its share of ``length``.
+    """Return ``count`` evenly spaced positions, each centered in its share of ``length``.
 
-    15 of 300 are 10, 30, ..., 290, as in VID_train_15frames but for rounding. If there are no more than ``count``, all
-    are returned.
+    15 of 300 are 10, 30, ..., 290, as in VID_train_15frames but for rounding. If there are no more
+    than ``count``, all are returned.
     """
     if count is None or count >= length:
         return list(range(length))
@@ -295,7 +302,7 @@ def _read_or_reason(path: str, ann_dir: str) -> tuple[dict, list[dict]] | str:
 
 
 def read_xml(path: str | Path) -> tuple[dict, list[dict]]:
-    """Read an annotation file: size of the image, and its objects as annotations with the class's ``wnid``.
+    """Read an annotation file: image size, and objects as annotations with the class's ``wnid``.
 
     Raises:
         ValueError: Without the name of the file, if it is not XML or incomplete.

@@ -16,15 +16,16 @@ from .vid_json import load_vid_json, match_classes
 def class_names(cfg: Config | ConfigDict, meta: Mapping) -> tuple[str, ...]:
     """Return the class names of a config's model; none, with a warning, if there are none.
 
-    Searched in this order: the checkpoint's ``meta``, the metainfo of the config's test data set, its type, its
-    annotation file; then the same of the image detector's test data set.
+    Searched in this order: the checkpoint's ``meta``, the metainfo of the config's test data set,
+    its type, its annotation file; then the same of the image detector's test data set.
     """
     found = (_of_dataset(dataset) for dataset in test_datasets(cfg))
     names = stored_classes(meta) or next(filter(None, found), None)
     if not names:
         warnings.warn(
-            'class names are neither in the checkpoint nor in the config, and the annotation file of '
-            'its test data set does not exist; classes are named "class 0", "class 1", ... (give '
+            'class names are neither in the checkpoint nor in the config, and the annotation file '
+            'of its test data set does not exist; classes are named "class 0", "class 1", ... '
+            '(give '
             "classes=('first', 'second', ...))",
             stacklevel=2,
         )

@@ -17,25 +17,25 @@ from .video_readers.frame_folder import naming_images
 class CocoVIDDataset(CocoDataset):
     """All frames of a COCO-VID json, in (video, frame) order, as detection samples.
 
-    In addition to CocoDataset's entries each frame has ``video_id``, ``frame_id`` (0-based in the video),
-    ``video_name`` and ``video_length``, and each instance has ``instance_id`` and ``score`` (-1 and 1 if the json has
-    none).
-    ``PackVideoFrame`` passes them to the data samples. In plain COCO json each image is a video of one frame.
+    In addition to CocoDataset's entries each frame has ``video_id``, ``frame_id`` (0-based in the
+    video), ``video_name`` and ``video_length``, and each instance has ``instance_id`` and ``score``
+    (-1 and 1 if the json has none). ``PackVideoFrame`` passes them to the data samples. In plain
+    COCO json each image is a video of one frame.
 
-    Labels are the places of the classes in the metainfo; without ``metainfo`` the classes are those of the json.
-    Training leaves out unlabeled frames and, as in mmdet, those that ``filter_cfg`` drops. Test mode keeps all frames,
-    and the json may have some of the classes only.
+    Labels are the places of the classes in the metainfo; without ``metainfo`` the classes are those
+    of the json. Training leaves out unlabeled frames and, as in mmdet, those that ``filter_cfg``
+    drops. Test mode keeps all frames, and the json may have some of the classes only.
 
-    In sparsely labeled videos an image with ``is_labeled: false`` has no annotations, although it may show objects.
-    Such frames can be key frames of training pairs (:meth:`frame_path`). Instead of listing them, a video may have a
-    ``frame_pattern``, the ``file_name`` of its frames with a placeholder for the frame number, ``%d`` or such as
-    ``%06d``.
+    In sparsely labeled videos an image with ``is_labeled: false`` has no annotations, although it
+    may show objects. Such frames can be key frames of training pairs (:meth:`frame_path`). Instead
+    of listing them, a video may have a ``frame_pattern``, the ``file_name`` of its frames with a
+    placeholder for the frame number, ``%d`` or such as ``%06d``.
 
     Args:
-        data_prefix: ``dict(img=...)``, folder of the images relative to ``data_root``. Without either, images that are
-            not found from the current folder are looked for in that of the json. For
-            :class:`~semidff.datasets.LoadLabelMap` also ``seg``, folder of the label maps, which have the names of the
-            images with the suffix .png.
+        data_prefix: ``dict(img=...)``, folder of the images relative to ``data_root``. Without
+            either, images that are not found from the current folder are looked for in that of the
+            json. For :class:`~semidff.datasets.LoadLabelMap` also ``seg``, folder of the label
+            maps, which have the names of the images with the suffix .png.
     """
 
     METAINFO = {'classes': None}
@@ -50,7 +50,8 @@ class CocoVIDDataset(CocoDataset):
         self._metainfo['classes'], self.cat2label = match
         if self.test_mode and list(self.cat2label.values()) != [*range(len(match[0]))]:
             log_warning(
-                f'{self.ann_file}: has other classes than the metainfo, or another order; evaluate with VIDMetric, '
+                f'{self.ann_file}: has other classes than the metainfo, or another order; evaluate '
+                'with VIDMetric, '
                 "because mmdetection's CocoMetric confuses them"
             )
         name = content['images'][0]['file_name']
@@ -78,9 +79,9 @@ class CocoVIDDataset(CocoDataset):
         ]
         if self._left_out:
             log_warning(
-                f'{self.ann_file}: {len(self._left_out)} of {len(content["annotations"])} boxes are left out, because '
-                'they are outside of their images or narrower than a pixel (boxes are x, y, width, height in pixels): '
-                + '; '.join(self._left_out[:5])
+                f'{self.ann_file}: {len(self._left_out)} of {len(content["annotations"])} boxes '
+                'are left out, because they are outside of their images or narrower than a pixel '
+                '(boxes are x, y, width, height in pixels): ' + '; '.join(self._left_out[:5])
             )
         return frames
 
@@ -126,7 +127,7 @@ class CocoVIDDataset(CocoDataset):
             return super().prepare_data(idx)
 
     def frame_path(self, video_id: int, frame_id: int) -> str | None:
-        """Return the image file of any frame of a video; None if it is neither listed nor named by a pattern."""
+        """Return the image file of a frame; None if it is neither listed nor named by a pattern."""
         listed = self._paths[video_id].get(frame_id)
         if listed is not None or video_id not in self._patterns:
             return listed

@@ -13,7 +13,7 @@ from semidff.utils.atomic_write import atomic_write
 
 
 def read_detections(path: str | Path, num_classes: int) -> np.ndarray:
-    """Read the columns of a detections file, (n, 7) float; boxes are in pixels of the original image."""
+    """Read the columns of a detections file, (n, 7) float; boxes in the original image's pixels."""
     with open(path, encoding='utf-8', errors='replace') as file, warnings.catch_warnings():
         warnings.simplefilter('ignore')  # of files without lines
         try:
@@ -28,8 +28,9 @@ def read_detections(path: str | Path, num_classes: int) -> np.ndarray:
         valid = np.isfinite(table).all(axis=1) & whole & known
     if not valid.all():
         raise ValueError(
-            f'{path}: lines must be seven finite numbers "frame_id class score x1 y1 x2 y2", with whole frame_id and '
-            f'class, the class 1 to {num_classes}; first wrong: {table[valid.argmin()].tolist()}'
+            f'{path}: lines must be seven finite numbers "frame_id class score x1 y1 x2 y2", with '
+            f'whole frame_id and class, the class 1 to {num_classes}; first wrong: '
+            f'{table[valid.argmin()].tolist()}'
         )
     return table
 
@@ -37,7 +38,7 @@ def read_detections(path: str | Path, num_classes: int) -> np.ndarray:
 def detection_lines(
     frame_id: int, labels: np.ndarray, scores: np.ndarray, boxes: np.ndarray
 ) -> list[str]:
-    """Return the lines of a frame; labels (n,) are from 0. Nine digits restore float32 values exactly."""
+    """Return the lines of a frame; labels (n,) start at 0. Nine digits restore float32 exactly."""
     rows = zip(labels.tolist(), scores.tolist(), boxes.tolist(), strict=True)
     return [
         f'{frame_id} {label + 1} {score:.9g} {x1:.9g} {y1:.9g} {x2:.9g} {y2:.9g}\n'
@@ -46,7 +47,7 @@ def detection_lines(
 
 
 def write_detections(path: str | Path, frames: Iterable[tuple]) -> None:
-    """Write a detections file atomically; ``frames`` are the arguments of :func:`detection_lines` of each frame."""
+    """Write a detections file atomically; frames are arguments of :func:`detection_lines`."""
     with atomic_write(path) as file:
         for frame in frames:
             file.writelines(detection_lines(*frame))

@@ -49,6 +49,6 @@ class ImageNetVIDDataset(CocoVIDDataset):
 
 @DATASETS.register_module()
 class ImageNetDETDataset(CocoVIDDataset):
-    """ImageNet DET with VID's 30 classes, converted by ``tools/convert_dataset.py imagenet-det``."""
+    """ImageNet DET with VID's classes, converted by ``tools/convert_dataset.py imagenet-det``."""
 
     METAINFO = {'classes': VID_CLASSES, 'wnids': tuple(VID_WNIDS.values())}

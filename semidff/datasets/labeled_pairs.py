@@ -15,16 +15,17 @@ from .video_readers.frame_folder import naming_images
 class LabeledPairDataset(Dataset):
     """Pairs of a labeled current frame and an earlier key frame of its video.
 
-    The key frame precedes the current frame by a random interval; near the start of a video it is the first frame, as
-    in the original. It needs no labels, so sparsely labeled videos are fully used. A still image, and the first frame
-    of a video, is its own key frame and trains the detector on single frames.
+    The key frame precedes the current frame by a random interval; near the start of a video it is
+    the first frame, as in the original. It needs no labels, so sparsely labeled videos are fully
+    used. A still image, and the first frame of a video, is its own key frame and trains the
+    detector on single frames.
 
-    Every value of the pipeline's results dict is a list of two, ``[key, current]``. Wrap mmdet's transforms in
-    ``TransformBroadcaster(share_random_params=True)`` and end with ``PackFramePair``.
+    Every value of the pipeline's results dict is a list of two, ``[key, current]``. Wrap mmdet's
+    transforms in ``TransformBroadcaster(share_random_params=True)`` and end with ``PackFramePair``.
 
     Args:
-        dataset: A :class:`~semidff.datasets.CocoVIDDataset` or its config, in training mode; its own pipeline is not
-            used.
+        dataset: A :class:`~semidff.datasets.CocoVIDDataset` or its config, in training mode; its
+            own pipeline is not used.
         interval: Config of the interval's distribution, ``UniformInterval``; DFF: 0 to 9.
     """
 
@@ -33,11 +34,6 @@ class LabeledPairDataset(Dataset):
         self.interval = TASK_UTILS.build(interval)
         self.pipeline = Compose(pipeline)
         self.dataset.full_init()
-        # Refuse a json without the preceding frames now, not hours later.
-        for index in range(len(self.dataset)):
-            info = self.dataset.get_data_info(index)
-            for distance in range(max(self.interval.low, 1), self.interval.high + 1):
-                self._path(info, max(info['frame_id'] - distance, 0))
 
     def full_init(self) -> None:
         """Do nothing; mmengine's ``ConcatDataset`` calls it."""
@@ -50,7 +46,7 @@ class LabeledPairDataset(Dataset):
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> dict | None:
-        """Return the pair of labeled frame ``index``; the interval is drawn from Python's random state."""
+        """Return the pair of labeled frame ``index``; Python's random state gives the interval."""
         current = self.dataset.get_data_info(index)
         distance = self.interval.draw(np.random.default_rng(random.getrandbits(64)))
         frame_id = max(current['frame_id'] - distance, 0)
@@ -65,7 +61,7 @@ class LabeledPairDataset(Dataset):
         if path is None:
             raise ValueError(
                 f'{self.dataset.ann_file}: frame {frame_id} of video {current["video_name"]!r} is '
-                'a key frame, but the json does not list it; list all frames (with is_labeled: '
-                'false if they have no annotation) or give the video a frame_pattern'
+                'a key frame, but not listed; list all frames (with is_labeled: false if they have '
+                'no annotation) or give the video a frame_pattern'
             )
         return path

@@ -13,16 +13,19 @@ from .transforms.flow_transforms import LoadFlowPair, PackFlowPair
 class FlyingChairsDataset(BaseDataset):
     """Flying Chairs, or other pairs in its format.
 
-    The flow of Flying Chairs is defined on the pixels of picture 1 and points to picture 2, feature flow (DFF Eq. 1) on
-    the current frame and to the key frame: picture 1 is the current frame and picture 2 the key frame.
+    The flow of Flying Chairs is defined on the pixels of picture 1 and points to picture 2, feature
+    flow (DFF Eq. 1) on
+    the current frame and to the key frame: picture 1 is the current frame and picture 2 the key
+    frame.
 
-    A folder holds ``NNNNN_img1.ppm``, ``NNNNN_img2.ppm`` and ``NNNNN_flow.flo``, numbered from 00001. Line n of the
-    split file assigns pair n to training (1) or validation (2).
+    A folder holds ``NNNNN_img1.ppm``, ``NNNNN_img2.ppm`` and ``NNNNN_flow.flo``, numbered from
+    00001. Line n of the split file assigns pair n to training (1) or validation (2).
 
     Args:
         ann_file: Split file, relative to ``data_root``.
-        pipeline: Transforms of :mod:`~semidff.datasets.transforms.flow_transforms`; default: read and pack the pairs.
-        **kwargs: Of mmengine's ``BaseDataset``; ``data_prefix=dict(img=...)`` is the folder of the pairs.
+        pipeline: Transforms of :mod:`~semidff.datasets.transforms.flow_transforms`; default: read
+        and pack the pairs. **kwargs: Of mmengine's ``BaseDataset``; ``data_prefix=dict(img=...)``
+        is the folder of the pairs.
     """
 
     METAINFO = {'dataset_type': 'flying_chairs'}

@@ -1,8 +1,9 @@
 """Endless streams of training samples, and the samplers of streams and of whole videos.
 
-:class:`SampleStream` maps ``(seed, counter)`` to a sample, :class:`StreamSampler` generates the counters. A sample
-depends on these two numbers only, not on the number of workers, the number of processes, the batch size or
-interruptions. A run that resumes at counter n continues as if it had never stopped.
+:class:`SampleStream` maps ``(seed, counter)`` to a sample, :class:`StreamSampler` generates the
+counters. A sample depends on these two numbers only, not on the number of workers, the number of
+processes, the batch size or interruptions. A run that resumes at counter n continues as if it had
+never stopped.
 """
 
 import copy
@@ -28,14 +29,15 @@ _SUBSTITUTES = 100  # samples that are tried in place of one for which the pipel
 class SampleStream(Dataset):
     """Endless, random, resumable stream of the samples of one or several datasets.
 
-    Every block of ``sum(ratio)`` counters contains exactly the share of each dataset, shuffled. Each pass over a
-    dataset has a new random permutation. A dataset for which random order is too expensive defines its own order with a
-    method ``stream_item(seed, position)``, which returns the sample at a ``position`` of an endless stream (see
+    Every block of ``sum(ratio)`` counters contains exactly the share of each dataset, shuffled.
+    Each pass over a dataset has a new random permutation. A dataset for which random order is too
+    expensive defines its own order with a method ``stream_item(seed, position)``, which returns the
+    sample at a ``position`` of an endless stream (see
     :class:`~semidff.datasets.UnlabeledVideoDataset`).
 
-    ``random``, ``numpy.random`` and torch's CPU generator are seeded from ``(seed, counter)`` before a sample is loaded
-    and restored afterwards. Augmentations are thus a function of the counter, and the random numbers of a training
-    process that loads its own data are not affected.
+    ``random``, ``numpy.random`` and torch's CPU generator are seeded from ``(seed, counter)``
+    before a sample is loaded and restored afterwards. Augmentations are thus a function of the
+    counter, and the random numbers of a training process that loads its own data are not affected.
 
     Args:
         dataset: The only dataset, instead of ``datasets``.
@@ -66,8 +68,9 @@ class SampleStream(Dataset):
         for other in classes[1:]:
             if other != classes[0]:
                 raise ValueError(
-                    f'the datasets of the stream have different classes, or in another order: {short(classes[0])} and '
-                    f'{short(other)}; give all of them metainfo=dict(classes=...)'
+                    'the datasets of the stream have different classes, or in another order: '
+                    f'{short(classes[0])} and {short(other)}; give all of them '
+                    'metainfo=dict(classes=...)'
                 )
 
     @property
@@ -75,7 +78,7 @@ class SampleStream(Dataset):
         return copy.deepcopy(getattr(self.datasets[0], 'metainfo', {}))
 
     def __len__(self) -> int:
-        """Return the number of samples of one pass over all datasets; the stream itself is endless."""
+        """Return the number of samples of a pass over all datasets; the stream is endless."""
         return sum(len(dataset) for dataset in self.datasets)
 
     def __getitem__(self, item: tuple[int, int]) -> Any:
@@ -96,8 +99,8 @@ class SampleStream(Dataset):
             if sample is not None:
                 return sample
         raise RuntimeError(
-            f'{type(dataset).__name__}: its pipeline returned None for {_SUBSTITUTES + 1} samples in succession; '
-            'check its filters (minimum sizes, crops without boxes)'
+            f'{type(dataset).__name__}: its pipeline returned None for {_SUBSTITUTES + 1} samples '
+            'in succession; check its filters (minimum sizes, crops without boxes)'
         )
 
     def locate(self, seed: int, counter: int) -> tuple[int, int]:
@@ -136,13 +139,15 @@ def _seeded(*key: int) -> Iterator[None]:
 class StreamSampler(Sampler):
     """Endless sampler of the indices ``(seed, counter)`` of a :class:`SampleStream`.
 
-    The i-th sample of a rank has the counter ``(start + i) * world_size + rank``. A global batch therefore consists of
-    consecutive counters, like the batch of a single process with a ``world_size`` times larger batch size.
+    The i-th sample of a rank has the counter ``(start + i) * world_size + rank``. A global batch
+    therefore consists of consecutive counters, like the batch of a single process with a
+    ``world_size`` times larger batch size.
 
     Args:
         dataset: The stream; only its length is used.
         seed: Seed; default: a random one that all ranks share.
-        start: Number of samples that each rank has already drawn. The attribute may be set before the iteration begins.
+        start: Number of samples that each rank has already drawn. The attribute may be set before
+            the iteration begins.
     """
 
     def __init__(self, dataset: Dataset, seed: int | None = None, start: int = 0) -> None:
@@ -166,15 +171,17 @@ class StreamSampler(Sampler):
         self.start = num_samples
 
 
-# mmdet's TrackImgSampler requires a BaseVideoDataset, yields (video, frame) tuples that only such a dataset accepts,
-# refuses fewer videos than processes, and balances the number of videos, not of frames.
+# mmdet's TrackImgSampler requires a BaseVideoDataset, yields (video, frame) tuples that only such a
+# dataset accepts, refuses fewer videos than processes, and balances the number of videos, not of
+# frames.
 @DATA_SAMPLERS.register_module()
 class VideoSampler(Sampler):
     """Distribute whole videos over the processes; each process iterates over their frames in order.
 
-    Videos are assigned in order of decreasing length, each to the process with the fewest frames so far. The assignment
-    is deterministic, so the processes need not communicate. A process may receive no video. ``get_data_info(i)`` of the
-    dataset has ``video_id`` and, if the frames are not in order, ``frame_id``.
+    Videos are assigned in order of decreasing length, each to the process with the fewest frames so
+    far. The assignment is deterministic, so the processes need not communicate. A process may
+    receive no video. ``get_data_info(i)`` of the dataset has ``video_id`` and, if the frames are
+    not in order, ``frame_id``.
     """
 
     def __init__(self, dataset: Sized, seed: int | None = None) -> None:

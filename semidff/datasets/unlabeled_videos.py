@@ -1,12 +1,12 @@
 """Frame pairs of unlabeled videos (semi-DFF 3.3), decoded in windows.
 
-Random access to a frame decodes half a group of pictures (GOP, often 250 frames) on average. A window is a run of
-``window`` frames from which ``pairs_per_window`` pairs are drawn and decoded in one forward pass; only the frames of
-these pairs are kept. A pair costs about ``(GOP / 2 + window) / pairs_per_window`` decoded frames. Every worker that
-receives a pair of a window decodes the window.
+Random access to a frame decodes half a group of pictures (GOP, often 250 frames) on average. A
+window is a run of ``window`` frames from which ``pairs_per_window`` pairs are drawn and decoded in
+one forward pass; only the frames of these pairs are kept. A pair costs about ``(GOP / 2 + window) /
+pairs_per_window`` decoded frames. Every worker that receives a pair of a window decodes the window.
 
-A worker keeps ``interleave * pairs_per_window * 2`` frames (4 x 8 x 2 of 1920x1080: 380 MB), at most ``cache_bytes``
-unless a single window is larger, and a few decoders.
+A worker keeps ``interleave * pairs_per_window * 2`` frames (4 x 8 x 2 of 1920x1080: 380 MB), at
+most ``cache_bytes`` unless a single window is larger, and a few decoders.
 """
 
 import os
@@ -35,7 +35,7 @@ _SUBSTITUTES = 100  # windows that are tried in place of one that cannot be deco
 
 
 class _Window(NamedTuple):
-    """Decoded pairs or triplets of one window: frame numbers (key, ..., current) and the frames by number."""
+    """Decoded window: its pairs or triplets of frame numbers, and its frames by number."""
 
     video: VideoInfo
     pairs: list[tuple[int, ...]]
@@ -47,7 +47,7 @@ class _Window(NamedTuple):
 
 
 class _Readers:
-    """The open readers; the least recently used one is closed first, its index is kept for the next time.
+    """The open readers; the least recently used is closed first, but its index is kept.
 
     Decoders belong to the process that opened them: after a fork there are none.
     """
@@ -83,33 +83,40 @@ class _Readers:
 class UnlabeledVideoDataset(Dataset):
     """(Key frame, current frame) pairs of unlabeled videos.
 
-    ``max(1, length // window)`` windows tile each video. One pass draws ``pairs_per_window`` pairs from every window:
-    videos are weighted by their length. The pairs depend on ``(seed, pass, window)`` only. ``dataset[i]`` returns pairs
-    of the first pass in the order of the videos. :class:`~semidff.datasets.SampleStream` reads :meth:`stream_item`,
-    where each pass has new pairs and a new order: windows are shuffled and ``interleave`` of them alternate, so that
-    neighboring samples come from different windows.
+    ``max(1, length // window)`` windows tile each video. One pass draws ``pairs_per_window`` pairs
+    from every window: videos are weighted by their length. The pairs depend on ``(seed, pass,
+    window)`` only. ``dataset[i]`` returns pairs of the first pass in the order of the videos.
+    :class:`~semidff.datasets.SampleStream` reads :meth:`stream_item`,
+    where each pass has new pairs and a new order: windows are shuffled and ``interleave`` of them
+    alternate, so that neighboring samples come from different windows.
 
-    With a list of frames (``lists='frames'``), each listed frame is a window of its own, whose pairs have it as the
+    With a list of frames (``lists='frames'``), each listed frame is a window of its own, whose
+    pairs have it as the
     current frame: the authors list 15 frames of each snippet of ImageNet VID.
 
-    A window that cannot be decoded is replaced by another one, deterministically. The first failure of a video is
-    logged in each worker; ``failures`` counts all.
+    A window that cannot be decoded is replaced by another one, deterministically. The first failure
+    of a video is logged in each worker; ``failures`` counts all.
 
-    The results dict of the pipeline has lists of two, [key, current], as ``TransformBroadcaster`` expects, under
-    ``img`` ((H, W, 3) uint8 BGR), ``img_shape``, ``ori_shape``, ``img_path`` ('video.mp4#000123'), ``frame_id``
-    (0-based), ``video_name`` and ``video_length``.
+    The results dict of the pipeline has lists of two, [key, current], as ``TransformBroadcaster``
+    expects, under ``img`` ((H, W, 3) uint8 BGR), ``img_shape``, ``ori_shape``, ``img_path``
+    ('video.mp4#000123'), ``frame_id`` (0-based), ``video_name`` and ``video_length``.
 
     Args:
-        ann_file: List of videos or of frames, as ``lists`` says, see :mod:`semidff.datasets.video_list`.
+        ann_file: List of videos or of frames, as ``lists`` says, see
+            :mod:`semidff.datasets.video_list`.
         data_prefix: Root of relative paths in the list; default: the list's folder.
-        interval: Distribution of the interval, see :mod:`semidff.datasets.intervals`; default: uniform from 1 to 9.
-        clip_interval: Use the authors' rule at a video's start, see :func:`~semidff.datasets.intervals.choose_pair`.
-        window: Number of frames from which the current frames of a window are drawn, >= 2; not used with frames.
-        portion: Share of each video that is used, from its start; the rest is left for a validation.
+        interval: Distribution of the interval, see :mod:`semidff.datasets.intervals`; default:
+            uniform from 1 to 9.
+        clip_interval: Use the authors' rule at a video's start, see
+            :func:`~semidff.datasets.intervals.choose_pair`.
+        window: Number of frames from which the current frames of a window are drawn, >= 2; not used
+            with frames.
+        portion: Share of each video that is used, from its start; the rest is left for a
+            validation.
         pairs_per_window: Pairs drawn from a window per pass.
-        triplets: Whether to draw a third frame halfway between the two, for the steady feature loss (Table 3b). Odd
-            intervals are shortened by 1, so that the three frames are equally spaced; the lists have three entries,
-            [key, middle, current].
+        triplets: Whether to draw a third frame halfway between the two, for the steady feature loss
+            (Table 3b). Odd intervals are shortened by 1, so that the three frames are equally
+            spaced; the lists have three entries, [key, middle, current].
         interleave: Number of windows that alternate in the stream.
         cache_bytes: Limit of the decoded frames that a worker keeps.
         keep_damaged: Whether pairs with damaged frames are used, see
@@ -182,7 +189,7 @@ class UnlabeledVideoDataset(Dataset):
         return self._item(0, 0, slot, pair)
 
     def stream_item(self, seed: int, position: int) -> Any:
-        """Return the pair at a position (>= 0) of the endless stream with a seed, after the pipeline."""
+        """Return the pair at a position (>= 0) of the endless stream of a seed."""
         epoch, place = divmod(position, len(self))
         block, rest = divmod(place, self.interleave * self.pairs_per_window)
         start = block * self.interleave
@@ -209,7 +216,7 @@ class UnlabeledVideoDataset(Dataset):
         return self.pipeline(results)
 
     def _window(self, seed: int, epoch: int, slot: int) -> _Window:
-        """Return a window from the cache, or decode it. Its content does not depend on the cache."""
+        """Return a window, whose content does not depend on the cache."""
         key = (seed, epoch, slot)
         if key not in self._cache:
             self._cache[key] = self._decode_or_replace(*key)

@@ -1,18 +1,19 @@
 """Reading, checking and ordering of COCO-VID json files.
 
-COCO-VID is COCO json with ``videos: [{id, name, ...}]``; each image has ``video_id`` and ``frame_id`` (0-based in the
-video), annotations have ``instance_id``. In plain COCO json every image is a video of one frame, which has no non-key
-frames, see :func:`check_frames_between`. Optional keys are ``is_labeled`` of an image (default true) and
+COCO-VID is COCO json with ``videos: [{id, name, ...}]``; each image has ``video_id`` and
+``frame_id`` (0-based in the video), annotations have ``instance_id``. In plain COCO json every
+image is a video of one frame. Optional keys are ``is_labeled`` of an image (default true) and
 ``frame_pattern`` of a video, see :class:`~semidff.datasets.CocoVIDDataset`.
 
-Values that can be converted without loss are: ``3.0`` and ``'003'`` to an integer, ids that are texts to numbers,
-backslashes in names of files to slashes.
+Values that can be converted without loss are converted: ``3.0`` and ``'003'`` to integers, text ids
+to numbers, backslashes in file names to slashes.
 """
 
 import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -34,9 +35,7 @@ def _id(value: Any) -> int | str:
     try:
         return _integer(value)
     except ValueError:
-        if isinstance(value, str) and value.strip():
-            return value
-        raise
+        return _name(value) if isinstance(value, str) else _integer(value)
 
 
 def _box(value: Any) -> list[float]:
@@ -60,36 +59,27 @@ def _pattern(value: Any) -> str:
     return value
 
 
-_SIDE = (lambda value: _integer(value, 1)), 'a positive integer'
-_FRAME = (lambda value: _integer(value, 0)), 'an integer from 0'
-_ID = _id, 'an integer or a text'
-_NAME = _name, 'a text'
-# What a key may hold: a function that converts the value, or raises an error if it is wrong, and what it expects.
-# A list comes after those that its entries refer to.
+def _flag(value: Any) -> bool:
+    return bool((False, True).index(value))
+
+
+_side, _count = partial(_integer, low=1), partial(_integer, low=0)
+# The function of a key converts its value, or raises an error if it is invalid. A list comes after
+# the lists to which its entries refer.
 _SCHEMA = {
-    'categories': dict(id=_ID, name=_NAME),
-    'videos': dict(
-        id=_ID,
-        name=_NAME,
-        length=_FRAME,
-        frame_pattern=(_pattern, 'a text with exactly one place for the frame number, %d or %06d'),
-    ),
+    'categories': dict(id=_id, name=_name),
+    'videos': dict(id=_id, name=_name, length=_count, frame_pattern=_pattern),
     'images': dict(
-        id=_ID,
-        file_name=(_file_name, 'a text'),
-        width=_SIDE,
-        height=_SIDE,
-        video_id=_ID,
-        frame_id=_FRAME,
-        video_length=_FRAME,
-        is_labeled=((lambda value: bool((False, True).index(value))), 'true or false'),
+        id=_id,
+        file_name=_file_name,
+        width=_side,
+        height=_side,
+        video_id=_id,
+        frame_id=_count,
+        video_length=_count,
+        is_labeled=_flag,
     ),
-    'annotations': dict(
-        image_id=_ID,
-        category_id=_ID,
-        bbox=(_box, '[x, y, width, height] in pixels, finite'),
-        instance_id=_ID,
-    ),
+    'annotations': dict(image_id=_id, category_id=_id, bbox=_box, instance_id=_id),
 }
 _REQUIRED = {
     'categories': {'id', 'name'},
@@ -102,15 +92,15 @@ _REQUIRED = {
 def load_vid_json(ann_file: str, backend_args: dict | None = None) -> dict:
     """Read a COCO or COCO-VID json file.
 
-    Annotations without a box, with a negative width or height, or of images that are not listed are left out, with a
-    warning.
+    Annotations without a box, with a negative width or height, or of images that are not listed are
+    left out, with a warning.
 
     Args:
         ann_file: Path or URL.
 
     Returns:
-        Content of the file; ``images``, ``annotations``, ``categories`` and ``videos`` are lists. Keys of their
-        entries whose value is null are left out.
+        Content of the file; ``images``, ``annotations``, ``categories`` and ``videos`` are lists,
+        without the keys whose value is null.
     """
     with get_local_path(ann_file, backend_args=backend_args) as path:
         try:
@@ -131,11 +121,11 @@ def check_vid_json(content: Any, source: str) -> None:
     ids: dict[str, set] = {}
     for name in _SCHEMA:
         entries = content.get(name) if isinstance(content, dict) else None
-        if not isinstance(entries, list) or not all(isinstance(one, dict) for one in entries):
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             raise ValueError(f'{source} is not a COCO json file: it has no list of {name}')
         ids[name], kept = set(), []
-        for place, given in enumerate(entries):
-            entry = {key: value for key, value in given.items() if value is not None}
+        for place, original in enumerate(entries):
+            entry = {key: value for key, value in original.items() if value is not None}
             wrong, unused = _convert(entry, name, ids), None
             if name == 'annotations' and not entry.get('bbox'):
                 wrong, unused = [], 'have no box'
@@ -144,7 +134,7 @@ def check_vid_json(content: Any, source: str) -> None:
             for why in wrong:
                 what = f'of {len(entries)} {name} have {why}'
                 problems[what] += 1
-                first.setdefault(what, f'{name}[{place}]: {short(given)}')
+                first.setdefault(what, f'{name}[{place}]: {short(original)}')
             if unused:
                 left_out[unused] += 1
             else:
@@ -159,10 +149,10 @@ def check_vid_json(content: Any, source: str) -> None:
     if left_out:
         reasons = ', '.join(f'{count} {why}' for why, count in left_out.items())
         log_warning(f'{source}: annotations are left out of {len(entries)}: {reasons}')
-    own = dict(category_id='categories', video_id='videos', image_id='images')
+    lists = dict(category_id='categories', video_id='videos', image_id='images')
     referring = content['images'] + content['annotations']
-    for key in (*own, 'instance_id'):  # ids of which some are texts become numbers
-        places = [(entry, 'id') for entry in content[own[key]]] if key in own else []
+    for key in (*lists, 'instance_id'):  # if some ids are texts, all become numbers
+        places = [(entry, 'id') for entry in content[lists[key]]] if key in lists else []
         places += [(entry, key) for entry in referring if key in entry]
         if any(isinstance(entry[key], str) for entry, key in places):
             numbers: dict[int | str, int] = {}
@@ -171,41 +161,41 @@ def check_vid_json(content: Any, source: str) -> None:
 
 
 def _convert(entry: dict, name: str, ids: dict[str, set]) -> list[str]:
-    """Convert the values of an entry of a list, note its id; return what is wrong with them."""
+    """Convert the values of an entry, note its id; return what is wrong with them."""
     wrong = []
-    for key, (convert, expected) in _SCHEMA[name].items():
+    for key, convert in _SCHEMA[name].items():
         if key not in entry:
             wrong += [f'no {key}'] if key in _REQUIRED[name] else []
             continue
         try:
             entry[key] = value = convert(entry[key])
         except (ValueError, TypeError, OverflowError):
-            wrong.append(f'a {key} that is not {expected}')
+            wrong.append(f'an invalid {key}')
             continue
         if key == 'id':
-            wrong += ['the id of another one'] if value in ids[name] else []
+            wrong += ['the id of another entry'] if value in ids[name] else []
             ids[name].add(value)
         elif key == 'category_id' and value not in ids['categories']:
-            wrong.append('a category_id that none of the categories has')
+            wrong.append('a category_id without a category')
         elif key == 'video_id' and ids['videos'] and value not in ids['videos']:
-            wrong.append('a video_id that none of the videos has')
+            wrong.append('a video_id without a video')
     return wrong
 
 
 def _why_unused(annotation: dict, images: set) -> str | None:
     if annotation['image_id'] not in images:
-        return 'have an image_id that none of the images has'
+        return 'have an image_id without an image'
     return 'have a negative width or height' if min(annotation['bbox'][2:]) < 0 else None
 
 
 def ordered_frames(content: dict, source: str) -> list[dict]:
-    """Return the images of a json, sorted by video and frame, with ``video_name`` and ``video_length`` in frames."""
+    """Return the images by video and frame, with ``video_name`` and ``video_length``."""
     images = content['images']
     without = [image for image in images if 'video_id' not in image]
     if len(without) == len(images):
         ordered = sorted(images, key=lambda image: image['id'])
-        one = dict(frame_id=0, video_length=1)
-        return [dict(i, video_id=i['id'], video_name=i['file_name'], **one) for i in ordered]
+        alone = dict(frame_id=0, video_length=1)
+        return [dict(i, video_id=i['id'], video_name=i['file_name'], **alone) for i in ordered]
     without = without or [image for image in images if 'frame_id' not in image]
     if without:
         raise ValueError(
@@ -230,17 +220,17 @@ def ordered_frames(content: dict, source: str) -> list[dict]:
 
 
 def check_frames_between(lengths: Iterable[int], source: str, what: str) -> None:
-    """Raise a ValueError if all videos are single frames, on which ``what`` is the detector itself."""
+    """Raise a ValueError if all videos are single frames, which have no non-key frames."""
     if not any(length > 1 for length in lengths):
         raise ValueError(
-            f'{source}: each of its videos is a single frame, so that every frame is a key frame and {what} cannot be '
-            'measured. Give the images of a video the same video_id, and frame_id 0, 1, 2, ...; method frame needs '
-            'neither'
+            f'{source}: each of its videos is a single frame, so that every frame is a key frame '
+            f'and {what} cannot be measured: give the images of a video the same video_id, and '
+            'frame_id 0, 1, 2, ...'
         )
 
 
 def image_folder(ann_file: str | Path, file_name: str) -> Path:
-    """Return where the images of a json are by default: beside it, or in a folder beside it with its name."""
+    """Return the default folder of a json's images: beside it with its name, or its own."""
     beside = Path(ann_file).with_suffix('')
     return beside if (beside / file_name).is_file() else Path(ann_file).parent
 
@@ -248,24 +238,27 @@ def image_folder(ann_file: str | Path, file_name: str) -> Path:
 def match_classes(
     content: dict, classes: Sequence[str] | None, source: str, some: bool = False
 ) -> tuple[tuple[str, ...], dict[int, int]]:
-    """Map the categories of a json to labels by their names. Categories of one name are one class.
+    """Map the categories of a json to labels by name. Categories with the same name are one class.
 
-    Returned are the classes, by default those of the json, and the label (index of the class) by category id.
-    Categories of other classes have no label. The json must have all classes, or at least one of them with ``some``:
-    in an evaluation, classes may be without labels, but a training would take their objects for background.
+    With ``some``, for an evaluation, the json may lack all but one of the classes; a training would
+    take their objects for background.
+
+    Returns: The classes, by default those of the json, and the label (index of the class) of each
+        category id. Categories of other classes have no label.
     """
     names = list(dict.fromkeys(category['name'] for category in content['categories']))
     classes = tuple(names if classes is None else classes)
     if some and not set(classes).intersection(names):
         raise ValueError(
-            f'{source}: none of its classes {short(names)} is among those of the detector, {short(list(classes))}'
+            f'{source}: none of its classes {short(names)} is among those of the detector, '
+            f'{short(list(classes))}'
         )
     if (missing := set(classes).difference(names)) and not some:
         raise ValueError(
-            f"{source} has other classes than the config's metainfo, which has {sorted(missing)}, too.\n"
+            f"{source} has other classes than the config's metainfo: it lacks {sorted(missing)}.\n"
             f'  json:     {names}\n  metainfo: {list(classes)}\n'
-            'Set metainfo=dict(classes=...) of the dataset to names of the json, and num_classes of the model to their '
-            'number.'
+            'Set metainfo=dict(classes=...) of the dataset to names of the json, and num_classes '
+            'of the model to their number.'
         )
     labels = {name: label for label, name in enumerate(classes)}
     ids = {c['id']: labels[c['name']] for c in content['categories'] if c['name'] in labels}

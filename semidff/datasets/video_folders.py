@@ -14,7 +14,7 @@ _STILLS = frozenset({'.avif', '.heic', '.heif'})  # images in the container of v
 
 
 def is_archive(path: str | Path) -> bool:
-    """Return whether a path is a folder of videos. One with images and without video files is a video itself."""
+    """Return whether a path is a folder of videos; a folder of images alone is a video itself."""
     if not os.path.isdir(path):
         return False
     names = os.listdir(path)
@@ -29,7 +29,8 @@ def list_videos(
     A video that is named twice, also by a link, is returned once, under its first name.
 
     Args:
-        entries: Video files, folders of frames, folders of videos, and globs of these, whose matches are sorted.
+        entries: Video files, folders of frames, folders of videos, and globs of these, whose
+            matches are sorted.
         root: Where relative paths start.
         own: As in :func:`find_videos`.
     """
@@ -60,10 +61,10 @@ def list_videos(
 def find_videos(folder: str | Path, own: str | Path | None = None) -> list[Path]:
     """Return the videos in a folder and its sub-folders, relative to it, in natural order.
 
-    They are files with the suffix of a video, other files that FFmpeg opens as videos, and sub-folders with images,
-    which are frames. Linked folders are searched after all others; none is searched twice. Hidden files and folders,
-    images and ``own``, the folder of the results, are left out; other files that are no videos and folders that cannot
-    be read are logged.
+    They are files with the suffix of a video, other files that FFmpeg opens as videos, and
+    sub-folders with images, which are frames. Linked folders are searched after all others; none is
+    searched twice. Hidden files and folders, images and ``own``, the folder of the results, are
+    left out; other files that are no videos and folders that cannot be read are logged.
     """
     found: list[Path] = []
     others: list[Path] = []

@@ -1,14 +1,15 @@
 """Lists of unlabeled videos.
 
-A list is a text file with a video file, a folder of frames, a folder of videos or a glob per line, or itself a folder
-or a glob. Blank lines and comments (``#`` at a line's start or after white space) are ignored. Videos that cannot be
-opened are skipped and logged.
+A list is a text file with a video file, a folder of frames, a folder of videos or a glob per line,
+or itself a folder or a glob. Blank lines and comments (``#`` at a line's start or after white
+space) are ignored. Videos that cannot be opened are skipped and logged.
 
 Lists of frames name a video and the number of a frame from 0 on each line: ``video frame``, or
 ``video 1 frame length`` as the lists of Deep Feature Flow (``VID_train_15frames.txt``).
 
-What is known of each video is kept in a manifest, ``.LIST.manifest.json`` beside the list, or in the user's cache
-folder where that cannot be written. A list whose videos have not changed opens none of them.
+What is known of each video is kept in a manifest, ``.LIST.manifest.json`` beside the list, or in
+the user's cache folder where that cannot be written. A list whose videos have not changed opens
+none of them.
 """
 
 import fcntl
@@ -41,7 +42,7 @@ class VideoListError(ValueError):
 
 
 class VideoInfo(NamedTuple):
-    """A readable video: file or folder, path relative to the list's root, size in frames and pixels."""
+    """A readable video: file or folder, path relative to the list's root, length and size."""
 
     path: str
     name: str
@@ -51,9 +52,10 @@ class VideoInfo(NamedTuple):
 
 
 def load_videos(ann_file: str | Path, data_prefix: str | Path | None = None) -> list[VideoInfo]:
-    """Return the readable videos of a list, a folder or a glob; open those that its manifest does not know.
+    """Return the readable videos of a list, a folder or a glob, in the order of the list.
 
-    They are in the order of the list. Relative paths start at ``data_prefix``, by default the list's folder.
+    They are in the order of the list. Relative paths start at ``data_prefix``, by default the
+    list's folder.
     """
     if os.path.isdir(ann_file):
         root = Path(data_prefix or ann_file)
@@ -70,7 +72,7 @@ def load_videos(ann_file: str | Path, data_prefix: str | Path | None = None) -> 
 def load_frames(
     ann_file: str | Path, data_prefix: str | Path | None = None
 ) -> list[tuple[VideoInfo, list[int]]]:
-    """Return the readable videos of a list of frames with their listed frames, both in the order of the list."""
+    """Return the readable videos of a list of frames and their frames, in the list's order."""
     root = Path(data_prefix or Path(ann_file).parent)
     frames: dict[str, list[int]] = {}
     names: dict[str, str] = {}  # the first one of each file
@@ -78,7 +80,8 @@ def load_frames(
         words = re.fullmatch(r'(.*\S)\s+1\s+(\d+)\s+\d+|(.*\S)\s+(\d+)', line)
         if words is None:
             raise VideoListError(
-                f'{ann_file}: {line!r} names no frame; write "video frame" or "video 1 frame length" on each line, or '
+                f'{ann_file}: {line!r} names no frame; write "video frame" or "video 1 frame '
+                'length" on each line, or '
                 "set lists='videos'"
             )
         video, number = words[1] or words[3], words[2] or words[4]
@@ -88,8 +91,8 @@ def load_frames(
     for video in videos:
         if max(frames[video.path]) >= video.length:
             raise VideoListError(
-                f'{ann_file}: frame {max(frames[video.path])} of {video.name} is listed, but the video has '
-                f'{video.length} frames, numbered from 0'
+                f'{ann_file}: frame {max(frames[video.path])} of {video.name} is listed, but the '
+                f'video has {video.length} frames, numbered from 0'
             )
     return [(video, frames[video.path]) for video in videos]
 
@@ -105,8 +108,8 @@ def _read_lines(ann_file: str | Path) -> list[str]:
             return entries
         reason = 'empty'
     raise VideoListError(
-        f'{ann_file}: no list of videos ({reason}); write a text file with a video file, a folder of frames or a glob '
-        '(videos/*.mp4) on each line'
+        f'{ann_file}: no list of videos ({reason}); write a text file with a video file, a folder '
+        'of frames or a glob (videos/*.mp4) on each line'
     )
 
 
@@ -126,9 +129,10 @@ def _open_all(
             damaged += [VideoError(path, damage)] if damage else []
     if not videos:
         raise VideoListError(
-            f'{ann_file}: none of its {total} entries can be used as a video (relative paths start at '
-            f'{root.resolve()}):\n{first_errors(failures)}\nEach line must be a video file, a folder of images or of '
-            'videos, or a glob. Check the paths and whether a player opens the files.'
+            f'{ann_file}: none of its {total} entries can be used as a video (relative paths start '
+            f'at {root.resolve()}):\n{first_errors(failures)}\nEach line must be a video file, a '
+            'folder of images or of videos, or a glob. Check the paths and whether a player opens '
+            'the files.'
         )
     if failures:
         log_warning(

@@ -1,4 +1,5 @@
-"""Generated data set of the quick start: textured objects in uneven motion with exact labels and flow.
+"""Generated data set of the quick start: textured objects in uneven motion, exact labels and flow.
 
-``build_dataset(root, make_spec('quickstart'))`` writes the data set. It needs numpy and OpenCV only.
+``build_dataset(root, make_spec('quickstart'))`` writes the data set. It needs numpy and OpenCV
+only.
 """

@@ -1,4 +1,4 @@
-"""Generated data set on disk: for each part its items, in several processes, then its index and the manifest."""
+"""Generated data set on disk: the items of each part, in several processes, and its index."""
 
 import json
 import shutil
@@ -60,8 +60,8 @@ def make_synthetic(
 def build_dataset(root: str | Path, spec: DatasetSpec, workers: int = 1) -> dict:
     """Write a data set, or the missing parts of it, into a folder.
 
-    A part is kept if an earlier call finished it with the same arguments; any other part is removed and generated
-    again. The manifest ``world.json`` names the finished parts.
+    A part is kept if an earlier call finished it with the same arguments; any other part is removed
+    and generated again. The manifest ``world.json`` names the finished parts.
 
     Args:
         workers: Number of processes. The result does not depend on it.
@@ -90,7 +90,8 @@ def build_dataset(root: str | Path, spec: DatasetSpec, workers: int = 1) -> dict
         ):
             if path.exists() and not found:
                 raise FileExistsError(
-                    f'{path} exists, but {root} has no {MANIFEST}: this is not a folder of a generated data set'
+                    f'{path} exists, but {root} has no {MANIFEST}: this is not a folder of a '
+                    'generated data set'
                 )
             if path.is_dir():
                 shutil.rmtree(path)
@@ -136,7 +137,7 @@ def _pace(index: int) -> str:
 
 
 def _labeled_clip(item: Item) -> tuple[Clip, list[Path]]:
-    """Return a labeled clip and the paths of its frames without suffix; a still is a clip of one frame."""
+    """Return a clip and the paths of its frames without suffix; a still is a clip of one frame."""
     spec, index = item.spec, item.index
     if item.split == 'stills':
         return make_clip(item.seed, spec.size, 1, 'fast'), [item.folder / f'{index:06d}']
@@ -196,7 +197,7 @@ def _make_label_maps(item: Item) -> None:
 
 
 def _index_label_maps(root: Path, spec: DatasetSpec, split: str, records: list) -> dict:
-    """Write the json for segmentation: that of detection without boxes, with the background as a class."""
+    """Write the json for segmentation: no boxes, and the background as a class."""
     content = json.loads((root / f'{split}.json').read_text())
     content |= {'annotations': [], 'categories': _categories(SEGMENTATION_CLASSES)}
     write_json(content, root / f'{split}_labels.json')
@@ -268,7 +269,8 @@ class Part:
     """One part of a data set.
 
     Attributes:
-        name: Name of the part and, unless it is one file, of its folder. `DatasetSpec.count` has its number of items.
+        name: Name of the part and, unless it is one file, of its folder. `DatasetSpec.count` has
+            its number of items.
         stream: Number of its random stream.
         outputs: Its files and folders, relative to the root; the folder first.
         fields: Further `DatasetSpec` fields that it depends on.
@@ -306,7 +308,8 @@ class Part:
 _EVAL = ('eval_length', 'motion', 'shake')
 PARTS = (
     Part('stills', 0, ('stills', 'stills.json'), (), _make_labeled, _index_stills),
-    Part('videos', 1, ('videos', 'videos.txt'), ('video_length', 'motion', 'shake'), _make_video, _index_videos),
+    Part('videos', 1, ('videos', 'videos.txt'), ('video_length', 'motion', 'shake'),
+         _make_video, _index_videos),
     Part('val', 2, ('val', 'val.json'), _EVAL, _make_labeled, _index_labeled_videos),
     Part('dev', 3, ('dev', 'dev.json'), _EVAL, _make_labeled, _index_labeled_videos),
     Part('train', 6, ('train', 'train.json'), ('train_length', 'label_every', 'motion', 'shake'),

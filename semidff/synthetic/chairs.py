@@ -50,7 +50,7 @@ def make_chair_sprite(rng: np.random.Generator, size: float) -> Sprite:
 
 
 def _background_motion(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-    """Draw a (2, 3) map of the frame onto itself, small enough for the background to cover both frames."""
+    """Draw a (2, 3) map of the frame, small enough for the background to cover both frames."""
     middle = np.array([size[1] / 2, size[0] / 2])
     strength = 1.0
     while True:

@@ -19,7 +19,8 @@ class TrueBox:
     Attributes:
         layer: Index of the object in its clip.
         label: Index into `CLASSES`.
-        box: x1, y1, x2, y2 in pixels, including hidden parts, clipped to the frame; pixel i covers [i, i + 1].
+        box: x1, y1, x2, y2 in pixels, including hidden parts, clipped to the frame; pixel i covers
+            [i, i + 1].
         visible: Fraction of the object's area that is inside the frame and not hidden.
     """
 
@@ -91,12 +92,12 @@ def true_boxes(clip: Clip, frame: int, owner: np.ndarray) -> list[TrueBox]:
 
 
 def pose(sprite: Sprite, x: float, y: float, angle: float, scale: float) -> np.ndarray:
-    """Return the (2, 3) map that turns (radians) and scales a sprite and moves its center to (x, y)."""
+    """Return the (2, 3) map that turns (radians), scales and moves a sprite's center to (x, y)."""
     return turned(np.array(sprite.center), np.array([x, y]), angle, scale)
 
 
 def turned(source: np.ndarray, target: np.ndarray, angle: float, scale: float = 1.0) -> np.ndarray:
-    """Return the (2, 3) map that turns (radians) and scales and moves the point `source` to `target`."""
+    """Return the (2, 3) map that turns (radians), scales and moves `source` to `target`."""
     cos, sin = scale * np.cos(angle), scale * np.sin(angle)
     turn = np.array([[cos, -sin], [sin, cos]])
     return np.column_stack([turn, target - turn @ source])
@@ -110,7 +111,7 @@ def compose(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
 
 
 def _place_camera(path: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, tuple[int, int]]:
-    """Return the canvas-to-frame maps of a camera path, and height and width of the required canvas."""
+    """Return the canvas-to-frame maps of a camera path, and the canvas' height and width."""
     views = np.stack([_view(size, *state) for state in path])
     corners = np.array([(x, y, 1.0) for x in (0, size[1]) for y in (0, size[0])])
     full = np.tile(np.eye(3), (len(path), 1, 1))
@@ -123,7 +124,7 @@ def _place_camera(path: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, 
 
 
 def _view(size: tuple[int, int], x: float, y: float, roll: float) -> np.ndarray:
-    """Return the (2, 3) map from scene to frame: the view starts at (x, y), turned about its middle."""
+    """Return the (2, 3) map from scene to frame: it starts at (x, y), turned about its middle."""
     middle = np.array([size[1] / 2, size[0] / 2])
     return turned(middle + (x, y), middle, roll)
 

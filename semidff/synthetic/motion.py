@@ -1,7 +1,8 @@
 """Uneven motion: velocities that jump, stop and start again, and a hand-held camera.
 
-With constant velocities, interpolating boxes between two key frames is nearly perfect, and a video cannot evaluate
-feature propagation. Every velocity therefore follows a target that is drawn again after a random, short time.
+With constant velocities, interpolating boxes between two key frames is nearly perfect, and a video
+cannot evaluate feature propagation. Every velocity therefore follows a target that is drawn again
+after a random, short time.
 """
 
 from dataclasses import dataclass, replace

@@ -77,5 +77,5 @@ PRESETS = {
 
 
 def make_spec(preset: str = 'quickstart', **changes) -> DatasetSpec:
-    """Return a preset with some arguments changed; arguments that are None keep the preset's value."""
+    """Return a preset with some arguments changed; None keeps the preset's value."""
     return replace(PRESETS[preset], **{k: v for k, v in changes.items() if v is not None})

@@ -1,4 +1,4 @@
-"""Clips (background, objects and their pose in every frame), their rendering and their true optical flow."""
+"""Clips (background, objects, poses), their rendering and their true optical flow."""
 
 from dataclasses import dataclass
 
@@ -69,8 +69,8 @@ class Clip:
 def render(clip: Clip, frame: int) -> tuple[np.ndarray, np.ndarray]:
     """Render the frame of a 0-based number.
 
-    Returns:
-        The picture, (H, W, 3) uint8 BGR, and the visible layer of every pixel, (H, W) int16, -1 for the background.
+    Returns: The picture, (H, W, 3) uint8 BGR, and the visible layer of every pixel, (H, W) int16,
+        -1 for the background.
     """
     height, width = clip.size
     image = cv2.warpAffine(
@@ -85,16 +85,17 @@ def render(clip: Clip, frame: int) -> tuple[np.ndarray, np.ndarray]:
 def true_flow(
     clip: Clip, owner: np.ndarray, key_owner: np.ndarray, current: int, key: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the offset of each pixel of the current frame to its position in the key frame (DFF Eq. 1).
+    """Return the offset from each pixel of the current frame to the key frame (DFF Eq. 1).
 
-    With the first picture of a pair as the current frame and the second as the key frame, it is that of Flying Chairs.
+    With the first picture of a pair as the current frame and the second as the key frame, it is
+    that of Flying Chairs.
 
     Args:
         owner: (H, W) layer of each pixel of the current frame, the second value of `render`.
         key_owner: (H, W) layer of each pixel of the key frame.
 
-    Returns:
-        The flow, (H, W, 2) float32 in pixels, x first, and a mask of the pixels visible in both frames, (H, W) bool.
+    Returns: The flow, (H, W, 2) float32 in pixels, x first, and a mask of the pixels visible in
+        both frames, (H, W) bool.
     """
     maps = []  # affine maps of each layer from the current frame's pixels to the key frame's
     for poses in (clip.camera, *(layer.poses for layer in clip.layers)):

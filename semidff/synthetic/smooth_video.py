@@ -9,7 +9,7 @@ from semidff.utils.video_writer import VideoWriter
 
 
 def smooth_frames(count: int, height: int, width: int, seed: int = 0) -> list[np.ndarray]:
-    """Make ``count`` frames, (height, width, 3) uint8, each 4 pixels right of the previous one and 1 below it."""
+    """Make ``count`` frames (height, width, 3), each 4 pixels right of and 1 below the previous."""
     rng = np.random.default_rng(seed)
     size = width + 4 * count, height + count
     canvas = np.full((size[1], size[0], 3), 128, np.float32)

@@ -1,8 +1,7 @@
 """Textured objects: polygons filled with a two-color pattern; and random backgrounds.
 
-A category is a pair (shape, pattern). The four detection classes are the 2 x 2 product of two
-shapes and two patterns, so that neither outline nor texture alone determines the class; colors are
-random.
+The four classes are the products of two shapes and two patterns, so that neither outline nor
+texture alone determines the class; colors are random.
 """
 
 from dataclasses import dataclass
@@ -10,8 +9,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-SHAPES = ('disc', 'cross', 'square', 'triangle', 'star')
-PATTERNS = ('striped', 'dotted', 'checked', 'ringed')
 CLASSES = ('striped_disc', 'dotted_disc', 'striped_cross', 'dotted_cross')
 SEGMENTATION_CLASSES = ('background', *CLASSES)
 
@@ -40,19 +37,15 @@ class Sprite:
 
 
 def _shape_polygon(shape: str) -> np.ndarray:
-    """Return the (n, 2) outline of one of `SHAPES` in the square [-1, 1] x [-1, 1]."""
-    if shape == 'square':
-        return np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)], float) * 0.85
+    """Return the (n, 2) outline of a disc or a cross in the square [-1, 1] x [-1, 1]."""
     if shape == 'cross':
         arm = 0.36
         quarter = np.array([(arm, -1), (arm, -arm), (1, -arm)])
         turn = np.array([(0, -1), (1, 0)])
         powers = (np.linalg.matrix_power(turn, i) for i in range(4))
         return np.concatenate([quarter @ power.T for power in powers])
-    count = {'disc': 40, 'triangle': 3, 'star': 10}[shape]
-    angles = 2 * np.pi * np.arange(count) / count - np.pi / 2
-    circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    return circle * np.where(np.arange(10) % 2, 0.45, 1.0)[:, None] if shape == 'star' else circle
+    angles = 2 * np.pi * np.arange(40) / 40 - np.pi / 2
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
 def _pattern_field(
@@ -66,12 +59,8 @@ def _pattern_field(
     waves = 2 * np.pi / rng.uniform(0.42, 0.6)  # Periods are about a quarter of the object.
     if pattern == 'striped':
         wave = np.sin(waves * a + phase[0])
-    elif pattern == 'dotted':
+    else:  # dotted
         wave = np.cos(waves * a + phase[0]) + np.cos(waves * b + phase[1]) - 0.75
-    elif pattern == 'checked':
-        wave = 2 * np.sin(0.75 * waves * a + phase[0]) * np.sin(0.75 * waves * b + phase[1])
-    else:  # ringed
-        wave = np.sin(waves * np.hypot(a, b) + phase[0])
     return np.clip(0.5 + 2.5 * wave, 0, 1)
 
 
@@ -96,7 +85,7 @@ def make_sprite(rng: np.random.Generator, shape: str, pattern: str, size: float)
 
 
 def cut_out(color: np.ndarray, polygons: list[np.ndarray]) -> Sprite:
-    """Cut polygons (in pixels; overlaps are holes) out of an (h, w, 3) picture, with smooth edges."""
+    """Cut polygons (in pixels; overlaps are holes) out of an (h, w, 3) picture."""
     height, width = color.shape[:2]
     fine = np.zeros((height * _SUPERSAMPLE, width * _SUPERSAMPLE), np.uint8)
     points = [np.round(((p + 0.5) * _SUPERSAMPLE - 0.5) * 16).astype(np.int32) for p in polygons]

@@ -1,18 +1,20 @@
 """Conversion of the original's parameters (MXNet) into a checkpoint of this project.
 
-**Box weights.** The original trains its box maps ``rfcn_bbox_*`` on normalized targets and applies no standard
-deviations at test time. Training therefore writes the maps twice: plain, and multiplied by the standard deviations as
-``rfcn_bbox_*_test``. Inference replaces the plain weights with the copies where they exist, and uses the plain weights
-otherwise. A file therefore has one of three forms:
+**Box weights.** The original trains its box maps ``rfcn_bbox_*`` on normalized targets and applies
+no standard deviations at test time. Training therefore writes the maps twice: plain, and multiplied
+by the standard deviations as ``rfcn_bbox_*_test``. Inference replaces the plain weights with the
+copies where they exist, and uses the plain weights otherwise. A file therefore has one of three
+forms:
 
-- ``copies``: the plain weights are those of training, the ``_test`` copies those of inference. Training writes this.
+- ``copies``: the plain weights are those of training, the ``_test`` copies those of inference.
+  Training writes this.
 - ``inference``: there are no copies; the plain weights are those of inference.
 - ``training``: the plain weights are those of training, with or without copies.
 
-Our box coder multiplies by the standard deviations after the network, so our weights are those of training. From
-``copies`` the plain weights are taken unchanged if, multiplied by the standard deviations, they equal the copies up to
-rounding. Otherwise the copies are divided, because the original's inference uses them. From ``inference`` the plain
-weights are divided.
+Our box coder multiplies by the standard deviations after the network, so our weights are those of
+training. From ``copies`` the plain weights are taken unchanged if, multiplied by the standard
+deviations, they equal the copies up to rounding. Otherwise the copies are divided, because the
+original's inference uses them. From ``inference`` the plain weights are divided.
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,7 +45,7 @@ from .names import (
 from .params_file import read_params
 
 AGREEMENT = 1e-5
-"""Largest rounding difference between a copy and plain weight times deviation, relative to the largest value."""
+"""Largest difference of a copy from the multiplied plain weight, relative to the largest value."""
 # Mean pixel value (red, green, blue) that the original subtracts. It divides by nothing.
 MEAN, STD = (123.15, 115.90, 103.06), (1.0, 1.0, 1.0)
 _BOXES = ('rfcn_bbox_weight', 'rfcn_bbox_bias')
@@ -60,7 +62,7 @@ _FORMS = {
 
 
 class Normalization(NamedTuple):
-    """Means and standard deviations of the box coder's (dx, dy, dw, dh); by default the original's."""
+    """Means and standard deviations of the box coder's (dx, dy, dw, dh), like the original's."""
 
     means: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)
     stds: tuple[float, ...] = (0.1, 0.1, 0.2, 0.2)
@@ -72,7 +74,8 @@ class Converted:
 
     Attributes:
         state, meta: Of the checkpoint.
-        prefix: Prefix that the names of a video detector have in addition to those of the checkpoint.
+        prefix: Prefix that the names of a video detector have in addition to those of the
+            checkpoint.
         agree: Whether plain box weights and their test copies agree.
         passed_over: Names in the file that were skipped.
     """
@@ -100,12 +103,13 @@ def convert_file(
     Args:
         source: File to convert (.params).
         out: Checkpoint to write.
-        config: Config whose model the weights must fit. Its box coder determines the divisor of the box weights, its
-            head the number of box groups.
+        config: Config whose model the weights must fit. Its box coder determines the divisor of the
+            box weights, its head the number of box groups.
         parts: Parts to convert, such as detector or temporal (default: all parts in the file).
-        boxes: Meaning of the box weights rfcn_bbox_* in the file: copies: weights of training, with those of inference
-            as *_test; inference: weights of inference, already multiplied by the deviations; training: weights of
-            training (default: copies if there is a *_test, else inference).
+        boxes: Meaning of the box weights rfcn_bbox_* in the file: copies: weights of training, with
+            those of inference as *_test; inference: weights of inference, already multiplied by the
+            deviations; training: weights of training (default: copies if there is a *_test, else
+            inference).
         pass_over: Prefixes of unknown parameter names to skip.
 
     Returns:
@@ -151,14 +155,14 @@ def to_checkpoint(
     Args:
         arrays: Arrays by full names (``arg:conv1_weight``).
         parts: Parts to convert; None derives them from the names.
-        form: Meaning of the box weights; None: ``copies`` if there is a test copy, else ``inference``.
+        form: Meaning of the box weights; None: ``copies`` if there is a test copy, else
+            ``inference``.
         normalization: Normalization of our box coder, by default the original's.
         box_groups: Groups of box outputs of our head.
         pass_over: Prefixes of unknown names, without ``arg:``, that are skipped.
 
-    Returns:
-        The checkpoint, with the names of a video detector if there is a temporal part, of a backbone if the file is an
-        ImageNet classifier, else of a detector.
+    Returns: The checkpoint, with the names of a video detector if there is a temporal part, of a
+        backbone if the file is an ImageNet classifier, else of a detector.
     """
     params = {full.partition(':')[2]: array for full, array in arrays.items()}
     if '' in params:
@@ -200,7 +204,7 @@ def to_checkpoint(
 def _training_boxes(
     params: Mapping[str, np.ndarray], form: str, normalization: Normalization
 ) -> tuple[dict[str, np.ndarray], bool]:
-    """Return the box weights of training, and whether plain weights and copies agree (True for the other forms)."""
+    """Return the box weights of training, and whether plain weights and copies, if any, agree."""
     plain = {name: np.asarray(params[name], np.float32) for name in _BOXES}
     if form == 'training':
         return plain, True
@@ -226,7 +230,7 @@ def _training_boxes(
 
 
 def _box_options(model: nn.Module) -> dict:
-    """Return the options of ``to_checkpoint`` that the model's R-FCN head determines, none without such a head."""
+    """Return the options of ``to_checkpoint`` that the model's R-FCN head, if any, determines."""
     head = getattr(getattr(detector_of(model), 'roi_head', None), 'bbox_head', None)
     if not hasattr(head, 'conv_reg'):
         return {}

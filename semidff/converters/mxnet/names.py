@@ -1,18 +1,21 @@
 """Mapping from the parameter names of the original DFF and semi-DFF (MXNet) to state-dict keys.
 
-The mapping consists of names, shapes and channel orders. The network is the original's: R-FCN on ResNet-101 with 30
-classes, FlowNetS and the scale field, which is
-``VideoDetector(detector=RFCN(..., bbox_head=RFCNBBoxHead(box_groups=2)), temporal=TemporalModule(FlowNetS))``
-with a softmax RPN (``use_sigmoid=False``). :class:`Network` holds the sizes that differ between files.
+The mapping consists of names, shapes and channel orders. The network is the original's: R-FCN on
+ResNet-101 with 30 classes, FlowNetS and the scale field, which is
+``VideoDetector(detector=RFCN(..., bbox_head=RFCNBBoxHead(box_groups=2)),
+temporal=TemporalModule(FlowNetS))`` with a softmax RPN (``use_sigmoid=False``). :class:`Network`
+holds the sizes that differ between files.
 
 Three channel orders differ:
 
-- RPN scores: the original stores the background scores of all anchors, then their foreground scores; mmdet interleaves
-  (foreground, background) per anchor. The order of the anchors, ratio before scale, is the same.
+- RPN scores: the original stores the background scores of all anchors, then their foreground
+  scores; mmdet interleaves (foreground, background) per anchor. The order of the anchors, ratio
+  before scale, is the same.
 - R-FCN classes: background is the first class of the original and the last of mmdet.
-- Box maps: mmdet's box coder multiplies by the standard deviations of the targets after the network, so our weights
-  are the original's *training* weights (:mod:`~semidff.converters.mxnet.checkpoint`). Only the second of their two
-  groups of four outputs is used; a head with ``box_groups=1`` has that group alone.
+- Box maps: mmdet's box coder multiplies by the standard deviations of the targets after the
+  network, so our weights are the original's *training* weights
+  (:mod:`~semidff.converters.mxnet.checkpoint`). Only the second of their two groups of four outputs
+  is used; a head with ``box_groups=1`` has that group alone.
 """
 
 import math
@@ -31,7 +34,7 @@ from semidff.utils.error_messages import count_problems
 FEATURES = 1024
 PARTS = ('feature_network', 'task_network', 'temporal')
 SMALL_PARTS = ('backbone', 'flow_network')
-"""Contents of pre-training files (ImageNet, Flying Chairs): parts of ``feature_network`` and of ``temporal``."""
+"""Contents of pre-training files: parts of ``feature_network`` and of ``temporal``."""
 _IGNORED = ('rfcn_bbox_weight_test', 'rfcn_bbox_bias_test')
 _FLOW = 'temporal.flow_network.'
 
@@ -44,7 +47,7 @@ _HIDDEN = 194
 
 
 def numbered(*counts: int) -> tuple[tuple[str, ...], ...]:
-    """Return the unit names of the four stages as in ResNet-101: a, b1, b2, ...; a, b, c in stages 2 and 5."""
+    """Return the unit names of the stages as in ResNet-101: a, b1, b2, ...; at the ends a, b, c."""
     first, *middle, last = counts
     units = (('a', *(f'b{i}' for i in range(1, count))) for count in middle)
     return (tuple('abcdefgh'[:first]), *units, tuple('abcdefgh'[:last]))
@@ -90,7 +93,7 @@ _UNIT = re.compile(r'(?:res|bn)([2-5])([a-z]\d*)_branch')
 
 
 def network_of(params: Mapping[str, np.ndarray]) -> Network:
-    """Return the smallest network that has all residual units of a file, ResNet-101 if there is none.
+    """Return the smallest network that has all residual units of a file, else ResNet-101.
 
     Sizes of heads that are missing or inconsistent are the original's.
     """
@@ -122,7 +125,8 @@ class Target(NamedTuple):
     Attributes:
         key: State-dict key of a :class:`~semidff.models.video_detector.VideoDetector`.
         shape: Shape in the original.
-        order: The original's output channel for each output channel of ours; None if they are the same.
+        order: The original's output channel for each output channel of ours; None if they are the
+            same.
     """
 
     key: str
@@ -135,7 +139,7 @@ class NameMappingError(CheckpointError):
 
 
 def targets(parts: Sequence[str] = PARTS, network: Network = ORIGINAL) -> dict[str, Target]:
-    """Return the destinations of all parameters of some parts, by the original's names without ``arg:`` or ``aux:``."""
+    """Return the destinations of parts' parameters by their names without ``arg:`` and ``aux:``."""
     tables = dict(
         feature_network=_feature_network,
         task_network=_task_network,
@@ -151,11 +155,11 @@ def targets(parts: Sequence[str] = PARTS, network: Network = ORIGINAL) -> dict[s
 def convert(
     params: Mapping[str, np.ndarray], parts: Sequence[str] = PARTS, network: Network = ORIGINAL
 ) -> dict[str, Tensor]:
-    """Rename and reorder parameters, given by the original's names without ``arg:`` or ``aux:``, to float32.
+    """Rename and reorder parameters, with names without ``arg:`` and ``aux:``, to float32.
 
-    Parameters of other parts are ignored: the file of a detector has no ``temporal``, that of semi-DFF's regression
-    step no ``task_network``. The state dict is that of these parts of a ``VideoDetector`` or ``SemiDFF``, without
-    ``num_batches_tracked``.
+    Parameters of other parts are ignored: the file of a detector has no ``temporal``, that of
+    semi-DFF's regression step no ``task_network``. The state dict is that of these parts of a
+    ``VideoDetector`` or ``SemiDFF``, without ``num_batches_tracked``.
     """
     check_names(params, parts, network)
     state = {}

@@ -2,11 +2,12 @@
 
 A file is a list of arrays followed by a list of their names, all numbers little-endian::
 
-    uint64 0x112, uint64 0, uint64 count, count records, uint64 count, count times (uint64 length, bytes)
+    uint64 0x112, uint64 0, uint64 count, count records, uint64 count, count times (uint64 length,
+    bytes)
 
-Records have one of three layouts: ``legacy`` (number of dimensions and 32-bit dimensions), ``v1`` (a magic number and
-64-bit dimensions) and ``v2`` (another magic number and the storage type before them). The device of the array, which is
-ignored, its type and its values follow.
+Records have one of three layouts: ``legacy`` (number of dimensions and 32-bit dimensions), ``v1``
+(a magic number and 64-bit dimensions) and ``v2`` (another magic number and the storage type before
+them). The device of the array, which is ignored, its type and its values follow.
 """
 
 import math
@@ -40,7 +41,7 @@ class _Reader:
 
 
 def read_params(path: str | Path) -> dict[str, np.ndarray]:
-    """Read arrays by their full names (``arg:conv1_weight``): read-only views of the file in its order and types."""
+    """Read arrays by full name (``arg:conv1_weight``), as read-only views of the file."""
     reader = _Reader(Path(path))
     start = reader.data[:8].tobytes()
     if start != struct.pack('<Q', _LIST_MAGIC):

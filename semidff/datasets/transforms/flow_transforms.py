@@ -1,8 +1,9 @@
 """Transforms of frame pairs with true flow.
 
-``results['img']`` is a list ``[key, current]`` of (H, W, 3) BGR pictures, ``results['gt_flow']`` the (H, W, 2) float32
-flow in pixels, x first: the offset of each pixel of the current frame to its position in the key frame. Random changes
-draw from numpy's global random state.
+``results['img']`` is a list ``[key, current]`` of (H, W, 3) BGR pictures, ``results['gt_flow']``
+the (H, W, 2) float32
+flow in pixels, x first: the offset of each pixel of the current frame to its position in the key
+frame. Random changes draw from numpy's global random state.
 """
 
 from collections.abc import Sequence
@@ -73,16 +74,17 @@ class RandomFlipFlowPair(BaseTransform):
 
 @TRANSFORMS.register_module()
 class RandomColorFlowPair(BaseTransform):
-    """Change color, gamma, contrast and brightness of both frames equally, and add independent noise.
+    """Change color, gamma, contrast and brightness of both frames alike; add independent noise.
 
-    The defaults are FlowNet's (Dosovitskiy et al. 2015, section 4.3). The steps for values v in 0..1 are: v times a
-    factor per color channel, clipped to 0..1; v to the power of gamma; 0.5 + (v - 0.5) (1 + contrast); plus
-    brightness; plus noise.
+    The defaults are FlowNet's (Dosovitskiy et al. 2015, section 4.3). The steps for values v in
+    0..1 are: v times a factor per color channel, clipped to 0..1; v to the power of gamma; 0.5 + (v
+    - 0.5) (1 + contrast); plus brightness; plus noise.
 
     Args:
         color: Range of the factors, like ``gamma`` and ``contrast``.
         brightness: Standard deviation of the brightness.
-        noise: Largest standard deviation of the noise; that of a pair is uniform between 0 and this value.
+        noise: Largest standard deviation of the noise; that of a pair is uniform between 0 and this
+            value.
     """
 
     def __init__(
@@ -117,9 +119,10 @@ class RandomColorFlowPair(BaseTransform):
 class RandomAffineFlowPair(BaseTransform):
     """Shift, rotate, scale and crop both frames, with a small additional map of the key frame.
 
-    This follows FlowNet (Dosovitskiy et al. 2015, section 4.3): the shared map changes the pictures, the relative map
-    the flow field. The ranges of the shared map are the paper's; those of the relative map are ours. The flow is
-    sampled bilinearly, so it is exact where it is smooth and interpolated at motion boundaries.
+    This follows FlowNet (Dosovitskiy et al. 2015, section 4.3): the shared map changes the
+    pictures, the relative map the flow field. The ranges of the shared map are the paper's; those
+    of the relative map are ours. The flow is sampled bilinearly, so it is exact where it is smooth
+    and interpolated at motion boundaries.
 
     Maps are redrawn until the crop lies inside both pictures, so that no border has to be filled.
 
@@ -162,7 +165,7 @@ class RandomAffineFlowPair(BaseTransform):
         return dict(results, img=images, gt_flow=flow, img_shape=self.crop_size)
 
     def draw(self, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """Draw two (3, 3) maps of the crop's pixels, to the current frame and to the key frame of the given size."""
+        """Draw the (3, 3) maps of the crop's pixels to the current frame and to the key frame."""
         middle, crop_middle = ((np.array(s[::-1]) - 1) / 2 for s in (size, self.crop_size))
         for _ in range(self.tries):
             shared = _random_map(crop_middle, middle, size[1], *self.shared)
@@ -182,7 +185,8 @@ def transform_flow(
 
     Args:
         flow: (H, W, 2) flow between the original pictures, in pixels.
-        current: (3, 3) affine map from pixels of the new current frame to those of the original one.
+        current: (3, 3) affine map from pixels of the new current frame to those of the original
+            one.
         key: The same map of the key frame.
         size: Height and width of the new frames.
 
@@ -206,7 +210,7 @@ def _random_map(
     rotation: float,
     scale: tuple[float, float],
 ) -> np.ndarray:
-    """Draw a (3, 3) map of pixels around ``center`` to rotated, scaled and shifted pixels around ``target``."""
+    """Draw a (3, 3) map that moves ``center`` to ``target``, rotated, scaled and shifted."""
     shift = np.random.uniform(-translation, translation, 2) * width
     angle = np.deg2rad(np.random.uniform(-rotation, rotation))
     factor = 1 / np.random.uniform(*scale)

@@ -1,4 +1,4 @@
-"""Transforms of frames and of pairs of frames: the original's resizing and mirroring, label maps, crops."""
+"""Transforms of frames and pairs: the original's resizing and mirroring, label maps, crops."""
 
 import cv2
 import numpy as np
@@ -15,10 +15,11 @@ IGNORED = 255
 
 @TRANSFORMS.register_module()
 class OriginalFlip(RandomFlip):
-    """Mirror an image horizontally before resizing; its boxes are first clipped to the image's last pixel.
+    """Mirror an image before resizing; its boxes are first clipped to the last pixel.
 
-    The box from x1 to x2 becomes the box from ``W - 1 - x2`` to ``W - 1 - x1``, one pixel left of the result of mmdet's
-    ``RandomFlip``: a box consists of its first and last pixels, counted from 0.
+    The box from x1 to x2 becomes the box from ``W - 1 - x2`` to ``W - 1 - x1``, one pixel left of
+    the result of mmdet's ``RandomFlip``: a box consists of its first and last pixels, counted from
+    0.
     """
 
     def __init__(self, prob: float = 0.5) -> None:
@@ -41,9 +42,10 @@ class OriginalFlip(RandomFlip):
 class OriginalResize(Resize):
     """Resize with the same factor for both axes and OpenCV's rounding of the size.
 
-    The factor scales the short side to the smaller number of ``scale`` (in pixels), unless the long side then exceeds
-    the larger one. OpenCV rounds the new sides half to even (720 x 0.78125 = 562.5 becomes 562; mmdet's ``Resize``
-    gives 563) and samples with exactly this factor. Boxes are multiplied by the same factor.
+    The factor scales the short side to the smaller number of ``scale`` (in pixels), unless the long
+    side then exceeds the larger one. OpenCV rounds the new sides half to even (720 x 0.78125 =
+    562.5 becomes 562; mmdet's ``Resize`` gives 563) and samples with exactly this factor. Boxes are
+    multiplied by the same factor.
     """
 
     def __init__(self, scale: tuple[int, int]) -> None:
@@ -67,9 +69,10 @@ class OriginalResize(Resize):
 class DrawInstances(BaseTransform):
     """Keep each instance with the probability of its score: soft labels for any loss.
 
-    On average, a box of score s is an object with weight s and background with weight 1 - s, so that what is trained
-    gets the scores of the labels. With a threshold, mistakes above it would become certain. An image whose instances
-    are all left out is replaced by another one. Use it ahead of ``LoadAnnotations``.
+    On average, a box of score s is an object with weight s and background with weight 1 - s, so
+    that what is trained gets the scores of the labels. With a threshold, mistakes above it would
+    become certain. An image whose instances are all left out is replaced by another one. Use it
+    ahead of ``LoadAnnotations``.
     """
 
     def transform(self, results: dict) -> dict | None:
@@ -83,7 +86,8 @@ class LoadLabelMap(BaseTransform):
 
     Frames with ``is_labeled=False``, such as key frames of training pairs, have a map of 255 only.
 
-    Required keys: ``seg_map_path``, ``ori_shape``; ``num_classes`` if present limits the class indices.
+    Required keys: ``seg_map_path``, ``ori_shape``; ``num_classes`` if present limits the class
+    indices.
     """
 
     def transform(self, results: dict) -> dict:
@@ -108,19 +112,20 @@ class LoadLabelMap(BaseTransform):
         classes = range(num_classes or IGNORED)
         if wrong := set(np.unique(labels).tolist()).difference(classes, [IGNORED]):
             raise ValueError(
-                f'{path}: has the label {min(wrong)}, but the classes are numbered 0 to {classes[-1]} (255: ignored)'
+                f'{path}: has the label {min(wrong)}, but the classes are numbered 0 to '
+                f'{classes[-1]} (255: ignored)'
             )
         return labels.astype(np.uint8)
 
 
 @TRANSFORMS.register_module()
 class RandomCropWindow(BaseTransform):
-    """Draw the window of a crop, which :class:`~semidff.models.semi_dff.SemiDFF` takes of frames and features.
+    """Draw the window of a crop, which ``SemiDFF`` takes from frames and features.
 
     The frames stay whole, so that a feature cache knows them again wherever the window lies.
 
-    Required key: ``img``. Added key: ``crop_window``, a tuple of top, left, height and width in pixels, one for both
-    frames of a pair inside of ``TransformBroadcaster``.
+    Required key: ``img``. Added key: ``crop_window``, a tuple of top, left, height and width in
+    pixels, one for both frames of a pair inside of ``TransformBroadcaster``.
 
     Args:
         crop_size: Height and width of the window in pixels; smaller if the frame is.
@@ -147,17 +152,18 @@ class RandomCropWindow(BaseTransform):
 class RandomPan(BaseTransform):
     """Crop key frame and current frame at different positions, as if the camera had panned.
 
-    A flow network learns only the motion in its training videos; from static cameras it does not learn that a whole
-    scene can move. The offset of the crops is a velocity times the interval. The velocity is uniform for each pair, or
-    zero, so that static cameras are learned too.
+    A flow network learns only the motion in its training videos; from static cameras it does not
+    learn that a whole scene can move. The offset of the crops is a velocity times the interval. The
+    velocity is uniform for each pair, or zero, so that static cameras are learned too.
 
-    Required keys: ``img``, a list [key, current] of (H, W, 3) images of one size, and ``frame_id``, a list of their
-    numbers. Changed keys: ``img`` and ``img_shape``. Use it for pairs without boxes, outside ``TransformBroadcaster``.
+    Required keys: ``img``, a list [key, current] of (H, W, 3) images of one size, and ``frame_id``,
+    a list of their numbers. Changed keys: ``img`` and ``img_shape``. Use it for pairs without
+    boxes, outside ``TransformBroadcaster``.
 
     Args:
         crop_size: Height and width of the crops in pixels; smaller if the frame is.
-        max_speed: Largest speed along each axis, in pixels per frame. The frame size limits the offset too: frames of
-            the size of the crops give crops at the same position.
+        max_speed: Largest speed along each axis, in pixels per frame. The frame size limits the
+            offset too: frames of the size of the crops give crops at the same position.
         prob: Probability that the camera moves.
     """
 

@@ -24,7 +24,7 @@ META_KEYS = (
 
 @TRANSFORMS.register_module()
 class PackVideoFrame(BaseTransform):
-    """Pack a frame as mmdet's ``PackDetInputs`` does, with its place in the video and whether it is labeled.
+    """Pack a frame like mmdet's ``PackDetInputs``, with its place in the video.
 
     ``packer`` makes the data sample; it is ``mmseg.PackSegInputs`` for label maps.
     """
@@ -33,7 +33,7 @@ class PackVideoFrame(BaseTransform):
         self.pack = TRANSFORMS.build(dict(type=packer, meta_keys=META_KEYS))
 
     def transform(self, results: dict) -> dict:
-        """Return ``inputs``, uint8 tensor (3, H, W), and ``data_samples`` with the metainfo that is there."""
+        """Return ``inputs``, uint8 tensor (3, H, W), and ``data_samples`` with the metainfo."""
         return self.pack.transform(results)
 
 
@@ -41,13 +41,13 @@ class PackVideoFrame(BaseTransform):
 class PackFramePair(BaseTransform):
     """Pack a (key frame, current frame) pair, or a triplet with a frame between them.
 
-    Values of the results dict that are a ``list`` of two belong to the two frames, ``[key, current]`` (in a triplet: of
-    three); all others belong to the current frame. ``packer``, mmdet's ``PackDetInputs`` or ``mmseg.PackSegInputs`` for
-    label maps, makes the data sample of the current frame, with its boxes if there are any; ``key_frame_id`` is added
-    to its metainfo.
+    Values of the results dict that are a ``list`` of two belong to the two frames, ``[key,
+    current]`` (in a triplet: of three); all others belong to the current frame. ``packer``, mmdet's
+    ``PackDetInputs`` or ``mmseg.PackSegInputs`` for label maps, makes the data sample of the
+    current frame, with its boxes if there are any; ``key_frame_id`` is added to its metainfo.
 
-    Required key: ``img``, a list of two or three (H, W, 3) images of one size. Fractional values are rounded and
-    clipped to 0..255.
+    Required key: ``img``, a list of two or three (H, W, 3) images of one size. Fractional values
+    are rounded and clipped to 0..255.
     """
 
     def __init__(self, packer: str = 'mmdet.PackDetInputs') -> None:
@@ -55,7 +55,7 @@ class PackFramePair(BaseTransform):
         self.pack = TRANSFORMS.build(dict(type=packer, meta_keys=meta_keys))
 
     def transform(self, results: dict) -> dict:
-        """Return ``inputs``, uint8 (2 or 3, 3, H, W), and ``data_samples``, that of the current frame."""
+        """Return ``inputs``, uint8 (2 or 3, 3, H, W), and the current frame's ``data_samples``."""
         images = results['img']
         if len(shapes := {image.shape: None for image in images}) > 1:
             raise ValueError(
