@@ -101,19 +101,6 @@ def test_experiments_change_settings_that_exist(file, monkeypatch):
             assert changed(path, pairs).train_cfg
 
 
-def test_compared_steps_of_the_tables_are_equally_long(tables):
-    lengths = {}
-    for name, cfg in tables.items():
-        steps = cfg.train_cfg.get('steps', [])
-        for step in steps:
-            assert not [s for s in step.get('param_scheduler', []) if 'total_steps' in s]
-        if steps:
-            lengths[name] = {step.iters for step in steps}
-    longer = {'sem-long': 2, 'vid_plus': 3}
-    [length] = lengths['two_step']
-    assert lengths == {name: {length * longer.get(name, 1)} for name in lengths}
-
-
 def test_ablations_change_one_setting(tables):
     """Rows of semi-DFF's Tables 3b to 3f against the row that they are compared with."""
     rows = {
@@ -248,26 +235,6 @@ def test_schedules_are_those_of_the_papers(name, kind, iters, milestones):
     assert [s.milestones for s in cfg.get('param_scheduler') or []] == [milestones] * bool(
         milestones
     )
-
-
-@pytest.mark.parametrize(
-    'name',
-    [
-        'rfcn/rfcn_r101_imagenet-det-vid.py',
-        'rfcn/rfcn_r101-original_imagenet-det-vid.py',
-        'dff/dff_r101_imagenet-det-vid.py',
-        'dff/dff_r101-original.py',
-    ],
-)
-def test_labeled_images_and_frames_are_joined(name):
-    """One list, whose pass has each once (semi-DFF 4.2)."""
-    stream = load(name).train_dataloader.dataset
-    assert (stream.type, stream.dataset.type) == ('SampleStream', 'ConcatDataset')
-    listed = [part.get('dataset', part).ann_file for part in stream.dataset.datasets]
-    assert [Path(file).stem for file in listed] == [
-        'imagenet_vid_train_15frames',
-        'imagenet_det_train_30classes',
-    ]
 
 
 @pytest.mark.parametrize(('suffix', 'height'), [('', 563), ('-original', 562)])

@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -129,9 +128,3 @@ def test_seeds_share_steps_and_tables_choose_rows(make, tmp_path):
     assert metrics['checkpoint'] == 'out/seed3/two_step/last.pth'
     text = (tmp_path / 'out/seed3/two_step/last.pth').read_text()
     assert text == 'two.py from 0 randomness.seed=3 x=1 a.b=[temporal,task_network]'
-
-
-def test_only_the_commands(make, tmp_path):
-    _, printed = make('-n')
-    assert 'tools/train.py two.py --work-dir out/seed0/two_step --resume' in printed
-    assert not Path(tmp_path / 'out').exists()

@@ -94,16 +94,3 @@ def test_files_of_the_user_are_kept(root, name):
     (out / name).unlink()
     for _ in range(2):  # the second replaces its own results
         convert_split(root, out, 'val')
-
-
-def test_bad_input(root):
-    out = root / 'out'
-    with pytest.raises(FileNotFoundError, match=r'gtFine/test: has no .*unpack gtFine'):
-        convert_split(root, out, 'test')
-    for frames in ((20, 0), (9, 11)):
-        with pytest.raises(ValueError, match='19 frames before and 10 after'):
-            convert_split(root, out, 'val', *frames)
-    next((root / 'leftImg8bit_sequence/val').rglob('*_000007_*')).unlink()
-    with pytest.raises(FileNotFoundError, match=r'000007_leftImg8bit.png: does not exist \(1 of'):
-        convert_split(root, out, 'val')
-    assert not (out / 'val.json').exists()

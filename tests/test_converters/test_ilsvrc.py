@@ -9,9 +9,8 @@ from semidff.converters.ilsvrc import (
     convert_vid,
     read_video_image_set,
     read_xml,
-    spaced,
 )
-from semidff.datasets.imagenet import ImageNetDETDataset, ImageNetVIDDataset
+from semidff.datasets.imagenet import ImageNetDETDataset
 from tests.shared_data import shared
 
 DOG, CAR, CHAIR = 'n02084071', 'n02958343', 'n03001627'
@@ -82,19 +81,6 @@ def test_boxes_flags_and_tracks(folder):
     assert len({*cars, *numbers}) == 4
 
 
-def test_workers_change_nothing(folder):
-    _, expected = convert(folder)
-    convert_vid(folder / 'xml', folder / 'set.txt', folder / 'two.json', workers=2)
-    assert json.loads((folder / 'two.json').read_text()) == expected
-
-
-def test_dataset_reads_it(folder):
-    convert(folder)
-    dataset = ImageNetVIDDataset(ann_file=str(folder / 'out.json'), test_mode=True)
-    assert len(dataset) == 6 and dataset.get_data_info(5)['video_name'] == 'val/a'
-    assert dataset.get_data_info(0)['instances'][0]['bbox'] == [10, 20, 110, 90]
-
-
 @pytest.mark.parametrize(
     ('text', 'frames'),
     [
@@ -113,32 +99,11 @@ def test_kinds_of_lists(folder, text, frames):
     assert len(convert(folder)[0].images) == len(frames)
 
 
-def test_evenly_spaced_as_in_the_usual_list():
-    assert spaced(300, 15) == list(range(10, 300, 20))
-    assert spaced(3, 15) == [0, 1, 2] and spaced(5, None) == [0, 1, 2, 3, 4] and spaced(5, 1) == [2]
-
-
 def test_frames_per_video(folder):
     _, data = convert(folder, frames_per_video=2)
     images = [(i['video_id'], i['frame_id'], i['ilsvrc_id']) for i in data['images']]
     assert images == [(1, 1, 2), (1, 3, 4), (2, 0, 9), (2, 1, 10)]
     assert [v['length'] for v in data['videos']] == [4, 2]
-
-
-@pytest.mark.parametrize(
-    ('text', 'reason'),
-    [
-        ('\n', 'is empty'),
-        ('val/b 1 0 4\nval/a 9\n', 'line 2: .*all lines must be'),
-        ('val/b 1 x 4\n', "'x'"),
-        ('val/none 1\n', "val/none' has no annotation files"),
-    ],
-)
-def test_broken_list_says_why(folder, text, reason):
-    (folder / 'set.txt').write_text(text)
-    with pytest.raises(ValueError, match=rf'set\.txt.*{reason}'):
-        convert(folder)
-    assert not (folder / 'out.json').exists()
 
 
 def test_det_keeps_the_30_classes(tmp_path):

@@ -73,18 +73,6 @@ def test_empty_frames_stay_in_test_and_go_in_training(make):
     assert len(make(content())) == 3
 
 
-def test_some_of_the_jsons_classes(make):
-    dataset = make(content(), metainfo={'classes': ('dog',)}, test_mode=True)
-    assert [len(dataset.get_data_info(i)['instances']) for i in range(3)] == [1, 0, 0]
-    assert dataset.get_data_info(0)['instances'][0]['bbox_label'] == 0
-
-
-def test_missing_classes_are_named_with_both_lists(make):
-    with pytest.raises(ValueError, match=r'ann\.json has other classes') as error:
-        make(content(), metainfo={'classes': ('cat', 'bear')})
-    assert str(['cat', 'dog']) in str(error.value) and str(['cat', 'bear']) in str(error.value)
-
-
 def test_some_of_the_classes_are_labeled(make, log):
     """In a test, not in a training, which would take their objects for background."""
     dataset = make(content(), metainfo={'classes': ('bear', 'dog')}, test_mode=True)

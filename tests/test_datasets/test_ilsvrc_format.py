@@ -21,11 +21,6 @@ def test_lines_in_the_files_order(file):
     assert table.tolist() == [[7, 30, 0.5, 1.25, 2, 3, 4], [3, 1, 1e-4, -1, 0, 10, 20]]
 
 
-def test_empty_file_has_no_detections(file):
-    assert read_detections(file(''), 30).shape == (0, 7)
-    assert read_detections(file('\n \n'), 30).shape == (0, 7)
-
-
 def test_written_numbers_come_back_as_they_were(tmp_path):
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 30, 50)

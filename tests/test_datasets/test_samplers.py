@@ -121,12 +121,6 @@ def test_filtered_samples_are_replaced_deterministically(monkeypatch):
         nothing[0, 0]
 
 
-def test_inner_dataset_is_loaded_and_metainfo():
-    stream = SampleStream(dataset=numbers(lazy_init=True))
-    assert stream.metainfo['classes'] == ('thing',)
-    assert stream.datasets[0]._fully_initialized and len(stream) == 10
-
-
 def test_sampler_goes_on_from_start():
     stream = SampleStream(dataset=numbers())
     whole = take(StreamSampler(stream, seed=4), 50)
@@ -189,8 +183,3 @@ def test_every_frame_once_and_balanced(monkeypatch):
     assert sorted(shares[0] + shares[1]) == list(range(19))
     videos = [[ORDER[index][0] for index in share] for share in shares]
     assert videos == [[1] * 9 + [2], [0] * 3 + [3] * 4 + [4] * 2]
-
-
-def test_more_processes_than_videos(monkeypatch):
-    shares = [list(sampler(monkeypatch, ORDER[:12], rank, 4)) for rank in range(4)]
-    assert sorted(len(share) for share in shares) == [0, 0, 3, 9]

@@ -11,7 +11,6 @@ import pytest
 from torch.utils.data import DataLoader
 
 from semidff.datasets import PackFramePair, SampleStream, StreamSampler, UnlabeledVideoDataset
-from semidff.datasets.video_list import VideoListError
 from semidff.datasets.video_readers import VideoFile, open_video
 from tests.damaged_video import wipe
 
@@ -82,16 +81,6 @@ def test_neighbors_in_the_stream_come_from_different_windows(listed):
         assert len(places) == 3
 
 
-def test_passes_differ_and_seeds_differ(listed):
-    data = dataset(listed)
-    one, two, other = (
-        [data.stream_item(seed, start + p)['img_path'] for p in range(36)]
-        for seed, start in ((1, 0), (1, 36), (2, 0))
-    )
-    assert one != two and one != other
-    assert one == [data.stream_item(1, p)['img_path'] for p in range(36)]
-
-
 @pytest.mark.parametrize('options', [{'cache_bytes': 0}, {'cache_bytes': 10**6}])
 def test_items_do_not_depend_on_the_cache(listed, options):
     expected = [identity(dataset(listed).stream_item(3, p)) for p in range(40)]
@@ -153,27 +142,6 @@ def test_video_that_fails_later_is_replaced_named_once_and_counted(listed, log):
     again = dataset(listed, cache_bytes=0)
     for position in (35, 3, 17, 16, 0):
         assert again.stream_item(4, position)['img_path'] == items[position]['img_path']
-
-
-def test_nothing_decodable_left_stops(listed, monkeypatch):
-    monkeypatch.setattr('semidff.datasets.unlabeled_videos._SUBSTITUTES', 5)
-    data = dataset(listed)
-    for name in LENGTHS:
-        (listed.parent / name).unlink()
-    with pytest.raises(RuntimeError, match=r'list\.txt: 6 windows in succession.*\.mp4 \(\d'):
-        data.stream_item(0, 0)
-    with pytest.raises(VideoListError, match='none of its 3 entries'):
-        dataset(listed)
-
-
-def test_same_frame_pairs_and_clip_rule(listed):
-    data = dataset(listed, interval={'type': 'UniformInterval', 'low': 0, 'high': 0})
-    key, current = data[0]['img']
-    assert np.array_equal(key, current)
-    nine = {'type': 'UniformInterval', 'low': 9, 'high': 9}
-    data = dataset(listed, interval=nine, clip_interval=True)
-    pairs = [data[index]['frame_id'] for index in range(4 * 6)]
-    assert all(key == max(current - 9, 0) and current > 0 for key, current in pairs)
 
 
 def test_listed_frames_are_the_current_frames(listed):

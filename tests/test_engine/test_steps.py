@@ -186,19 +186,6 @@ def test_a_finished_run_has_nothing_to_resume(videos, uninterrupted, tmp_path):
     assert not differing(again.model.state_dict(), uninterrupted[1].model.state_dict())
 
 
-def test_schedules_without_end_last_for_their_step(videos, tmp_path):
-    schedule = [dict(type='CosineAnnealingLR', by_epoch=False)]
-    steps = [
-        dict(STEPS[0], iters=4, param_scheduler=schedule),
-        dict(STEPS[0], name='again', iters=2),
-    ]
-    diary = Diary()
-    run(config(videos, tmp_path, steps, param_scheduler=schedule), diary)
-    # cos(pi i / iters), from the full rate, anew in each step
-    expected = [1, 0.85355, 0.5, 0.14645, 1, 0.5]
-    assert [row[3] / 1e-4 for row in diary.rows] == pytest.approx(expected, rel=1e-4)
-
-
 def test_configs_of_0_3_0_are_the_same_runs(videos, tmp_path):
     def settings(kind):
         cfg = config(videos, tmp_path)

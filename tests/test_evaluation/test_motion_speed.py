@@ -47,10 +47,6 @@ def test_tracks_and_videos_do_not_mix():
     np.testing.assert_allclose(motion, expected)
 
 
-def test_object_without_track_has_no_speed():
-    assert np.isnan(motion_iou(*moving(0, range(5), track=-1))).all()
-
-
 def test_speeds():
     speeds = speed_of(np.array([0.95, 0.9, 0.7, 0.69, math.nan]))
     assert speeds.tolist() == [SLOW, MEDIUM, MEDIUM, FAST, UNKNOWN]
@@ -80,11 +76,6 @@ def test_boxes_of_other_speeds_are_neither_hit_nor_miss():
     assert result['slow'] == (1, 1)
     assert result['fast'] == (1, 1)
     assert math.isnan(result['medium'][0]) and result['medium'][1] == 0
-
-
-def test_missing_box_of_a_speed_costs_only_this_speed():
-    result = split([(0, BOX), (0, FAR)], [SLOW, FAST], [(0, 0.8, BOX)])
-    assert result['slow'][0] == 1 and result['fast'][0] == 0
 
 
 def test_false_positive_belongs_to_the_speed_of_the_nearest_box():

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from semidff.evaluation import VIDEvaluator, VIDMetric, evaluate_detections_file
+from semidff.evaluation import VIDEvaluator, VIDMetric
 
 BOX = [10, 10, 59, 59]  # x1, y1, x2, y2
 
@@ -73,13 +73,6 @@ def test_their_ground_truth_does_not_count_either(ann_file):
     assert VIDEvaluator(ann_file).truth.count(1) == 2
     undetected = [sample(s['img_id']) if s['img_id'] == 10 else s for s in dense()]
     assert evaluate(ann_file, undetected, 6, per_video=True)['vid/mAP_of/a'] == 1
-
-
-def test_detection_files_are_evaluated_alike(ann_file, tmp_path):
-    out = tmp_path / 'detections.txt'
-    evaluate(ann_file, dense(), 6, outfile=str(out))
-    assert len(out.read_text().splitlines()) == 6
-    assert evaluate_detections_file(ann_file, out, tmp_path / 'o.json').summary['mAP'] == 1
 
 
 def at_distances():

@@ -11,9 +11,8 @@ import pytest
 
 from semidff.datasets import FlyingChairsDataset
 from semidff.datasets.video_readers import open_any
-from semidff.synthetic.build import PARTS, build_dataset
-from semidff.synthetic.presets import PRESETS, make_spec
-from semidff.utils.video_writer import VideoWriter
+from semidff.synthetic.build import build_dataset
+from semidff.synthetic.presets import PRESETS
 
 TINY = PRESETS['tiny']
 
@@ -44,14 +43,6 @@ def test_another_seed_gives_another_data_set(data_set, tmp_path):
     assert 'videos.txt' not in ours
     pictures = [name for name in ours if name.endswith('.jpg')]
     assert pictures and all(ours[name] != theirs[name] for name in pictures)
-
-
-def test_no_two_parts_share_random_numbers():
-    parts = [
-        part for part in PARTS if not part.name.endswith('_labels')
-    ]  # these draw the same clips
-    states = [tuple(part.seed(TINY, i).generate_state(4)) for part in parts for i in range(50)]
-    assert len(set(states)) == len(states) == 50 * len(parts)
 
 
 @pytest.mark.parametrize('split', ['val', 'dev'])
@@ -85,13 +76,6 @@ def test_training_videos_are_sparsely_labeled(data_set):
     expected = {i['id'] for i in content['images'] if i['frame_id'] % TINY.label_every == 0}
     assert labeled == expected
     assert {a['image_id'] for a in content['annotations']} == labeled
-
-
-def test_stills(data_set):
-    content = json.loads((data_set / 'stills.json').read_text())
-    assert len(content['images']) == TINY.stills == len(list((data_set / 'stills').iterdir()))
-    assert [c['id'] for c in content['categories']] == [1, 2, 3, 4]
-    assert {a['image_id'] for a in content['annotations']} <= {i['id'] for i in content['images']}
 
 
 def test_pairs_and_videos_load(data_set):
@@ -171,34 +155,9 @@ def test_only_missing_or_changed_parts_are_made_again(tmp_path, capsys):
     assert changed == {'videos/0000.mp4', 'world.json'}
 
 
-def test_interrupted_data_set_is_continued(tmp_path, monkeypatch, capsys):
-    root, spec = _small(tmp_path)
-    write = VideoWriter.write
-
-    def stop(writer, frame):
-        write(writer, frame)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(VideoWriter, 'write', stop)
-    with pytest.raises(KeyboardInterrupt):
-        build_dataset(root, spec)
-    monkeypatch.undo()
-    capsys.readouterr()
-    build_dataset(root, spec)
-    assert _built(capsys.readouterr().out) == ['videos', 'val', 'train', 'flow']
-    whole, _ = _small(tmp_path / 'other')
-    build_dataset(whole, spec)
-    assert _digests(root) == _digests(whole)
-
-
 def test_a_folder_of_something_else_is_not_touched(tmp_path):
     (tmp_path / 'val').mkdir()
     (tmp_path / 'val' / 'photo.jpg').write_bytes(b'mine')
     with pytest.raises(FileExistsError, match='not a folder of a generated data set'):
         build_dataset(tmp_path, TINY)
     assert (tmp_path / 'val' / 'photo.jpg').read_bytes() == b'mine'
-
-
-def test_arguments_not_given_keep_the_preset():
-    assert make_spec('tiny', seed=None, stills=9) == replace(TINY, stills=9)
-    assert np.prod(make_spec().size) == 192 * 256

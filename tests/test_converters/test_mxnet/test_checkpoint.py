@@ -105,14 +105,3 @@ def test_parts_of_a_whole_network():
 def broken(**changes) -> dict[str, np.ndarray]:
     params = with_copies(heads()) | changes
     return full({name: array for name, array in params.items() if array is not None})
-
-
-def test_names_to_be_passed_over():
-    converted = to_checkpoint(broken(other_weight=np.zeros(1)), pass_over=['other'])
-    assert converted.passed_over == ['other_weight']
-
-
-def test_other_types_become_float32():
-    params = {name: array.astype(np.float16) for name, array in heads().items()}
-    state = to_checkpoint(full(params)).state
-    assert {tensor.dtype for tensor in state.values()} == {torch.float32}

@@ -7,7 +7,7 @@ import pytest
 
 from semidff.checkpoints.safe import CheckpointError
 from semidff.converters.mxnet.params_file import read_params
-from tests.original_params import DTYPES, write_params
+from tests.original_params import write_params
 
 LAYOUTS = ('v2', 'v1', 'legacy')
 V1, V2 = 0xF993FAC8, 0xF993FAC9
@@ -41,13 +41,6 @@ def same(read: dict, given: dict) -> None:
 def test_reads_all_layouts(tmp_path, layout):
     write_params(tmp_path / 'a', arrays(), layout)
     same(read_params(tmp_path / 'a'), arrays())
-
-
-@pytest.mark.parametrize('dtype', DTYPES)
-def test_types(tmp_path, dtype):
-    given = {'arg:x': np.arange(6).astype(dtype).reshape(2, 3)}
-    write_params(tmp_path / 'a', given)
-    same(read_params(tmp_path / 'a'), given)
 
 
 @pytest.mark.parametrize('layout', LAYOUTS)

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from mmcv.transforms import TransformBroadcaster
-from mmdet.datasets.transforms import Resize
 from mmdet.structures.bbox import HorizontalBoxes
 from mmdet.utils import register_all_modules
 
@@ -36,14 +35,6 @@ def test_sizes(size, expected, factor):
     resized = OriginalResize((100, 60)).transform(dict(img=image(*size)))
     assert resized['scale_factor'] == (factor, factor)
     assert resized['img_shape'] == resized['img'].shape[:2] == expected
-
-
-def test_halves_are_rounded_to_even():
-    """The one size of everyday video where mmdet differs: 720 x 0.78125 = 562.5."""
-    frame = dict(img=np.zeros((720, 1280, 3), np.uint8))
-    assert OriginalResize((1000, 600)).transform(dict(frame))['img_shape'] == (562, 1000)
-    theirs = Resize(scale=(1000, 600), keep_ratio=True).transform(dict(frame))
-    assert theirs['img_shape'] == (563, 1000)
 
 
 def test_boxes_are_multiplied_by_the_one_factor():
@@ -100,10 +91,6 @@ def test_windows_begin_at_the_cells_of_the_coarsest_map():
     assert found == {(top, left, 64, 64) for top in (0, 32) for left in (0, 32, 64)}
 
 
-def test_windows_of_small_frames_are_whole_frames():
-    assert windows((50, 60), (64, 64), 16) == {(0, 0, 50, 60)}
-
-
 def still(frame_id=(3, 8), size=(90, 120)):
     """A still scene whose pixels hold their own place (row, column)."""
     place = np.stack(np.meshgrid(*map(np.arange, size), [0], indexing='ij'), -1)[:, :, 0]
@@ -114,8 +101,9 @@ def still(frame_id=(3, 8), size=(90, 120)):
 def shift_of(out):
     """How far the current crop is from the key frame's, (rows, columns); the crops' pixels say it."""
     key, current = out['img']
-    assert len(np.unique((current - key).reshape(-1, 3)[:, :2], axis=0)) == 1
-    return (current - key)[0, 0, :2]
+    shift = (current - key)[..., :2]
+    assert (shift == shift[0, 0]).all()
+    return shift[0, 0]
 
 
 @pytest.mark.parametrize('frame_id', [(3, 8), (8, 3)])

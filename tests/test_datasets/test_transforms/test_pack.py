@@ -79,13 +79,6 @@ def test_both_frames_get_the_same_flip_resize_and_crop():
     assert flips == {True, False} and len(shapes) > 3 and len(crops) == 12
 
 
-def test_fractions_are_rounded_and_clipped():
-    values = np.array([-3.0, 0.4, 0.6, 254.7, 300.0], np.float32)
-    image = np.tile(values[None, :, None], (2, 1, 3))
-    results = {'img': [image, image]}
-    assert PackFramePair()(results)['inputs'][0, 0, 0].tolist() == [0, 0, 1, 255, 255]
-
-
 def test_boxes_of_the_current_frame_are_packed():
     results = pair()
     boxes = HorizontalBoxes(torch.tensor([[4.0, 4, 20, 20], [8, 8, 30, 40]]))

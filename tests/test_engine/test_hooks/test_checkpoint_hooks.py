@@ -1,7 +1,6 @@
 """Checkpoints of a training: each stays until the next is complete; ``last.pth`` is the result."""
 
 import os
-import shutil
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -64,16 +63,6 @@ def test_is_saved_where_the_final_iteration_has_no_checkpoint(tmp_path):
     assert stored(tmp_path / 'last.pth') == (final, 5)
 
 
-def test_is_a_copy_without_hard_links(tmp_path, monkeypatch):
-    def refuse(source: Path, target: Path) -> None:
-        raise OSError('no links here')
-
-    monkeypatch.setattr(os, 'link', refuse)
-    final = train(tmp_path, 2)
-    assert not (tmp_path / 'last.pth').samefile(tmp_path / 'iter_2.pth')
-    assert stored(tmp_path / 'last.pth') == (final, 2)
-
-
 def checkpoints(folder: Path) -> set[str]:
     return {path.name for path in folder.glob('*.pth')}
 
@@ -100,14 +89,6 @@ def test_a_failure_to_save_leaves_the_last_checkpoint(tmp_path, monkeypatch):
         train(tmp_path, 5, interval=1, max_keep_ckpts=1)
     assert checkpoints(tmp_path) == {'iter_2.pth'}  # half a file would have a name with .pth, too
     assert find_latest_checkpoint(str(tmp_path)) == str(tmp_path / 'iter_2.pth')
-
-
-def test_a_copied_run_continues_from_its_own_checkpoint(tmp_path):
-    train(tmp_path / 'first', 2, interval=1)
-    shutil.copytree(tmp_path / 'first', tmp_path / 'copy')
-    (tmp_path / 'first' / 'iter_2.pth').write_bytes(b'of another run')
-    whole = train(tmp_path / 'whole', 4, interval=1)
-    assert train(tmp_path / 'copy', 4, dict(resume=True), interval=1) == whole
 
 
 def test_a_named_checkpoint_is_that_of_the_next_resume_too(tmp_path, monkeypatch):

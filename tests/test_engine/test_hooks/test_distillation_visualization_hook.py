@@ -71,37 +71,3 @@ def test_view_of_a_still_pair_has_equal_features_and_boxes():
     assert view.teacher.bboxes[:, 2].max() <= 96
     assert 'pred_instances' not in sample
     assert sample.scale_factor == (0.5, 0.5)
-
-
-def test_heads_that_subtract_a_border_find_none():
-    """CenterNet needs the border that its stock test pipeline pads."""
-    cfg = model_cfg()
-    cfg['temporal'].update(feat_channels=8, feat_strides=(4,))
-    cfg['detector'] = dict(
-        type='CenterNet',
-        backbone=dict(type='ResNet', depth=18, base_channels=8),
-        neck=dict(
-            type='CTResNetNeck',
-            in_channels=64,
-            num_deconv_filters=(16, 8, 8),
-            num_deconv_kernels=(4, 4, 4),
-            use_dcn=False,
-        ),
-        bbox_head=dict(type='CenterNetHead', in_channels=8, feat_channels=8, num_classes=2),
-        test_cfg=dict(topk=10, local_maximum_kernel=3, max_per_img=10),
-    )
-    view = view_distillation(build(cfg), *pair(0, 4))
-    assert len(view.student) == len(view.teacher) == 10
-
-
-def test_undisturbed_restores_each_modules_mode_and_the_generator():
-    model = build(model_cfg()).train()
-    model.temporal.flow_network.conv1.eval()
-    before = {name: module.training for name, module in model.named_modules()}
-    state = torch.random.get_rng_state()
-    with undisturbed(model):
-        assert not any(module.training for module in model.modules())
-        assert not torch.is_grad_enabled()
-        torch.rand(7)
-    assert before == {name: module.training for name, module in model.named_modules()}
-    assert torch.equal(state, torch.random.get_rng_state())

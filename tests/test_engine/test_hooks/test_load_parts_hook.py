@@ -127,12 +127,6 @@ def test_the_teacher_of_a_loaded_detector_replaces_it(videos, stage_one, stage_t
         assert torch.equal(value, given[key.removeprefix('teacher_task.')])
 
 
-def test_an_image_detector_is_no_video_detector(videos, stage_one, tmp_path):
-    cfg = config(videos, tmp_path / 'run', ONE, load_from=str(stage_one), load_parts=None)
-    with pytest.raises(CheckpointError, match='stage_one.pth: .*model.checkpoint or in load_parts'):
-        run(cfg)
-
-
 def test_more_in_the_checkpoint_if_the_entry_says_so(videos, stage_one, tmp_path):
     state = dict(weights(stage_one), **{'neck.more': torch.ones(3)})
     torch.save(dict(state_dict=state), stage_one)
@@ -160,27 +154,3 @@ def test_a_detector_of_another_shape_is_refused(videos, stage_two, stage_one, tm
     run(
         config(videos, tmp_path / 'run', ONE, load_from=str(stage_two), load_parts=parts(stage_one))
     )
-
-
-def test_a_checkpoint_of_another_shape_is_not_resumed(videos, tmp_path):
-    run(config(videos, tmp_path / 'run', ONE))
-    cut(tmp_path / 'run' / 'iter_1.pth', 'teacher_task.roi_head.bbox_head.conv_cls.weight')
-    more = config(videos, tmp_path / 'run', [*ONE, dict(ONE[0], name='more')], resume=True)
-    with pytest.raises(
-        CheckpointError, match='run: does not fit the model.*of another shape: teacher_task'
-    ):
-        run(more)
-
-
-def test_a_further_step_that_trains_the_features_has_the_teacher_of_stage_one(
-    videos, stage_one, tmp_path
-):
-    settings = dict(load_parts=parts(stage_one))
-    run(config(videos, tmp_path / 'run', ONE, **settings))
-    more = dict(ONE[0], name='more', trainable=['temporal', 'feature_network'])
-    run(config(videos, tmp_path / 'run', [*ONE, more], resume=True, **settings))
-    result, given = weights(tmp_path / 'run' / 'iter_2.pth'), weights(stage_one)
-    names = [k for k in given if k.startswith('backbone.') and k.endswith('weight')]
-    assert names
-    for key in names:
-        assert torch.equal(result[key.replace('backbone', 'teacher_features.0')], given[key])

@@ -9,7 +9,6 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from semidff.datasets.transforms.pack import META_KEYS
 from semidff.engine.loops import video_test_loop
 from semidff.inference import MethodError
 from tests.processes import call, run_in_group
@@ -185,12 +184,6 @@ def test_command_line_with_stage_one_weights(world):
     assert 'eta' in next((world / 'logs').rglob('*.log')).read_text()
 
 
-def test_options_without_a_place_in_the_config_are_refused(world):
-    Config(dict(settings(world), test_evaluator=[dict(type='CocoMetric')])).dump(world / 'coco.py')
-    with pytest.raises(SystemExit, match='VIDMetric'):
-        call_test(world / 'coco.py', world / 'two.pth', '--detections', world / 'out.txt')
-
-
 @pytest.mark.parametrize('name', ['val', 'sparse'])
 def test_distance_zero_and_method_frame_are_the_frame_by_frame_test(world, name):
     frame = run(world, name, method='frame', key_interval=L)
@@ -201,24 +194,6 @@ def test_distance_zero_and_method_frame_are_the_frame_by_frame_test(world, name)
     assert 'schedule/interval' not in pairs
     alone = run(world, name, method='frame', protocol='pairs', key_interval=L)
     assert alone['vid/mAP'] == frame['vid/mAP'] and 'vid/mAP_at/1' not in alone
-
-
-def test_labels_are_taken_from_the_json_where_samples_do_not_say(world):
-    with_key, without = (
-        settings(world, 'sparse', protocol='pairs', key_interval=L) for _ in range(2)
-    )
-    names = tuple(name for name in META_KEYS if name != 'is_labeled')
-    pack = dict(type='PackDetInputs', meta_keys=names)
-    without['test_dataloader']['dataset']['pipeline'][-1] = pack
-    metrics = [Runner.from_cfg(Config(cfg)).test() for cfg in (with_key, without)]
-    assert metrics[0]['vid/mAP'] == metrics[1]['vid/mAP']
-
-
-def test_command_line_of_pairs(world):
-    Config(settings(world, 'sparse', key_interval=L)).dump(world / 'sparse.py')
-    out = world / 'metrics.json'
-    call_test(world / 'sparse.py', world / 'two.pth', '--protocol', 'pairs', '--metrics-out', out)
-    assert {f'vid/mAP_at/{d}' for d in range(L)} <= json.loads(out.read_text()).keys()
 
 
 @pytest.mark.parametrize(
