@@ -2,7 +2,6 @@
 
 import copy
 import json
-import time
 
 import cv2
 import numpy as np
@@ -14,7 +13,6 @@ from semidff.datasets.video_readers import Frame
 from semidff.evaluation import Detections
 from semidff.inference import Stages
 from semidff.inference.executors import ExportedGraphs, as_executor
-from semidff.inference.methods import boxes
 from semidff.inference.point import Point, grid
 from semidff.points import measure as module
 from semidff.points.clips import Clip, labeled_clips, unlabeled_clips
@@ -26,7 +24,6 @@ from semidff.points.speed import Laps
 from semidff.points.table import Table
 from semidff.utils.threads import torch_threads
 from tests.damaged_video import write_video
-from tests.detectors.graph_path import on_gpu
 from tests.tiny.videos import (
     CLASSES,
     build,
@@ -192,14 +189,14 @@ def test_times_of_a_slower_hour_are_those_of_the_table(clip, model, tmp_path, mo
 def test_an_input_size_at_which_the_detector_fails_is_left_out(
     clip, model, laps, tmp_path, monkeypatch
 ):
-    probe = module._probe
+    preprocess = model.preprocess
 
-    def fail(executor, point, clips):
-        if point.scale < 1:
+    def fail(inputs, samples):
+        if inputs[0].shape[-1] < 96:
             raise RuntimeError('kernel size is greater than input')
-        return probe(executor, point, clips)
+        return preprocess(inputs, samples)
 
-    monkeypatch.setattr(module, '_probe', fail)
+    monkeypatch.setattr(model, 'preprocess', fail)
     points = [Point('track', 3), Point('track', 3, scale=0.5)]
     table = table_of(tmp_path, points, [clip], model)
     assert table.failed == {points[1]: 'kernel size is greater than input'}
@@ -252,18 +249,6 @@ def test_clips_that_are_processed_at_once(folder, clip, model, laps, tmp_path):
         assert metrics == pytest.approx(found[1][point], abs=1e-3)
 
 
-def test_points_on_a_gpu(clip, model, gpu, tmp_path):
-    points = grid(method=METHODS, key_interval=[3])
-    points += [Point('propagate', 3, 0.5), Point('track', 3, filter='both')]
-    found, expected = (
-        metrics_of(table_of(tmp_path / name, points, [clip], one, {}))
-        for name, one in (('gpu', on_gpu(model)), ('cpu', model))
-    )
-    for point, metrics in expected.items():
-        assert found[point] == pytest.approx(metrics, abs=1e-3)
-    assert gpu.captures >= 4 and not gpu.failed_captures
-
-
 def test_methods_without_training_run_the_detector_of_before(clip, model, laps, tmp_path):
     before = build(video_detector_cfg())
     before.cfg, before.dataset_meta = model.cfg, model.dataset_meta
@@ -276,20 +261,6 @@ def test_methods_without_training_run_the_detector_of_before(clip, model, laps, 
     found = metrics_of(table)
     propagated = found.pop(points[1])
     assert found == alone and propagated['AP'] < 0.9  # its key frames are those of other heads
-
-
-def test_work_at_key_frames_is_timed(clip, model, monkeypatch, tmp_path):
-    link = boxes.link
-
-    def slow(*args):
-        time.sleep(0.5)
-        return link(*args)
-
-    monkeypatch.setattr(boxes, 'link', slow)
-    points = grid(method=['interpolate', 'centered', 'blend'], key_interval=[5])
-    rows = table_of(tmp_path, points, [clip], model).rows
-    interpolate, centered, blend = (rows[point].seconds for point in points)
-    assert interpolate > 0.03 and blend > centered + 0.02
 
 
 def test_labels(folder, model, laps, tmp_path):
@@ -321,24 +292,16 @@ def test_adaptive_points_without_a_predictor_are_refused_before_anything_runs(
         table_of(tmp_path, [Point('adaptive', 4)], [clip], model)
 
 
-def test_agreement_counts_confident_boxes_only():
-    box = [[0.0, 0, 10, 10], [20, 20, 30, 30]]
-    reference = Detections(np.array([0, 1]), np.array([0, 0]), np.array([0.9, 0.2]), np.array(box))
-    found = reference.select(np.array([0]))
-    metrics, _ = module.agreement(reference, found, 2)
-    assert metrics == pytest.approx(dict(AP=1, AP_50=1, AP_75=1))
-    # with the other box as ground truth, half of the recall: 51 of 101 points
-    assert module.agreement(reference, found, 2, 0.1)[0]['AP'] == pytest.approx(51 / 101)
-    with pytest.raises(ValueError, match='no box with a score of at least 0.95 .*highest 0.90'):
-        module.agreement(reference, found, 2, 0.95)
-
-
-def test_agreement_weights_classes_by_their_boxes():
-    """Nine boxes of one class are found, that of another is not."""
-    boxes = np.tile([[0.0, 0, 10, 10]], (10, 1))
-    labels = np.array([0] * 9 + [3])
-    reference = Detections(np.arange(10), labels, np.full(10, 0.9), boxes)
+def test_agreement_is_that_with_confident_boxes_and_weights_classes_by_them():
+    """Nine boxes of one class are found, that of another one is not, and a weak one need not be."""
+    labels, scores = np.array([0] * 9 + [3, 0]), np.array([0.9] * 10 + [0.2])
+    reference = Detections(np.arange(11), labels, scores, np.tile([[0.0, 0, 10, 10]], (11, 1)))
     found = reference.select(np.arange(9))
-    metrics, classes = module.agreement(reference, found, 10, names=('a', 'b', 'c', 'd'))
+    metrics, classes = module.agreement(reference, found, 11, names='abcd')
     assert metrics == pytest.approx(dict(AP=0.9, AP_50=0.9, AP_75=0.9))
     assert classes == dict(a=[9, pytest.approx(1)], d=[1, 0])
+    # with the weak box, nine tenths of the recall of its class: 91 of 101 points
+    metrics, _ = module.agreement(reference, found, 11, 0.1)
+    assert metrics['AP'] == pytest.approx(10 / 11 * 91 / 101)
+    with pytest.raises(ValueError, match='no box with a score of at least 0.95'):
+        module.agreement(reference, found, 11, 0.95)

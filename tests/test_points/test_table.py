@@ -1,11 +1,15 @@
 """The table: what is best, what is missing, and what a report says, for figures that are made up."""
 
 import math
+import os
 import random
+from collections.abc import Iterator
 from dataclasses import replace
+from operator import ge
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
 
 from semidff.inference.point import Point
@@ -28,28 +32,76 @@ def figures(ap: float, milliseconds: float, boxes: float = 3.0, **others) -> Fig
 
 def table(folder: Path = Path(), **rows) -> Table:
     """A table whose detector takes 100 ms and has an AP of 0.9 and three boxes per frame."""
-    points = dict(small=SMALL, track=TRACK, long=LONG, centered=CENTERED)
+    points = dict(small=SMALL, track=TRACK, long=LONG, centered=CENTERED, copied=Point('copy', 2))
     rows = {points[name]: own for name, own in rows.items()}
     return Table(folder / 'points.json', {}, dict(EVIDENCE), {}, {FRAME: figures(0.9, 100), **rows})
 
 
-def test_the_fastest_point_within_the_loss():
-    found = table(small=figures(0.7, 25), track=figures(0.89, 30), centered=figures(0.88, 20))
-    assert found.best() == CENTERED and found.best(causal=True) == TRACK
-    assert found.best(0.25, causal=True) == SMALL and found.best(0.001) == FRAME
-    assert found.speed_up(CENTERED) == pytest.approx(5)
-    assert found.loss(SMALL) == pytest.approx(0.2)
+@pytest.mark.parametrize(
+    ('rows', 'options', 'expected'),
+    [
+        # the fastest one within the loss, and of those that take a tenth longer the most accurate
+        (dict(track=(0.89, 30), centered=(0.88, 20), small=(0.7, 25)), {}, CENTERED),
+        (dict(track=(0.89, 30), centered=(0.88, 20)), dict(causal=True), TRACK),
+        (dict(track=(0.89, 30), small=(0.7, 25)), dict(max_loss=0.25), SMALL),
+        (dict(track=(0.89, 30)), dict(max_loss=0.001), FRAME),
+        (dict(track=(0.88, 20), long=(0.89, 21.9)), {}, LONG),
+        (dict(track=(0.88, 20), long=(0.89, 22.1)), {}, TRACK),
+        # the most accurate one that reaches a frame rate, or the fastest one
+        (dict(track=(0.6, 30), centered=(0.5, 20)), dict(fps=9), FRAME),
+        (dict(track=(0.6, 30), centered=(0.5, 20)), dict(fps=30), TRACK),
+        (dict(track=(0.6, 30), centered=(0.5, 20)), dict(fps=100), CENTERED),
+        # copies are measured for comparison
+        (dict(track=(0.89, 22), copied=(0.89, 15)), {}, TRACK),
+    ],
+)
+def test_the_best_point(rows, options, expected):
+    found = table(**{name: figures(*own) for name, own in rows.items()})
+    assert found.best(**options) == expected
 
 
-def test_a_tenth_of_the_time_is_given_for_accuracy():
-    assert table(track=figures(0.88, 20), long=figures(0.89, 21.9)).best() == LONG
-    assert table(track=figures(0.88, 20), long=figures(0.89, 22.1)).best() == TRACK
+def random_tables() -> Iterator[Table]:
+    generator = random.Random(0)
+    for _ in range(200):
+        found = table()
+        for number in range(2, 12):
+            ap, milliseconds = generator.uniform(0.8, 1), generator.uniform(5, 150)
+            point = Point(generator.choice(['track', 'interpolate', 'copy']), number)
+            found.rows[point] = figures(ap, milliseconds, generator.choice([0, 2, 3, 4]))
+        yield found
 
 
-def test_a_frame_rate_is_reached_by_the_most_accurate_point():
-    found = table(track=figures(0.6, 30), centered=figures(0.5, 20))
-    assert found.best(fps=9) == FRAME and found.best(fps=30) == TRACK
-    assert found.best(fps=100) == CENTERED
+@pytest.mark.parametrize('options', [{}, dict(fps=30), dict(causal=True), dict(fps=1e6)])
+def test_of_random_points_the_best_one_keeps_boxes_and_is_fast(options):
+    for found in random_tables():
+        best, rows = found.best(**options), found.rows
+        assert rows[best].boxes >= LEAST_BOXES * 3 and best.method != 'copy'
+        assert best.is_causal or 'causal' not in options
+        for point in rows:
+            able = point.is_causal and point.method != 'copy' and found.keeps_boxes(point)
+            if able and (options.get('fps') or found.loss(point) <= 0.03):
+                is_better = rows[point].metrics['AP'] > rows[best].metrics['AP']
+                assert not is_better or rows[point].seconds > max(
+                    rows[best].seconds, 1 / options.get('fps', math.inf)
+                )
+
+
+def test_of_random_points_those_of_the_front_dominate_all_others():
+    for found in random_tables():
+        merits = {
+            point: (-own.seconds, point.is_causal, round(own.metrics['AP'], 3))
+            for point, own in found.rows.items()
+        }
+
+        def dominate(points: list[Point], point: Point, merits: dict = merits) -> bool:
+            better = [merits[p] for p in points if merits[p] != merits[point]]
+            return any(all(map(ge, other, merits[point])) for other in better)
+
+        front = found.front()
+        for point in found.rows:
+            assert dominate(front, point) == (point not in front)
+        seconds = [found.rows[point].seconds for point in front]
+        assert seconds == sorted(seconds)
 
 
 def test_a_smaller_input_that_is_better_does_not_hide_a_loss():
@@ -57,20 +109,6 @@ def test_a_smaller_input_that_is_better_does_not_hide_a_loss():
     found = table(small=figures(0.95, 50), track=figures(0.94, 20))
     found.rows[SMALL].metrics['AP_50'], found.rows[TRACK].metrics['AP_50'] = 0.8, 0.78
     assert found.loss(TRACK) == pytest.approx(0.12) and found.best() == FRAME
-
-
-def test_a_point_that_loses_boxes_is_not_recommended():
-    """Whatever AP says, which sees no loss of scores: 200 random tables."""
-    generator = random.Random(0)
-    for _ in range(200):
-        found = table()
-        for interval in range(2, 12):
-            ap, milliseconds = generator.uniform(0.5, 1), generator.uniform(5, 100)
-            boxes = generator.choice([0, 1, 2, 3, 4])
-            found.rows[Point('track', interval)] = figures(ap, milliseconds, boxes)
-        for options in ({}, dict(fps=30), dict(causal=True), dict(fps=1e6)):
-            best = found.best(**options)
-            assert found.rows[best].boxes >= LEAST_BOXES * 3
 
 
 def test_a_point_without_boxes_is_not_even_shown():
@@ -82,20 +120,8 @@ def test_a_point_without_boxes_is_not_even_shown():
 def test_where_the_detector_has_no_accuracy_nothing_is_better(ap):
     found = table(track=figures(ap, 10))
     found.rows[FRAME] = figures(ap, 100)
-    assert found.best() == found.best(fps=50) == FRAME and '| - |' in report(found) or not ap
-
-
-def test_copies_are_measured_but_not_recommended():
-    found = table(track=figures(0.89, 22))
-    found.rows[Point('copy', 2)] = figures(0.89, 15)
-    assert found.best() == TRACK and Point('copy', 2) in found.front()
-
-
-def test_the_front():
-    found = table(track=figures(0.8, 30), long=figures(0.79, 31), centered=figures(0.8, 30))
-    assert found.front() == [TRACK, FRAME]  # of equal ones, the causal one
-    found.rows[CENTERED] = figures(0.81, 30)
-    assert found.front() == [TRACK, CENTERED, FRAME]
+    assert found.best() == found.best(fps=50) == FRAME
+    assert ('| - |' in report(found)) == math.isnan(ap)
 
 
 def test_a_table_is_read_as_it_was_written(tmp_path):
@@ -155,18 +181,6 @@ def test_the_other_reference_is_asked_too():
     assert 'By filtered boxes, it would be detector on every frame.' in report(found)
 
 
-@pytest.fixture
-def files(tmp_path):
-    """Arguments of a key."""
-    import torch
-
-    for name, value in (('detector', 0.0), ('trained', 1.0)):
-        torch.save(dict(state_dict=dict(a=torch.full((2,), value))), tmp_path / f'{name}.pth')
-    (tmp_path / 'in.mp4').write_bytes(bytes(10_000))
-    (tmp_path / 'val.json').write_text('{}')
-    return tmp_path
-
-
 def key(files: Path, **options) -> dict:
     config = Config(dict(model=dict(type='A'), recommended=dict(method='track')))
     given = dict(config=config, detector=str(files / 'detector.pth'))
@@ -175,39 +189,38 @@ def key(files: Path, **options) -> dict:
     return key_of(**given | options)
 
 
-def test_what_does_not_change_is_not_measured_again(files):
-    import os
+@pytest.fixture
+def files(tmp_path):
+    """Arguments of a key."""
+    for name, value in (('detector.pth', 0.0), ('trained.pth', 1.0), ('other.pth', 3.0)):
+        torch.save(dict(state_dict=dict(a=torch.full((2,), value))), tmp_path / name)
+    (tmp_path / 'in.mp4').write_bytes(bytes(10_000))
+    (tmp_path / 'other.mp4').write_bytes(bytes(5000) + b'1' + bytes(4999))
+    (tmp_path / 'val.json').write_text('{}')
+    (tmp_path / 'other.json').write_text('[]')
+    return tmp_path
 
+
+def test_what_does_not_change_is_not_measured_again(files):
     before = key(files)
     os.utime(files / 'in.mp4', (1, 1))
     (files / 'moved').mkdir()
-    (files / 'in.mp4').rename(files / 'moved' / 'in.mp4')
-    moved = Clip(str(files / 'moved' / 'in.mp4'), 0, 5)
+    moved = Clip(str((files / 'in.mp4').rename(files / 'moved' / 'in.mp4')), 0, 5)
     config = Config(dict(model=dict(type='A'), recommended=dict(method='frame')))
     assert key(files, clips=[moved], config=config) == before
 
 
-@pytest.mark.parametrize(
-    'name', ['detector.pth', 'trained.pth', 'in.mp4', 'val.json', 'config', 'clip', 'min_score', 'threads']
-)  # fmt: skip
-def test_whatever_changes_is_measured_again(files, monkeypatch, name):
-    import torch
-
-    before, options = key(files), {}
-    if name.endswith('.pth'):
-        torch.save(dict(state_dict=dict(a=torch.ones(2) * 3)), files / name)
-    elif name == 'in.mp4':  # of the same size
-        content = bytearray((files / name).read_bytes())
-        content[5000] = 1
-        (files / name).write_bytes(content)
-    elif name == 'val.json':
-        (files / name).write_text('[]')
-    elif name == 'config':
-        options['config'] = Config(dict(model=dict(type='B')))
-    elif name == 'clip':
-        options['clips'] = [Clip(str(files / 'in.mp4'), 1, 5)]
-    elif name == 'min_score':
-        options['min_score'] = 0.4
-    else:
-        monkeypatch.setenv('OMP_NUM_THREADS', '77')
-    assert key(files, **options) != before
+def test_whatever_changes_is_measured_again(files, monkeypatch):
+    before, other = key(files), str(files / 'other.pth')
+    for changed in (
+        dict(detector=other),
+        dict(trained=other),
+        dict(labels=files / 'other.json'),
+        dict(config=Config(dict(model=dict(type='B')))),
+        dict(clips=[Clip(str(files / 'other.mp4'), 0, 5)]),
+        dict(clips=[Clip(str(files / 'in.mp4'), 1, 5)]),
+        dict(min_score=0.4),
+    ):
+        assert key(files, **changed) != before, changed
+    monkeypatch.setenv('OMP_NUM_THREADS', '77')
+    assert key(files) != before
