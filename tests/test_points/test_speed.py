@@ -8,7 +8,6 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
 
 from semidff.inference import AdaptiveSchedule, ErrorPredictor, MethodError, stages
 from semidff.inference.methods.boxes import Copy, Small
@@ -42,11 +41,6 @@ def model():
     return build(video_detector_cfg())
 
 
-@pytest.fixture
-def video(tmp_path):
-    return str(write_video(tmp_path / 'in.mp4', 5, size=(96, 64)))
-
-
 def test_turns_after_a_warm_up():
     seen, lines = [], []
     tasks = {name: lambda name=name: seen.append(name) or len(seen) for name in 'ab'}
@@ -54,7 +48,8 @@ def test_turns_after_a_warm_up():
     assert seen == [*'ababab'] and len(lines) == 3
 
 
-def test_clips_start_over_and_skip_what_is_not_read(video):
+def test_clips_start_over_and_skip_what_is_not_read(tmp_path):
+    video = str(write_video(tmp_path / 'in.mp4', 5, size=(96, 64)))
     frames = list(next(clips_of(video, 5)))
     clips = clips_of(video, 3)
     next(next(clips))
@@ -195,34 +190,6 @@ def rows(tmp_path):
 
 
 @pytest.fixture
-def timers(monkeypatch):
-    """What is timed, one interval at a time: model, point and l."""
-    made, create = [], Timer.__init__
-
-    def note(timer, model, point, pipeline, length):
-        made.append((model, point, length))
-        create(timer, model, point, pipeline, length, workers=1)
-
-    monkeypatch.setattr(Timer, '__init__', note)
-    return made
-
-
-@pytest.fixture
-def clips(monkeypatch):
-    """The clips that run: the videos and numbers of their frames."""
-    seen, run = [], Timer.run
-    numbers = {frame(*place).tobytes(): place for place in product(range(3), range(4))}
-
-    def run_and_note(timer, frames):
-        frames = list(frames)
-        seen.append([numbers[image.tobytes()] for image in frames])
-        return run(timer, frames)
-
-    monkeypatch.setattr(Timer, 'run', run_and_note)
-    return seen
-
-
-@pytest.fixture
 def laps(monkeypatch):
     """Milliseconds of key and light frames, by turns, on a GPU that decodes in 2 and resizes in 1."""
     turns = []
@@ -295,63 +262,41 @@ def test_bounds_of_equation_7():
         assert bounds['bound_end_to_end'] == pytest.approx(expected)
 
 
-def test_rows_take_turns_on_the_same_frames(rows, timers, clips):
-    every = [rows('b', Point('propagate', 3)), rows('a', FRAME), rows('c', COPY, 'other.pth')]
-    report = measure_speed(every, rounds=2)
-    models = {point.method: model for model, point, _ in timers}
-    lengths = {point.method: length for _, point, length in timers}
-    assert lengths == dict(propagate=3, frame=3, copy=2)
-    assert models['propagate'] is models['frame'] is not models['copy']
-    weights = build(video_detector_cfg(), seed=3).temporal.state_dict()  # of any of its methods
-    for name, weight in models['frame'].temporal.state_dict().items():
-        assert torch.equal(weight, weights[name])
-    # the warm-up and two rounds, evenly spread over the videos: l frames after a key frame
-    assert clips == [[(v, i) for i in range(4)] for v in range(3) for _ in range(3)]
-    assert (report['reference'], report['rounds']) == ('a', 2)
-    assert list(report['rows']) == ['b', 'a', 'c'] and report['rows']['a']['speed_up'] == 1
-
-
-def test_a_dense_clip_has_at_most_ten_frames_and_a_short_video_starts_over(rows, timers, clips):
-    measure_speed([rows('a', FRAME), rows('b', Point('copy', 12))], rounds=1)
-    assert [length for *_, length in timers] == [10, 12]
-    assert [index for _, index in clips[1]] == [*([0, 1, 2, 3] * 3), 0]
-
-
-def test_rows_with_filters_scales_and_speed_options(rows, timers):
+def test_rows_take_turns_on_the_same_frames(rows, monkeypatch):
+    """A dense clip has as many frames as the longest interval, and a short video starts over."""
     every = [
-        rows('filtered', Point('small', 4, 0.5, 3, 'causal')),
-        rows('dense', FRAME),
-        rows('dense in half', Point('frame', precision='bf16'), channels_last=True),
-        rows('half', Point('copy', 2, precision='bf16'), channels_last=True),
+        rows('b', Point('propagate', 5)),
+        rows('a', FRAME),
+        rows('c', COPY, 'other.pth'),
+        rows('d', Point('small', 4, 0.5, 3, 'causal'), channels_last=True),
     ]
-    found = measure_speed(every, rounds=1)['rows']
-    assert {point for _, point, _ in timers} == {row.point for row in every}
-    assert all(row['fps'] > row['end_to_end']['fps'] > 0 for row in found.values())
-    assert found['filtered']['speed_up'] > 0 and found['half']['over'] == 'dense in half'
+    seen, executors, run, create = [], [], Timer.run, Timer.__init__
+    places = {frame(*place).tobytes(): place for place in product(range(3), range(4))}
 
+    def note_frames(timer, frames):
+        frames = list(frames)
+        seen.append([places[image.tobytes()] for image in frames])
+        return run(timer, frames)
 
-def test_configs_without_test_data_have_frames_of_their_own_size(rows, video, tmp_path):
-    """Their pipeline is that of the image detector."""
-    made, sizes = [], []
-    for side in (32, 64):
-        row = rows(str(side), FRAME)
-        config = Config.fromfile(row.config)
-        resize = dict(type='Resize', scale=(side, side), keep_ratio=False)
-        steps = [dict(type='LoadImageFromFile'), resize, dict(type='PackVideoFrame')]
-        config.detector_dataset = dict(pipeline=steps)
-        for key in ('test_dataloader', 'test_evaluator', 'test_cfg'):
-            config.pop(key)
-        config.dump(tmp_path / f'{side}.py')
-        made.append(row._replace(config=str(tmp_path / f'{side}.py')))
+    def note_executor(timer, executor, point, *others):
+        executors.append(executor)
+        create(timer, executor, point, *others, workers=1)
 
-    def note(module, inputs):
-        if type(module).__name__ == 'ResNet':
-            sizes.append(tuple(inputs[0].shape[2:]))
-
-    hook = torch.nn.modules.module.register_module_forward_pre_hook(note)
-    measure_speed(made, rounds=1, video=video)
-    hook.remove()
-    assert {(32, 32), (64, 64)} <= {*sizes}
+    monkeypatch.setattr(Timer, 'run', note_frames)
+    monkeypatch.setattr(Timer, '__init__', note_executor)
+    report = measure_speed(every, rounds=2)
+    first, dense, other, fast = executors
+    assert first is dense and len({*executors}) == 3
+    weights = build(video_detector_cfg(), seed=3).temporal.state_dict()  # of any of its methods
+    for name, weight in dense.temporal.state_dict().items():
+        assert torch.equal(weight, weights[name])
+    # the warm-up and two rounds, evenly spread over the videos
+    assert seen == [[(v, i % 4) for i in range(6)] for v in range(3) for _ in every]
+    assert (report['reference'], report['rounds']) == ('a', 2)
+    assert list(report['rows']) == ['b', 'a', 'c', 'd']
+    for row in report['rows'].values():
+        assert row['fps'] > row['end_to_end']['fps'] > 0
+    assert report['rows']['a']['speed_up'] == 1
 
 
 def test_figures_of_rows(rows, laps):
