@@ -28,7 +28,7 @@ def _scope():
 
 
 def build(cfg: Config, device: str = 'meta') -> torch.nn.Module:
-    """The config's model, by default without storage for its weights, which makes large ones cheap."""
+    """Build the config's model, by default without storage for its weights, which is cheap."""
     with torch.device(device):
         return registry.MODELS.build(cfg.model)
 
@@ -68,7 +68,7 @@ def test_model_is_built(name):
 
 @pytest.fixture(scope='module', params=['imagenet', 'quickstart'])
 def tables(request):
-    """The trainings of an experiment with the tables of the papers, one seed: their configs by name."""
+    """Configs of the trainings of an experiment with the papers' tables, one seed, by name."""
     trainings = commands_of(f'configs/{request.param}/tables.mk')
     return {name: changed(*training) for name, training in trainings.items()}
 
@@ -130,7 +130,7 @@ def test_ablations_change_one_setting(tables):
 
 
 def test_tables_with_the_backbone_of_the_papers():
-    """Their options make the models of the configs with ``-caffe``; the flow network has the same normalization."""
+    """Their options make the models of the configs with ``-caffe``, all with one normalization."""
     steps = commands_of('configs/imagenet/tables_caffe.mk')
     names = 'flow', 'vid_rfcn', 'vid_dff', 'sem', 'ssd'
     found = {name: changed(*steps[name]) for name in names}
@@ -218,7 +218,8 @@ TWO_STEPS = 'RMSpropMX', 5e-5, 'train_cfg.steps.0.iters', 'train_cfg.steps.1.ite
         ('semi_dff/semi-dff_r101_imagenet-det', TWO_STEPS, 57_834, None),
         ('semi_dff/semi-dff_r101_videos', TWO_STEPS, 57_834, None),
         ('semi_dff/semi-dff_r101_imagenet-det-vid_plus', TWO_STEPS, 3 * 57_834, None),
-        ('flow/flownet-s_flying-chairs', ('Adam', 1e-4, ONE_DROP[2]), 600_000, [300_000, 400_000, 500_000]),
+        ('flow/flownet-s_flying-chairs', ('Adam', 1e-4, ONE_DROP[2]), 600_000,
+         [300_000, 400_000, 500_000]),
     ],
 )  # fmt: skip
 def test_schedules_are_those_of_the_papers(name, kind, iters, milestones):

@@ -1,4 +1,4 @@
-"""Experiments by Make: a small one from its data to its table, interrupted and continued, with stubs of the tools.
+"""Experiments by Make, from the data to the table, with stubs of the tools.
 
 A stub trains three iterations of a file, a test reads the accuracy of its checkpoint.
 """

@@ -29,7 +29,7 @@ env_cfg = dict(
 )
 model_wrapper_cfg = dict(
     type='MMDistributedDataParallel',
-    device_ids=None,  # the model is on its device already; PyTorch refuses a list of devices on a CPU
+    device_ids=None,  # the model is on its device; PyTorch refuses a list of devices on a CPU
     broadcast_buffers=False,  # batch norm is frozen: the buffers are equal in all processes
     # Every trained weight has a gradient in every iteration (zeros for still pairs).
     find_unused_parameters=False,

@@ -1,5 +1,5 @@
-# Deep Feature Flow on Cityscapes, trained end to end (DFF Tables 3 and 4: mIoU 69.2, frame 71.1, key frame every 5
-# frames).
+# Deep Feature Flow on Cityscapes, trained end to end (DFF Tables 3 and 4: mIoU 69.2, frame 71.1,
+# key frame every 5 frames).
 #
 #   python tools/train.py configs/flow/flownet-s_flying-chairs.py
 #   torchrun --nproc_per_node=8 tools/train.py configs/cityscapes/dff_r101_cityscapes.py --launcher pytorch

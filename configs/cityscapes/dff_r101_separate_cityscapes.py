@@ -1,5 +1,5 @@
-# DFF separate (Tables 3 and 4: 66.9): the network as trained on single frames and the flow network as trained on
-# Flying Chairs, joined.
+# DFF separate (Tables 3 and 4: 66.9): the network as trained on single frames and the flow network
+# as trained on Flying Chairs, joined.
 #
 #   python tools/convert_checkpoint.py join \
 #       --part spatial.detector=work_dirs/fcn_r101_cityscapes/last.pth \

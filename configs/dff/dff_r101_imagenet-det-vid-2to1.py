@@ -1,5 +1,5 @@
-# DFF of Tables 3 and 4 (73.1 mAP) as DFF 5.1 states it: pairs of video frames and images at 2:1, 60,000
-# iterations of 8 pairs (8 GPUs, or fewer with --accumulate).  The authors' code is
+# DFF of Tables 3 and 4 (73.1 mAP) as DFF 5.1 states it: pairs of video frames and images at 2:1,
+# 60,000 iterations of 8 pairs (8 GPUs, or fewer with --accumulate).  The authors' code is
 # dff_r101_imagenet-det-vid.py.
 _base_ = './dff_r101_imagenet-det-vid.py'
 

@@ -1,5 +1,5 @@
-# Deep Feature Flow, trained end to end (DFF Tables 3 and 4: 73.1 mAP, frame 73.9, key frame every 10
-# frames).
+# Deep Feature Flow, trained end to end (DFF Tables 3 and 4: 73.1 mAP, frame 73.9, key frame every
+# 10 frames).
 #
 #   python tools/train.py configs/flow/flownet-s_flying-chairs.py
 #   torchrun --nproc_per_node=4 tools/train.py configs/dff/dff_r101_imagenet-det-vid.py \

@@ -1,5 +1,5 @@
-# DFF separate (Tables 3 and 4: 67.4): the detector as trained on single frames and the flow network as
-# trained on Flying Chairs, put together without further training:
+# DFF separate (Tables 3 and 4: 67.4): the detector as trained on single frames and the flow network
+# as trained on Flying Chairs, put together without further training:
 #
 #   python tools/convert_checkpoint.py join \
 #       --part spatial.detector=work_dirs/rfcn_r101_imagenet-det-vid/last.pth \

@@ -1,5 +1,5 @@
-# "R-FCN flow" of semi-DFF Table 1 (55.05 mAP): the detector of labeled images and the flow network as
-# trained on Flying Chairs, put together without further training:
+# "R-FCN flow" of semi-DFF Table 1 (55.05 mAP): the detector of labeled images and the flow network
+# as trained on Flying Chairs, put together without further training:
 #
 #   python tools/convert_checkpoint.py join \
 #       --part spatial.detector=work_dirs/rfcn_r101_imagenet-det/last.pth \

@@ -1,4 +1,5 @@
-# DFF with 0 layers in N_task (Table 5: 72.7, against 73.1 with one): score and box maps are propagated.
+# DFF with 0 layers in N_task (Table 5: 72.7, against 73.1 with one): score and box maps are
+# propagated.
 _base_ = './dff_r101_imagenet-det-vid.py'
 
 # Anchors: 2 * 9 scores and 4 * 9 deltas; RoIs: 31 * 7 * 7 scores and 4 * 7 * 7 deltas.

@@ -1,4 +1,5 @@
-# RetinaNet with ResNet-50, which the papers do not have: mmdetection's model with the data and the schedule of R-FCN.
+# RetinaNet with ResNet-50, which the papers do not have: mmdetection's model with the data and the
+# schedule of R-FCN.
 _base_ = [
     '../_base_/default_runtime.py',
     'mmdet::_base_/models/retinanet_r50_fpn.py',

@@ -1,5 +1,5 @@
-# SSD300 of semi-DFF Table 2 (56.33 mAP): mmdetection's model; batch size and schedule of SSD's paper for VOC, on one
-# GPU.  On 4 GPUs set train_dataloader.batch_size=8.
+# SSD300 of semi-DFF Table 2 (56.33 mAP): mmdetection's model; batch size and schedule of SSD's
+# paper for VOC, on one GPU.  On 4 GPUs set train_dataloader.batch_size=8.
 _base_ = [
     '../_base_/default_runtime.py',
     'mmdet::_base_/models/ssd300.py',

@@ -1,5 +1,6 @@
-# In place of YOLOv2-416 of semi-DFF Table 2 (51.65 mAP): YOLOv3 with Darknet-53 at 416 pixels, mmdetection's model.
-# mmdetection has neither Darknet-19 nor its weights.  Batch size and passes are those of YOLOv2's paper, on one GPU.
+# In place of YOLOv2-416 of semi-DFF Table 2 (51.65 mAP): YOLOv3 with Darknet-53 at 416 pixels,
+# mmdetection's model. mmdetection has neither Darknet-19 nor its weights.  Batch size and passes
+# are those of YOLOv2's paper, on one GPU.
 _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/datasets/imagenet_det.py',

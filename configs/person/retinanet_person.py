@@ -1,4 +1,4 @@
-"""Stage one of a detector with FPN and a dense head, trained as R-FCN: RetinaNet with levels of stride 8 to 64.
+"""Stage one of a detector with FPN and a dense head: RetinaNet with levels of stride 8 to 64.
 
 ``tools/adapt.py`` makes a video detector of it without a stage-two config.
 """

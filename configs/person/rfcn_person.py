@@ -1,7 +1,7 @@
-"""Stage one: R-FCN on a few labeled images; the ImageNet backbone's last stage has a tenth of the learning rate.
+"""Stage one: R-FCN on few labeled images; the backbone's last stage has a tenth of the rate.
 
-AP50 on a held-out third of the images: 42.5 after 500 iterations with a frozen backbone, 52.2 after 1500, 50.2 with
-scales down to 240 as well, and 56.2 with the backbone's last stage trained too.
+AP50 on a held-out third of the images: 42.5 after 500 iterations with a frozen backbone, 52.2 after
+1500, 50.2 with scales down to 240 as well, and 56.2 with the backbone's last stage trained too.
 """
 
 _base_ = ['../_base_/default_runtime.py', './_base_/model.py', './_base_/data.py']
@@ -51,7 +51,8 @@ optim_wrapper = dict(
     paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=0.1)}),
     clip_grad=dict(max_norm=10.0),
 )
-# One cycle in two parts: OneCycleLR would set the backbone's learning rate to that of the other parts.
+# One cycle in two parts: OneCycleLR would set the backbone's learning rate to that of the other
+# parts.
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.04, begin=0, end=warm_up, by_epoch=False),
     dict(

@@ -1,9 +1,9 @@
-"""Stage two for a weak detector and few videos, row *fix-task*: the task network of stage one is frozen.
+"""Stage two for a weak detector and few videos, row *fix-task*: the task network is frozen.
 
-The second step of the paper is that of ``two_step_person.py``. With a weak detector, a trained task network forgets
-what these videos do not show, and the semantic loss alone does not preserve features that it does not need
-(docs/benchmarks.md, "What the semantic step trains"). Here the second step trains the temporal module alone and keeps
-the regression loss.
+The second step of the paper is that of ``two_step_person.py``. With a weak detector, a trained task
+network forgets what these videos do not show, and the semantic loss alone does not preserve
+features that it does not need (docs/benchmarks.md, "What the semantic step trains"). Here the
+second step trains the temporal module alone and keeps the regression loss.
 """
 
 _base_ = ['./two_step_person.py']

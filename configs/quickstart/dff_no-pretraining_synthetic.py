@@ -1,4 +1,4 @@
-"""DFF without flow pre-training: the temporal module starts from random weights, as in semi-DFF (its Table 4)."""
+"""DFF without flow pre-training (semi-DFF Table 4): the temporal module starts at random."""
 
 _base_ = ['./dff_synthetic.py']
 

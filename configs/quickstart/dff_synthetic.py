@@ -1,4 +1,4 @@
-"""Deep Feature Flow on generated data: detector and flow network are trained together, with labels (DFF section 3)."""
+"""Deep Feature Flow on generated data: all is trained together, with labels (DFF section 3)."""
 
 _base_ = ['../_base_/default_runtime.py', './_base_/model.py', './_base_/data.py']
 

@@ -1,4 +1,4 @@
-"""Flow pre-training on pairs with true optical flow, in place of Flying Chairs: the *flow* baseline."""
+"""Flow pre-training on pairs with true flow, in place of Flying Chairs: the *flow* baseline."""
 
 _base_ = ['../_base_/default_runtime.py', './_base_/model.py', './_base_/data.py']
 

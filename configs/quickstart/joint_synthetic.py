@@ -1,4 +1,4 @@
-"""Row *joint* of semi-DFF Table 3f on generated data: both losses in one step, from random weights."""
+"""Row *joint* of semi-DFF Table 3f on generated data: both losses in one step."""
 
 _base_ = ['./sem_synthetic.py']
 

@@ -1,4 +1,4 @@
-"""Row *generative* of semi-DFF Table 3a on generated data: the residual of the features is predicted; no warp."""
+"""Row *generative* of semi-DFF Table 3a on generated data: predicted residuals, no warp."""
 
 _base_ = ['./reg_synthetic.py']
 

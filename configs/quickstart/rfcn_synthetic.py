@@ -3,8 +3,8 @@
 _base_ = ['./_base_/model.py', './_base_/stage_one.py']
 
 model = dict(_base_.detector, data_preprocessor=_base_.data_preprocessor)
-# In place of ImageNet: three stages of ResNet-18, trained to classify 6,000 generated pictures of 20 kinds of objects
-# (700 iterations of 48), in half precision.
+# In place of ImageNet: three stages of ResNet-18, trained to classify 6,000 generated pictures of
+# 20 kinds of objects (700 iterations of 48), in half precision.
 load_parts = dict(
     backbone=dict(
         part='backbone',

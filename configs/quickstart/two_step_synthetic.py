@@ -16,7 +16,8 @@ model = dict(
     temporal=_base_.temporal,
     data_preprocessor=_base_.data_preprocessor,
     both_directions=True,
-    # All frames of the quick start's data set, flipped and not, take 1.9 GB in float32 and half of that in bfloat16.
+    # All frames of the quick start's data set, flipped and not, take 1.9 GB in float32 and half of
+    # that in bfloat16.
     feature_cache=2.0,
 )
 # RUN_DIR is set by configs/_base_/experiment.mk.

@@ -1,6 +1,6 @@
-# rfcn_r101_imagenet-det-vid.py with the backbone of the papers: MSRA's ResNet-101 with BGR input.  The
-# weights are OpenMMLab's copy; set model.backbone.init_cfg.checkpoint for another file with mmdet's key
-# names.  Stage two: configs/semi_dff/semi-dff_r101-caffe_*.py.
+# rfcn_r101_imagenet-det-vid.py with the backbone of the papers: MSRA's ResNet-101 with BGR input.
+# The weights are OpenMMLab's copy; set model.backbone.init_cfg.checkpoint for another file with
+# mmdet's key names.  Stage two: configs/semi_dff/semi-dff_r101-caffe_*.py.
 _base_ = './rfcn_r101_imagenet-det-vid.py'
 
 model = dict(

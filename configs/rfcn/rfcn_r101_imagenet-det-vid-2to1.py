@@ -1,5 +1,5 @@
-# "Frame" of DFF Tables 3 and 4 (73.9 mAP) as DFF 5.1 states it: video frames and images at 2:1, 60,000
-# iterations of 8 images (8 GPUs, or fewer with --accumulate).  The authors' code is
+# "Frame" of DFF Tables 3 and 4 (73.9 mAP) as DFF 5.1 states it: video frames and images at 2:1,
+# 60,000 iterations of 8 images (8 GPUs, or fewer with --accumulate).  The authors' code is
 # rfcn_r101_imagenet-det-vid.py.
 _base_ = './rfcn_r101_imagenet-det-vid.py'
 

@@ -1,5 +1,5 @@
-# semi-DFF with every convention of the original code (docs/parity.md), two-step as the authors' published
-# configuration. Stage one: configs/rfcn/rfcn_r101-original_imagenet-det-vid.py.
+# semi-DFF with every convention of the original code (docs/parity.md), two-step as the authors'
+# published configuration. Stage one: configs/rfcn/rfcn_r101-original_imagenet-det-vid.py.
 _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/models/rfcn_r101_original.py',

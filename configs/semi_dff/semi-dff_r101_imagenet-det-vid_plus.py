@@ -4,7 +4,8 @@
 #   echo 'Data/VID/train/*/*' > data/ILSVRC2015/vid_train_snippets.txt
 _base_ = './semi-dff_r101_imagenet-det-vid.py'
 
-# One window is one snippet, from which each pass draws one pair: random access to frames in folders is cheap.
+# One window is one snippet, from which each pass draws one pair: random access to frames in folders
+# is cheap.
 train_dataloader = dict(
     dataset=dict(
         dataset=dict(

@@ -1,5 +1,5 @@
-# Table 3a, generative method (54.79 mAP): the residual of the features is predicted, without a warp.  The
-# paper does not give the layers; these are FlowNetS's.
+# Table 3a, generative method (54.79 mAP): the residual of the features is predicted, without a
+# warp.  The paper does not give the layers; these are FlowNetS's.
 _base_ = './semi-dff_r101_imagenet-det_reg.py'
 
 model = dict(

@@ -14,9 +14,8 @@ class FlyingChairsDataset(BaseDataset):
     """Flying Chairs, or other pairs in its format.
 
     The flow of Flying Chairs is defined on the pixels of picture 1 and points to picture 2, feature
-    flow (DFF Eq. 1) on
-    the current frame and to the key frame: picture 1 is the current frame and picture 2 the key
-    frame.
+    flow (DFF Eq. 1) on the current frame and to the key frame: picture 1 is the current frame and
+    picture 2 the key frame.
 
     A folder holds ``NNNNN_img1.ppm``, ``NNNNN_img2.ppm`` and ``NNNNN_flow.flo``, numbered from
     00001. Line n of the split file assigns pair n to training (1) or validation (2).

@@ -49,11 +49,12 @@ class _Window(NamedTuple):
 class _Readers:
     """The open readers; the least recently used is closed first, but its index is kept.
 
-    Decoders belong to the process that opened them: after a fork there are none.
+    Decoders belong to the process that opened them: a fork has none.
     """
 
-    def __init__(self, keep_damaged: bool) -> None:
-        self.opened, self.pid, self._keep = OrderedDict(), os.getpid(), keep_damaged
+    def __init__(self) -> None:
+        self.opened: OrderedDict[str, VideoReader] = OrderedDict()
+        self.pid = os.getpid()
         self._indices: OrderedDict[str, Index] = OrderedDict()
 
     def __getstate__(self) -> dict:
@@ -63,9 +64,9 @@ class _Readers:
         if self.pid != os.getpid():
             self.opened, self.pid = OrderedDict(), os.getpid()
         if path not in self.opened:
-            while len(self.opened) >= _MAX_OPEN:
+            if len(self.opened) >= _MAX_OPEN:
                 self._close(*self.opened.popitem(last=False))
-            self.opened[path] = open_video(path, keep_damaged=self._keep)
+            self.opened[path] = open_video(path)
             if path in self._indices:
                 self.opened[path].index = self._indices.pop(path)
         self.opened.move_to_end(path)
@@ -75,7 +76,7 @@ class _Readers:
         reader.close()
         if (index := vars(reader).get('index')) is not None:
             self._indices[path] = index
-        while sum(one.nbytes for one in self._indices.values()) > _INDEX_BYTES:
+        while sum(index.nbytes for index in self._indices.values()) > _INDEX_BYTES:
             self._indices.popitem(last=False)
 
 
@@ -86,13 +87,12 @@ class UnlabeledVideoDataset(Dataset):
     ``max(1, length // window)`` windows tile each video. One pass draws ``pairs_per_window`` pairs
     from every window: videos are weighted by their length. The pairs depend on ``(seed, pass,
     window)`` only. ``dataset[i]`` returns pairs of the first pass in the order of the videos.
-    :class:`~semidff.datasets.SampleStream` reads :meth:`stream_item`,
-    where each pass has new pairs and a new order: windows are shuffled and ``interleave`` of them
-    alternate, so that neighboring samples come from different windows.
+    :class:`~semidff.datasets.SampleStream` reads :meth:`stream_item`, where each pass has new pairs
+    and a new order: windows are shuffled and ``interleave`` of them alternate, so that neighboring
+    samples come from different windows.
 
     With a list of frames (``lists='frames'``), each listed frame is a window of its own, whose
-    pairs have it as the
-    current frame: the authors list 15 frames of each snippet of ImageNet VID.
+    pairs have it as the current frame: the authors list 15 frames of each snippet of ImageNet VID.
 
     A window that cannot be decoded is replaced by another one, deterministically. The first failure
     of a video is logged in each worker; ``failures`` counts all.
@@ -119,8 +119,6 @@ class UnlabeledVideoDataset(Dataset):
             spaced; the lists have three entries, [key, middle, current].
         interleave: Number of windows that alternate in the stream.
         cache_bytes: Limit of the decoded frames that a worker keeps.
-        keep_damaged: Whether pairs with damaged frames are used, see
-            :class:`~semidff.datasets.video_readers.VideoFile`.
     """
 
     def __init__(
@@ -138,7 +136,6 @@ class UnlabeledVideoDataset(Dataset):
         interleave: int = 4,
         cache_bytes: int = 512 * 2**20,
         metainfo: dict | None = None,
-        keep_damaged: bool = False,
     ) -> None:
         interval = interval or {'type': 'UniformInterval', 'low': 1, 'high': 9}
         self.interval = TASK_UTILS.build(interval) if isinstance(interval, dict) else interval
@@ -150,7 +147,7 @@ class UnlabeledVideoDataset(Dataset):
         self.cache_bytes = cache_bytes
         self.failures: Counter[str] = Counter()
         self._metainfo = dict(metainfo or {})
-        self._readers = _Readers(keep_damaged)
+        self._readers = _Readers()
         self._cache: OrderedDict[tuple, _Window] = OrderedDict()
         self._load()
 
@@ -204,15 +201,15 @@ class UnlabeledVideoDataset(Dataset):
         # Copied, because transforms may work in place.
         images = [window.frames[number].copy() for number in numbers]
         shapes = [image.shape[:2] for image in images]
-        results = {
-            'img': images,
-            'img_shape': shapes,
-            'ori_shape': list(shapes),
-            'img_path': [f'{video.path}#{number:06d}' for number in numbers],
-            'frame_id': list(numbers),
-            'video_name': [video.name] * len(numbers),
-            'video_length': [video.length] * len(numbers),
-        }
+        results = dict(
+            img=images,
+            img_shape=shapes,
+            ori_shape=list(shapes),
+            img_path=[f'{video.path}#{number:06d}' for number in numbers],
+            frame_id=list(numbers),
+            video_name=[video.name] * len(numbers),
+            video_length=[video.length] * len(numbers),
+        )
         return self.pipeline(results)
 
     def _window(self, seed: int, epoch: int, slot: int) -> _Window:
@@ -240,10 +237,9 @@ class UnlabeledVideoDataset(Dataset):
                         f'{error}; replaced by other pairs ({len(self.failures)} of '
                         f'{len(self.videos)} videos have failed in this process)'
                     )
-        worst = ', '.join(f'{name} ({count})' for name, count in self.failures.most_common(5))
         raise RuntimeError(
             f'{self.ann_file}: {_SUBSTITUTES + 1} windows in succession could not be decoded; '
-            f'failures by video: {worst}. Check that the files exist and are complete.'
+            f'failures by video: {self.failures.most_common(5)}'
         )
 
     def _decode(self, slot: int, seed: tuple[int, ...]) -> _Window:

@@ -243,7 +243,8 @@ def match_classes(
     With ``some``, for an evaluation, the json may lack all but one of the classes; a training would
     take their objects for background.
 
-    Returns: The classes, by default those of the json, and the label (index of the class) of each
+    Returns:
+        The classes, by default those of the json, and the label (index of the class) of each
         category id. Categories of other classes have no label.
     """
     names = list(dict.fromkeys(category['name'] for category in content['categories']))

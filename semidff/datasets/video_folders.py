@@ -24,9 +24,9 @@ def is_archive(path: str | Path) -> bool:
 def list_videos(
     entries: Sequence[str], root: str | Path = '', own: str | Path | None = None
 ) -> tuple[list[str], list[VideoError]]:
-    """Return the paths of the videos that entries name, and the folders and globs that have none.
+    """Return the paths of the videos that entries name, and the folders and globs without videos.
 
-    A video that is named twice, also by a link, is returned once, under its first name.
+    A video with several names, such as links, is returned once, under its first name.
 
     Args:
         entries: Video files, folders of frames, folders of videos, and globs of these, whose
@@ -39,7 +39,7 @@ def list_videos(
     for entry in map(os.path.expanduser, entries):
         paths = [os.path.join(root, entry)]
         if glob.has_magic(entry) and not os.path.exists(paths[0]):
-            # The root may have brackets of its own.
+            # The root may have brackets, too.
             matches = sorted(glob.glob(entry, root_dir=root, recursive=True), key=natural_key)
             if not matches:
                 missing.append(VideoError(paths[0], 'the glob matches nothing'))
@@ -87,10 +87,7 @@ def find_videos(folder: str | Path, own: str | Path | None = None) -> list[Path]
                     continue
                 is_found = is_video(name) or _opens(os.path.join(place, name))
                 (found if is_found else others).append(here / name)
-    for left, why in (
-        (others, 'files are left out, they are no videos'),
-        (unread, 'folders cannot be read'),
-    ):
+    for left, why in ((others, 'files are no videos'), (unread, 'folders cannot be read')):
         if left:
             log_warning(f'{folder}: {len(left)} {why}: {list(map(str, left[:10]))}')
     if not found:

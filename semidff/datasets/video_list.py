@@ -54,18 +54,16 @@ class VideoInfo(NamedTuple):
 def load_videos(ann_file: str | Path, data_prefix: str | Path | None = None) -> list[VideoInfo]:
     """Return the readable videos of a list, a folder or a glob, in the order of the list.
 
-    They are in the order of the list. Relative paths start at ``data_prefix``, by default the
-    list's folder.
+    Relative paths start at ``data_prefix``, by default the list's folder. Only videos that the
+    manifest does not know are opened.
     """
     if os.path.isdir(ann_file):
-        root = Path(data_prefix or ann_file)
-        entries = [os.path.abspath(ann_file)]
+        entries, root = [os.path.abspath(ann_file)], ann_file
     elif not os.path.exists(ann_file) and glob.has_magic(str(ann_file)):
-        root = Path(data_prefix or Path.cwd())
-        entries = [str(ann_file)]
+        entries, root = [str(ann_file)], Path.cwd()
     else:
-        root = Path(data_prefix or Path(ann_file).parent)
-        entries = _read_lines(ann_file)
+        entries, root = _read_lines(ann_file), Path(ann_file).parent
+    root = Path(data_prefix or root)
     return _open_all(ann_file, root, *list_videos(entries, root))
 
 
@@ -107,39 +105,32 @@ def _read_lines(ann_file: str | Path) -> list[str]:
         if entries := [line for line in lines if line]:
             return entries
         reason = 'empty'
-    raise VideoListError(
-        f'{ann_file}: no list of videos ({reason}); write a text file with a video file, a folder '
-        'of frames or a glob (videos/*.mp4) on each line'
-    )
+    raise VideoListError(f'{ann_file}: no list of videos ({reason})')
 
 
 def _open_all(
     ann_file: str | Path, root: Path, paths: list[str], failures: list[VideoError]
 ) -> list[VideoInfo]:
-    """Return what is known of the videos of a list, and log the failures."""
+    """Return the readable videos among paths; log the failures and the damaged videos."""
     videos, damaged, total = [], [], len(paths) + len(failures)
     for path, entry in zip(paths, _entries(ann_file, paths), strict=True):
         if isinstance(entry, str):
             failures.append(VideoError(path, entry))
-        else:
-            *known, damage = entry
-            below = os.path.relpath(path, root)
-            name = Path(path).name if below.startswith('..') else Path(below).as_posix()
-            videos.append(VideoInfo(path, name, *known))
-            damaged += [VideoError(path, damage)] if damage else []
+            continue
+        *sizes, damage = entry
+        below = os.path.relpath(path, root)
+        name = Path(path).name if below.startswith('..') else Path(below).as_posix()
+        videos.append(VideoInfo(path, name, *sizes))
+        if damage:
+            damaged.append(VideoError(path, damage))
     if not videos:
         raise VideoListError(
             f'{ann_file}: none of its {total} entries can be used as a video (relative paths start '
-            f'at {root.resolve()}):\n{first_errors(failures)}\nEach line must be a video file, a '
-            'folder of images or of videos, or a glob. Check the paths and whether a player opens '
-            'the files.'
+            f'at {root.resolve()}):\n{first_errors(failures)}'
         )
-    if failures:
-        log_warning(
-            f'{ann_file}: {len(failures)} of {total} entries are skipped:\n{first_errors(failures)}'
-        )
-    if damaged:
-        log_warning(f'{ann_file}: {len(damaged)} videos are damaged:\n{first_errors(damaged)}')
+    for errors, what in ((failures, f'of {total} entries are skipped'), (damaged, 'are damaged')):
+        if errors:
+            log_warning(f'{ann_file}: {len(errors)} {what}:\n{first_errors(errors)}')
     frames = sum(video.length for video in videos)
     print_log(f'{ann_file}: {len(videos)} videos, {frames} frames', logger='current')
     return videos
@@ -153,9 +144,9 @@ def first_errors(errors: Sequence[VideoError]) -> str:
 
 
 def _entries(ann_file: str | Path, paths: Sequence[str]) -> list[list | str]:
-    """Return length, height, width and damage of each video, or the reason why it cannot be read.
+    """Return length, height, width and damage of each video, or why it cannot be read.
 
-    One process at a time opens videos and renews the manifest, the others wait for it.
+    One process opens videos and renews the manifest while the others wait.
     """
     keys = [os.path.abspath(path) for path in paths]
     states = {key: file_state(key) for key in keys}

@@ -143,8 +143,9 @@ class EndPointErrorMetric(BaseMetric):
             results: For each pair the sum of the errors, the sum of the errors of zero flow, and
                 the number of pixels.
 
-        Returns: ``EPE``; ``EPE_zero``, the error of zero flow; and ``reduction``, 1 - EPE /
-            EPE_zero (NaN where nothing moves).
+        Returns:
+            ``EPE``; ``EPE_zero``, the error of zero flow; and ``reduction``, 1 - EPE / EPE_zero
+            (NaN where nothing moves).
         """
         error, zero, pixels = (sum(column) for column in zip(*results, strict=True))
         reduction = 1 - error / zero if zero else float('nan')

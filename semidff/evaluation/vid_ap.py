@@ -143,8 +143,9 @@ def area_under_curve(hits: np.ndarray, misses: np.ndarray, num_boxes: int) -> fl
         hits: (n,) 1 for a true positive, else 0.
         misses: (n,) weight of the detection as a false positive, usually 0 or 1.
 
-    Returns: AP in 0..1. Without ground truth, as in the original: 0 if there is no detection
-        either, else NaN.
+    Returns:
+        AP in 0..1. Without ground truth, as in the original: 0 if there is no detection either,
+        else NaN.
     """
     if not num_boxes:
         return float('nan') if len(hits) else 0.0

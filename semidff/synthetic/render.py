@@ -69,8 +69,9 @@ class Clip:
 def render(clip: Clip, frame: int) -> tuple[np.ndarray, np.ndarray]:
     """Render the frame of a 0-based number.
 
-    Returns: The picture, (H, W, 3) uint8 BGR, and the visible layer of every pixel, (H, W) int16,
-        -1 for the background.
+    Returns:
+        The picture, (H, W, 3) uint8 BGR, and the visible layer of every pixel, (H, W) int16, -1 for
+        the background.
     """
     height, width = clip.size
     image = cv2.warpAffine(
@@ -94,8 +95,9 @@ def true_flow(
         owner: (H, W) layer of each pixel of the current frame, the second value of `render`.
         key_owner: (H, W) layer of each pixel of the key frame.
 
-    Returns: The flow, (H, W, 2) float32 in pixels, x first, and a mask of the pixels visible in
-        both frames, (H, W) bool.
+    Returns:
+        The flow, (H, W, 2) float32 in pixels, x first, and a mask of the pixels visible in both
+        frames, (H, W) bool.
     """
     maps = []  # affine maps of each layer from the current frame's pixels to the key frame's
     for poses in (clip.camera, *(layer.poses for layer in clip.layers)):

@@ -8,7 +8,6 @@ from semidff.converters.ilsvrc import (
     convert_det,
     convert_vid,
     read_video_image_set,
-    read_xml,
 )
 from semidff.datasets.imagenet import ImageNetDETDataset
 from tests.shared_data import shared
@@ -45,16 +44,6 @@ def folder(tmp_path):
 def convert(folder, **options):
     report = convert_vid(folder / 'xml', folder / 'set.txt', folder / 'out.json', 1, **options)
     return report, json.loads((folder / 'out.json').read_text())
-
-
-def test_one_file(tmp_path):
-    path = tmp_path / 'a.xml'
-    path.write_text(xml((DOG, (10, 20, 30, 40), 7), (CHAIR, (1.5, 2, 3, 4), None)))
-    size, (dog, chair) = read_xml(path)
-    assert size == dict(width=320, height=240)
-    assert dog['bbox'] == [10, 20, 20, 20] and dog['track_id'] == 7
-    assert dog['occluded'] and not dog['generated']
-    assert chair['wnid'] == CHAIR and 'track_id' not in chair and chair['bbox'][0] == 1.5
 
 
 def test_videos_and_images(folder):

@@ -82,17 +82,6 @@ def test_some_of_the_classes_are_labeled(make, log):
         make(content(), metainfo={'classes': ('bear', 'cow')}, test_mode=True)
 
 
-def test_classes_may_have_another_order(make, log):
-    """As those of a checkpoint."""
-    plain = make(content(), test_mode=True)
-    assert 'CocoMetric' not in log.text
-    other = make(content(), metainfo={'classes': ('dog', 'cat')}, test_mode=True)
-    assert 'CocoMetric' in log.text
-    for index in range(3):
-        instances = (d.get_data_info(index)['instances'] for d in (plain, other))
-        assert all(a['bbox_label'] == 1 - b['bbox_label'] for a, b in zip(*instances, strict=True))
-
-
 @pytest.mark.parametrize('inside', ['a.jpg', 'ann/a.jpg'])
 def test_images_are_beside_the_json_wherever_it_is_read(tmp_path, monkeypatch, inside):
     (tmp_path / 'set' / inside).parent.mkdir(parents=True)

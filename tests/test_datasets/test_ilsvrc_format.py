@@ -1,24 +1,8 @@
 """Detections files in ILSVRC's format."""
 
 import numpy as np
-import pytest
 
 from semidff.datasets.ilsvrc_format import read_detections, write_detections
-
-
-@pytest.fixture
-def file(tmp_path):
-    def write(text):
-        path = tmp_path / 'detections.txt'
-        path.write_text(text)
-        return path
-
-    return write
-
-
-def test_lines_in_the_files_order(file):
-    table = read_detections(file('7 30 0.5000 1.25 2 3 4\n\n 3 1 1e-4 -1 0 10 20\n'), 30)
-    assert table.tolist() == [[7, 30, 0.5, 1.25, 2, 3, 4], [3, 1, 1e-4, -1, 0, 10, 20]]
 
 
 def test_written_numbers_come_back_as_they_were(tmp_path):

@@ -36,7 +36,7 @@ def test_authors_clip_rule():
 
 
 def test_authors_clip_rule_with_same_frame_pairs():
-    """NOTES: in the semantic step, entry 0 always gives frame 0 itself, and entry 4 frame 0 in 60 %."""
+    """NOTES: in the semantic step, entry 0 gives frame 0 itself, entry 4 frame 0 in 60 %."""
     generator = rng()
     pairs = [choose_pair(generator, UniformInterval(0, 9), 0, 5, clip=True) for _ in range(4000)]
     counts = Counter(pairs)

@@ -73,14 +73,6 @@ def test_one_pass_visits_every_video_by_its_length(listed):
             data[index]
 
 
-def test_neighbors_in_the_stream_come_from_different_windows(listed):
-    data = dataset(listed, interleave=3)
-    order = [data.stream_item(1, position) for position in range(36)]
-    for start in range(0, 36, 3):
-        places = {(i['video_name'][0], i['frame_id'][1] // 16) for i in order[start : start + 3]}
-        assert len(places) == 3
-
-
 @pytest.mark.parametrize('options', [{'cache_bytes': 0}, {'cache_bytes': 10**6}])
 def test_items_do_not_depend_on_the_cache(listed, options):
     expected = [identity(dataset(listed).stream_item(3, p)) for p in range(40)]

@@ -214,16 +214,6 @@ def test_accumulated_batches_are_iterations(videos, tmp_path):
     assert alone.train_cfg == dict(type='IterBasedTrainLoop', max_iters=10)
 
 
-def test_learning_rates_are_scaled_to_the_batch_size_in_every_step(videos, tmp_path):
-    diary = Diary()
-    scale = dict(enable=True, base_batch_size=4)
-    schedule = [dict(type='ConstantLR', factor=0.5, by_epoch=False)]
-    cfg = config(videos, tmp_path, auto_scale_lr=scale, param_scheduler=schedule)
-    run(cfg, diary)
-    assert diary.rows[0][3] == pytest.approx(1e-4 / 4)
-    assert diary.rows[ITERS[0]][3] == pytest.approx(2e-4 / 2)
-
-
 def test_the_correction_of_a_resumed_run_is_that_of_an_uninterrupted_one(videos, tmp_path):
     steps = [dict(STEPS[1], name='heads', trainable=['task_network']), dict(STEPS[0])]
     steps = [dict(step, iters=1) for step in steps]

@@ -65,11 +65,6 @@ def test_second_detection_of_a_box_is_a_miss():
     assert matches(gt, found((0, 0, 0.8, BOX), (0, 0, 0.9, (12, 10, 111, 109)))) == [0, -1]
 
 
-def test_classes_and_frames_do_not_mix():
-    gt = truth((0, 0, BOX), (1, 1, BOX))
-    assert matches(gt, found((0, 1, 0.9, BOX), (1, 0, 0.8, BOX))) == [-1, -1]
-
-
 def test_equal_overlaps_take_the_first_box():
     gt = truth((0, 0, (0, 0, 99, 99)), (0, 0, (20, 0, 119, 99)))
     assert matches(gt, found((0, 0, 0.9, (10, 0, 109, 99)))) == [0]

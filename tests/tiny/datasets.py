@@ -14,7 +14,7 @@ from semidff.synthetic.presets import make_spec
 
 WIDTH, HEIGHT, FRAMES = 144, 96, 4
 DARKNET = (1, 1, 1, 1, 1), ((32, 4), (4, 8), (8, 16), (16, 32), (32, 64))
-"""Layers and channels of Darknet-53's stages in place of mmdetection's, which no config can change."""
+"""Layers and channels of Darknet-53's stages, which no config of mmdetection can change."""
 DOG, CAR = 'n02084071', 'n02958343'
 CITYSCAPES_SIZE = 32, 64
 SNIPPETS = dict(train=[('aachen', 0, 19), ('bochum', 0, 313)], val=[('ulm', 3, 19)])

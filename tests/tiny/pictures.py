@@ -27,7 +27,7 @@ def picture(
     pan: tuple[float, float] = (0, 0),
     seed: int = 0,
 ) -> np.ndarray:
-    """Return a picture (h, w), uint8. Textures move with boxes (x1, y1, x2, y2), and with the background by ``pan``."""
+    """Return a picture (h, w), uint8; textures move with boxes, the background by ``pan``."""
     background = texture(size[0] + 2 * _MARGIN, size[1] + 2 * _MARGIN, seed)
     total = _placed(background, size, pan[0] - _MARGIN, pan[1] - _MARGIN)
     for number, (x1, y1, x2, y2) in enumerate(boxes):

@@ -1,4 +1,4 @@
-"""A small project, copied for each case: configs, weights, videos, annotations, files of the user that must stay."""
+"""A small project, copied for each case: configs, weights, videos, annotations, a user's files."""
 
 from pathlib import Path
 

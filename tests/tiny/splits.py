@@ -30,7 +30,7 @@ def cut(name, make=tiny_video_detector):
 
 
 def open_residuals(model):
-    """Residual branches start at zero, which would make every unit with one map in and out the identity."""
+    """Residual branches start at zero, which would make units with equal maps the identity."""
     generator = torch.Generator().manual_seed(0)
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):

@@ -47,7 +47,7 @@ def results(
 
 
 def together(stages: Stages, turns: Iterable[dict[int, dict]]) -> list[SampleList]:
-    """Return the results of several streams, given the batches of each turn by the number of their stream."""
+    """Return the results of several streams, from the batches of each turn by stream number."""
     work, feeds, streams, found = stages.together(), {}, {}, {}
 
     def finish() -> None:

@@ -81,7 +81,7 @@ def batch(video: int, index: int, length: int = 100) -> dict:
 
 
 def write_videos(folder: Path, lengths: tuple[int, ...]) -> Path:
-    """Write frames and a COCO-VID json with paths relative to ``folder``; return the json's path."""
+    """Write frames and a COCO-VID json with paths relative to ``folder``; return its path."""
     content = dict(
         videos=[], images=[], annotations=[],
         categories=[dict(id=i + 1, name=name) for i, name in enumerate(CLASSES)],
@@ -143,7 +143,7 @@ test_settings.__test__ = False  # Not a test, despite its name.
 
 
 def write_project(folder: Path, lengths: tuple[int, ...]) -> Config:
-    """Write videos, ``config.py``, which tests the video detector on them, and its weights ``two.pth``."""
+    """Write videos, ``config.py`` for tests of the video detector, and its weights ``two.pth``."""
     config = Config(test_settings(write_videos(folder, lengths), folder / 'work'))
     config.dump(folder / 'config.py')
     state = build(config.model, seed=3).state_dict()
@@ -152,7 +152,7 @@ def write_project(folder: Path, lengths: tuple[int, ...]) -> Config:
 
 
 def write_detector(folder: Path) -> torch.nn.Module:
-    """Write ``detector.py``, a config of the image detector with test data, and its weights ``one.pth``; return it."""
+    """Write ``detector.py``, a config with test data, and its weights; return the detector."""
     pipeline = test_settings(folder / 'a.json', folder)['test_dataloader']['dataset']['pipeline']
     data = dict(dataset=dict(type='CocoDataset', pipeline=pipeline))
     Config(dict(model=detector_cfg(), test_dataloader=data)).dump(folder / 'detector.py')

@@ -1,4 +1,5 @@
-# Flying Chairs: 22,872 pairs of 384 x 512 with true flow, 640 of them for validation (docs/flow.md).
+# Flying Chairs: 22,872 pairs of 384 x 512 with true flow, 640 of them for validation
+# (docs/flow.md).
 data_root = 'data/FlyingChairs_release/'
 
 chairs = dict(

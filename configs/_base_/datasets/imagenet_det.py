@@ -22,8 +22,8 @@ imagenet_det = dict(
     pipeline=train_pipeline,
 )
 
-# The papers use 4 GPUs with one image each.  On one GPU set train_dataloader.batch_size=4; images of
-# different sizes are then padded to a common size.
+# The papers use 4 GPUs with one image each.  On one GPU set train_dataloader.batch_size=4; images
+# of different sizes are then padded to a common size.
 train_dataloader = dict(
     batch_size=1,
     num_workers=4,

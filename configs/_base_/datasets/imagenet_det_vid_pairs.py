@@ -1,6 +1,7 @@
-# Frame pairs for supervised training (DFF section 3, 5.1): labeled frames of ImageNet VID, each with a
-# key frame 0 to 9 frames before it, and images of ImageNet DET, which are their own key frames.
-# Only the current frame needs labels: 15 frames of a snippet are labeled, but each can be a key frame.
+# Frame pairs for supervised training (DFF section 3, 5.1): labeled frames of ImageNet VID, each
+# with a key frame 0 to 9 frames before it, and images of ImageNet DET, which are their own key
+# frames. Only the current frame needs labels: 15 frames of a snippet are labeled, but each can be a
+# key frame.
 _base_ = './imagenet_det_vid.py'
 
 pair_pipeline = [

@@ -1,7 +1,8 @@
 # Unlabeled videos: the snippets of ImageNet VID's training set as folders of frames.
 #
-# The current frames are those of the authors' list, 15 of each of 3,862 snippets (57,834 in all). Each pass has
-# every listed frame once. No annotation is read: unlike the authors, frames without a box are not left out.
+# The current frames are those of the authors' list, 15 of each of 3,862 snippets (57,834 in all).
+# Each pass has every listed frame once. No annotation is read: unlike the authors, frames without a
+# box are not left out.
 #
 # For all frames list the snippets, see configs/semi_dff/semi-dff_r101_imagenet-det-vid_plus.py.
 data_root = 'data/ILSVRC2015/'

@@ -1,5 +1,5 @@
-# ImageNet DET and VID with images and boxes prepared as in the original, for training on single images
-# and for tests.  original_pairs.py has the frame pairs.
+# ImageNet DET and VID with images and boxes prepared as in the original, for training on single
+# images and for tests.  original_pairs.py has the frame pairs.
 _base_ = ['./imagenet_det_vid.py', './imagenet_vid_val.py']
 
 # The original mirrors images before it resizes them.

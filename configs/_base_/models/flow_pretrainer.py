@@ -1,5 +1,5 @@
-# Flow pre-training of a temporal module.  The checkpoint fits the detectors' `load_parts`: it includes
-# the scale field at its initial value.
+# Flow pre-training of a temporal module.  The checkpoint fits the detectors' `load_parts`: it
+# includes the scale field at its initial value.
 _base_ = ['./flownet_s.py']
 
 model = dict(

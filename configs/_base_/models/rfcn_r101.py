@@ -1,8 +1,8 @@
 # R-FCN as in semi-DFF 3.2 / 3.5 and DFF section 4, settings of the authors' code.
 #
-# Backbone.  Weights and pixel statistics are torchvision's (style 'pytorch': stride on the 3x3), which
-# are public.  The papers use MSRA's (style 'caffe': stride on the first 1x1, mean subtraction only), see
-# configs/rfcn/rfcn_r101-caffe_*.py.  For weights from another file:
+# Backbone.  Weights and pixel statistics are torchvision's (style 'pytorch': stride on the 3x3),
+# which are public.  The papers use MSRA's (style 'caffe': stride on the first 1x1, mean subtraction
+# only), see configs/rfcn/rfcn_r101-caffe_*.py.  For weights from another file:
 #   --cfg-options model.backbone.init_cfg.checkpoint=FILE
 
 # Training, testing and distillation use the same proposals.

@@ -1,6 +1,6 @@
-# R-FCN with every convention of the original MXNet code, for its converted checkpoints and for trainings
-# that are compared with it number by number.  docs/parity.md lists the differences from rfcn_r101.py and
-# the measured agreement with the original.
+# R-FCN with every convention of the original MXNet code, for its converted checkpoints and for
+# trainings that are compared with it number by number.  docs/parity.md lists the differences from
+# rfcn_r101.py and the measured agreement with the original.
 #
 # Use it with OriginalResize and OriginalFlip in the pipelines: ../datasets/original_pipelines.py.
 _base_ = './rfcn_r101.py'

@@ -1,7 +1,8 @@
 """Small R-FCN and temporal module, for the quick start and for own data.
 
-Differences from the papers' R-FCN, for training on little data within minutes: ResNet-18 cut after its third stage,
-which has stride 16 without dilation; RoIAlign-style pooling; sampled RoIs in place of OHEM; 128 + 128 feature channels.
+Differences from the papers' R-FCN, for training on little data within minutes: ResNet-18 cut after
+its third stage, which has stride 16 without dilation; RoIAlign-style pooling; sampled RoIs in place
+of OHEM; 128 + 128 feature channels.
 """
 
 channels = 128

@@ -1,5 +1,5 @@
-# FlowNet's schedule (Dosovitskiy et al. 2015, section 5.1): Adam, 1e-4, halved every 100,000 iterations
-# after the first 300,000; 8 pairs per iteration.
+# FlowNet's schedule (Dosovitskiy et al. 2015, section 5.1): Adam, 1e-4, halved every 100,000
+# iterations after the first 300,000; 8 pairs per iteration.
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=600_000, val_interval=20_000)
 
 optim_wrapper = dict(

@@ -1,4 +1,4 @@
-"""Training of a detector on the boxes of a teacher: few iterations from good weights, with any architecture."""
+"""Training of a detector on the boxes of a teacher: few iterations from good weights."""
 
 # Adam's steps do not depend on the scale of the gradients, so that one rate suits all detectors.
 optim_wrapper = dict(

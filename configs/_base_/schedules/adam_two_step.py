@@ -5,8 +5,9 @@ semantic_iters = 1500
 optim_wrapper = dict(
     type='BFloat16OptimWrapper',
     optimizer=dict(type='Adam', lr=8e-4, fused=True),
-    # Below the usual norm with any detector, as Adam's steps do not depend on the scale of the gradients. With a larger
-    # bound, a single pair of frames may move the flow outside the maps, where it has no gradient.
+    # Below the usual norm with any detector, as Adam's steps do not depend on the scale of the
+    # gradients. With a larger bound, a single pair of frames may move the flow outside the maps,
+    # where it has no gradient.
     clip_grad=dict(max_norm=0.1),
 )
 train_cfg = dict(

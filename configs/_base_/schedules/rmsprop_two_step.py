@@ -1,7 +1,8 @@
 # Stage two of semi-DFF in two steps (semi-DFF 3.4, 3.5).
 #
-# As the authors: intervals of 1 to 9 frames in the regression step, where the loss of a still pair is zero,
-# and of 0 to 9 in the semantic step, where still pairs keep the heads accurate on key frames.
+# As the authors: intervals of 1 to 9 frames in the regression step, where the loss of a still pair
+# is zero, and of 0 to 9 in the semantic step, where still pairs keep the heads accurate on key
+# frames.
 with_still_pairs = dict(dataset=dict(dataset=dict(interval=dict(low=0))))
 
 # Each step: 2 passes over 57,834 pairs and their mirror images, 4 per iteration.

@@ -1,4 +1,5 @@
-# As sgd_imagenet.py for images and video frames: 2 passes over 111,473 of them and their mirror images.
+# As sgd_imagenet.py for images and video frames: 2 passes over 111,473 of them and their mirror
+# images.
 _base_ = './sgd_imagenet.py'
 
 train_cfg = dict(max_iters=111_473)

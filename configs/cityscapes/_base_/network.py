@@ -1,6 +1,7 @@
-# DFF's segmentation network (section 4): ResNet-101 with stride 16, 3 x 3 convolution to 1024 channels (dilation 6),
-# whose output is propagated, and a 1 x 1 convolution for the scores of Cityscapes' 19 classes. It is DeepLab with a
-# large field of view; the paper adds a background class, which is not evaluated.
+# DFF's segmentation network (section 4): ResNet-101 with stride 16, 3 x 3 convolution to 1024
+# channels (dilation 6), whose output is propagated, and a 1 x 1 convolution for the scores of
+# Cityscapes' 19 classes. It is DeepLab with a large field of view; the paper adds a background
+# class, which is not evaluated.
 network = dict(
     type='mmseg.EncoderDecoder',
     _scope_='mmseg',

@@ -1,7 +1,7 @@
 """Location, classes and image scale of the data set; the number of classes is in model.py."""
 
-# Set DATA_ROOT to a folder with images/ + train.json (COCO json), unlabeled.txt (one video a line) and
-# val/ + val/val.json (COCO-VID json).
+# Set DATA_ROOT to a folder with images/ + train.json (COCO json), unlabeled.txt (one video a line)
+# and val/ + val/val.json (COCO-VID json).
 data_root = '{{$DATA_ROOT:data/person}}/'
 classes = ('person',)
 scale = (1600, 720)  # long side at most, short side

@@ -1,7 +1,8 @@
 """The small R-FCN for one class, on frames of short side 720.
 
-Of the feature network, an ImageNet ResNet-18, only the last stage is trained. For your own classes set ``num_classes``
-here and ``classes`` in ``data.py``, and adapt the anchors' ratios (height / width) to them.
+Of the feature network, an ImageNet ResNet-18, only the last stage is trained. For your own classes
+set ``num_classes`` here and ``classes`` in ``data.py``, and adapt the anchors' ratios (height /
+width) to them.
 """
 
 _base_ = ['../../_base_/models/rfcn_r18.py']

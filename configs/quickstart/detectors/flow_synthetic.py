@@ -1,6 +1,7 @@
 """Flow network from which stage two of most detectors starts.
 
-It is trained with the quick start's R-FCN, without labels, in the steps of its two-step config with more iterations.
+It is trained with the quick start's R-FCN, without labels, in the steps of its two-step config with
+more iterations.
 """
 
 _base_ = ['../two_step_synthetic.py']

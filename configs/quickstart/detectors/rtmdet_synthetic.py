@@ -55,7 +55,8 @@ model = dict(
         max_per_img=100,
     ),
 )
-# With 600 iterations, the detector of one seed of three confused classes (mAP 74.1; the others 95.7 and 96.8).
+# With 600 iterations, the detector of one seed of three confused classes (mAP 74.1; the others 95.7
+# and 96.8).
 iters = 1200
 train_cfg = dict(max_iters=iters)
 optim_wrapper = dict(optimizer=dict(lr=2e-3))

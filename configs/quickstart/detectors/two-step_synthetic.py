@@ -1,7 +1,7 @@
 """Stage two on unlabeled mp4 files: regression loss, then semantic loss, with ATSS.
 
-The checkpoint of the first step, ``regression.pth``, is the row *reg*; the last one is *two-step*. Settings for other
-detectors are in experiment_detectors.py.
+The checkpoint of the first step, ``regression.pth``, is the row *reg*; the last one is *two-step*.
+Settings for other detectors are in experiment_detectors.py.
 """
 
 _base_ = [
@@ -10,8 +10,8 @@ _base_ = [
     '../_base_/stage_two.py',
 ]
 
-# What is left open (channels and strides of the maps, scale of the input) follows from the detector. The finest maps
-# have stride 8; a flow of stride 16 is too coarse for them.
+# What is left open (channels and strides of the maps, scale of the input) follows from the
+# detector. The finest maps have stride 8; a flow of stride 16 is too coarse for them.
 model = dict(
     type='SemiDFF',
     detector='configs/quickstart/detectors/atss_synthetic.py',
@@ -22,7 +22,8 @@ model = dict(
         init_std=None,
     ),
     both_directions=True,
-    # The largest maps of all 16,000 frames, those of RTMDet-tiny, are 6.2 GB; with 7 GB, its training takes as long.
+    # The largest maps of all 16,000 frames, those of RTMDet-tiny, are 6.2 GB; with 7 GB, its
+    # training takes as long.
     feature_cache=5.0,
 )
 # The scale field is new, since it has as many channels as the detector's maps.
@@ -40,7 +41,8 @@ load_parts = dict(
 # Without flips, which would double the number of frames whose features are computed.
 train_dataloader = dict(dataset=dict(dataset=dict(pipeline=[dict(type='PackFramePair')])))
 regression_iters = 300
-# Stage two takes less than 20 minutes on 2 cores. With 4,000 iterations, RetinaNet recovers 84 to 86 % of the gap.
+# Stage two takes less than 20 minutes on 2 cores. With 4,000 iterations, RetinaNet recovers 84 to
+# 86 % of the gap.
 semantic_iters = 5000
 _regression, _semantic = _base_.train_cfg.steps
 _regression.iters = regression_iters

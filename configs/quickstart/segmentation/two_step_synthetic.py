@@ -1,7 +1,7 @@
 """Stage two on generated data: regression loss, then semantic loss, on unlabeled mp4 files.
 
-The checkpoint of the first step, ``regression.pth``, is the row *reg*; the last one is *two-step*. The flow network
-starts from the weights of its pre-training.
+The checkpoint of the first step, ``regression.pth``, is the row *reg*; the last one is *two-step*.
+The flow network starts from the weights of its pre-training.
 """
 
 _base_ = [

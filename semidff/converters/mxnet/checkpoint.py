@@ -161,7 +161,8 @@ def to_checkpoint(
         box_groups: Groups of box outputs of our head.
         pass_over: Prefixes of unknown names, without ``arg:``, that are skipped.
 
-    Returns: The checkpoint, with the names of a video detector if there is a temporal part, of a
+    Returns:
+        The checkpoint, with the names of a video detector if there is a temporal part, of a
         backbone if the file is an ImageNet classifier, else of a detector.
     """
     params = {full.partition(':')[2]: array for full, array in arrays.items()}

@@ -1,9 +1,8 @@
 """Transforms of frame pairs with true flow.
 
 ``results['img']`` is a list ``[key, current]`` of (H, W, 3) BGR pictures, ``results['gt_flow']``
-the (H, W, 2) float32
-flow in pixels, x first: the offset of each pixel of the current frame to its position in the key
-frame. Random changes draw from numpy's global random state.
+the (H, W, 2) float32 flow in pixels, x first: the offset of each pixel of the current frame to its
+position in the key frame. Random changes draw from numpy's global random state.
 """
 
 from collections.abc import Sequence

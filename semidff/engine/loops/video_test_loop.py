@@ -32,8 +32,7 @@ class VideoTestLoop(TestLoop):
 
     The data loader must yield batches of one frame, with the frames of each video together and in
     order (``VideoSampler``). The processes of a distributed test may have different numbers of
-    frames, or
-    none: they synchronize only when the evaluator collects the results.
+    frames, or none: they synchronize only when the evaluator collects the results.
 
     Args:
         fp16: Whether to run under autocast.

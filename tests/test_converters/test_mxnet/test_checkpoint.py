@@ -19,7 +19,7 @@ BOXES = 'roi_head.bbox_head.conv_reg.'
 
 
 def inverse_copies() -> dict[str, np.ndarray]:
-    """Plain weights divided out of the copies, so that multiplying does not always give the copies' last bit."""
+    """Divide plain weights out of the copies: multiplied, they may differ in the last bit."""
     copies = {f'{k}_test': v for k, v in heads().items() if k.startswith('rfcn_bbox')}
     shape = {1: STDS, 4: STDS[:, None, None, None]}
     return heads() | copies | {k[:-5]: v / shape[v.ndim] for k, v in copies.items()}

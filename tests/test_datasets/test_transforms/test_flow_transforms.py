@@ -62,22 +62,6 @@ def test_colors_by_hand():
         assert np.array_equal(changed['gt_flow'], pair()['gt_flow'])
 
 
-def test_brightness_is_shared_and_noise_is_not():
-    gray = dict(pair(), img=[np.full((64, 64, 3), 128, np.uint8)] * 2)
-    still = dict(color=(1, 1), gamma=(1, 1), contrast=(0, 0))
-    shifts, deviations = [], []
-    for seed in range(30):
-        np.random.seed(seed)
-        key, current = RandomColorFlowPair(**still, brightness=0.1, noise=0)(dict(gray))['img']
-        assert np.array_equal(key, current) and key.std() < 1e-3
-        shifts.append((key.mean() - 128) / 255)
-        key, current = RandomColorFlowPair(**still, brightness=0, noise=0.04)(dict(gray))['img']
-        assert not np.array_equal(key, current)
-        deviations.append(np.std(key - current) / 255 / 2**0.5)
-    assert 0.07 < np.std(shifts) < 0.13
-    assert 0 < min(deviations) < 0.01 and 0.03 < max(deviations) < 0.041
-
-
 SIZE, CROP = (120, 160), (96, 128)
 
 
@@ -109,7 +93,7 @@ def affine_pair():
 
 
 def warp_error(pair):
-    """Mean difference of the key frame, warped by the flow, from the current frame; and how much was visible."""
+    """Return the mean difference of the warped key frame, and the visible share."""
     key, current = (image.astype(np.float32) for image in pair['img'])
     height, width = current.shape[:2]
     y, x = np.mgrid[:height, :width].astype(np.float32)
@@ -149,14 +133,3 @@ def test_flow_is_exact_for_affine_motion():
     y, x = np.mgrid[: CROP[0], : CROP[1]].astype(float)
     target = np.tensordot(expected[:2], np.stack((x, y, np.ones_like(x))), 1)
     np.testing.assert_allclose(flow, np.stack((target[0] - x, target[1] - y), -1), atol=1e-4)
-
-
-@pytest.mark.parametrize('crop', [SIZE, CROP])
-def test_where_no_map_fits_pairs_are_cropped(crop):
-    """At full size a turned crop cannot lie inside."""
-    np.random.seed(1)
-    current, key = RandomAffineFlowPair(crop, scale=(0.1, 0.2)).draw(SIZE)
-    left, top = current[:2, 2].tolist()
-    assert np.array_equal(current, [[1, 0, left], [0, 1, top], [0, 0, 1]])
-    assert np.array_equal(current, key)
-    assert left in range(SIZE[1] - crop[1] + 1) and top in range(SIZE[0] - crop[0] + 1)

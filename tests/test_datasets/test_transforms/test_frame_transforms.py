@@ -99,7 +99,7 @@ def still(frame_id=(3, 8), size=(90, 120)):
 
 
 def shift_of(out):
-    """How far the current crop is from the key frame's, (rows, columns); the crops' pixels say it."""
+    """Return the offset of the current crop from the key frame's, (rows, columns)."""
     key, current = out['img']
     shift = (current - key)[..., :2]
     assert (shift == shift[0, 0]).all()

@@ -1,8 +1,8 @@
 """A small version of DFF's segmentation network, and the label maps of the generated data set.
 
-There are five classes, the background and the objects. ResNet-18 cut after its third stage (stride 16), a 3 x 3
-convolution, whose output is propagated, and a 1 x 1 convolution for the scores (DFF section 4, "Semantic Segmentation
-Network").
+There are five classes, the background and the objects. ResNet-18 cut after its third stage (stride
+16), a 3 x 3 convolution, whose output is propagated, and a 1 x 1 convolution for the scores (DFF
+section 4, "Semantic Segmentation Network").
 """
 
 _base_ = ['../../_base_/model.py', '../../_base_/data.py']
