@@ -2,7 +2,8 @@
 # key frame every 5 frames).
 #
 #   python tools/train.py configs/flow/flownet-s_flying-chairs.py
-#   torchrun --nproc_per_node=8 tools/train.py configs/cityscapes/dff_r101_cityscapes.py --launcher pytorch
+#   torchrun --nproc_per_node=8 tools/train.py configs/cityscapes/dff_r101_cityscapes.py \
+#       --launcher pytorch
 #   torchrun --nproc_per_node=8 tools/test.py configs/cityscapes/dff_r101_cityscapes.py \
 #       work_dirs/dff_r101_cityscapes/last.pth --launcher pytorch
 _base_ = [

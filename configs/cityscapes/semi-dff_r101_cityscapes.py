@@ -1,7 +1,8 @@
 # semi-DFF in two steps on Cityscapes: the network of fcn_r101_cityscapes.py teaches the temporal
 # module on the unlabeled frames of the training snippets. There is no such row in the papers.
 #
-#   torchrun --nproc_per_node=4 tools/train.py configs/cityscapes/semi-dff_r101_cityscapes.py --launcher pytorch
+#   torchrun --nproc_per_node=4 tools/train.py configs/cityscapes/semi-dff_r101_cityscapes.py \
+#       --launcher pytorch
 _base_ = './dff_r101_cityscapes.py'
 
 detector = _base_.network

@@ -4,8 +4,9 @@
 #   python tools/make_synthetic.py data/synthetic_flow --flow 6000 --height 288 --width 384 \
 #       --stills 0 --videos 0 --train 0 --val 0 --dev 0
 #   python tools/train.py configs/pretrained/flownet-s-eighth_synthetic.py
-#   python tools/convert_checkpoint.py join --out configs/pretrained/flownet-s-eighth_synthetic.pth \
-#       --part temporal.flow_network=work_dirs/flownet-s-eighth_synthetic/last.pth:temporal.flow_network
+#   python tools/convert_checkpoint.py join \
+#       --out configs/pretrained/flownet-s-eighth_synthetic.pth --part \
+#       temporal.flow_network=work_dirs/flownet-s-eighth_synthetic/last.pth:temporal.flow_network
 _base_ = '../flow/flownet-s_flying-chairs.py'
 
 data_root = 'data/synthetic_flow/flow/'

@@ -2,7 +2,8 @@
 # own.
 #
 #   mkdir -p data && printf '%s\n' '/recordings/*.mp4' /other/gate.mp4 > data/videos.txt
-#   torchrun --nproc_per_node=4 tools/train.py configs/semi_dff/semi-dff_r101_videos.py --launcher pytorch
+#   torchrun --nproc_per_node=4 tools/train.py configs/semi_dff/semi-dff_r101_videos.py \
+#       --launcher pytorch
 #
 # Relative paths in the list start at data/. Another detector: --cfg-options
 # load_parts.detector.checkpoint=FILE, with the settings of its config. Shorter steps: --cfg-options
