@@ -18,7 +18,6 @@ from semidff.apis import adapt
 from semidff.checkpoints.detectors import read_detector
 from semidff.checkpoints.read import read_checkpoint
 from semidff.checkpoints.safe import CheckpointError
-from semidff.converters.ilsvrc import read_xml
 from semidff.converters.mxnet.checkpoint import to_checkpoint
 from semidff.converters.mxnet.names import NameMappingError, convert, targets
 from semidff.datasets import PackFramePair, SampleStream
@@ -34,7 +33,6 @@ from semidff.utils.error_messages import ConfigError, FileError
 from tests.damaged_video import picture, write_video
 from tests.test_checkpoints.test_strict import net
 from tests.test_converters.mxnet_params import heads
-from tests.test_converters.test_ilsvrc import DOG, xml
 from tests.test_converters.test_mxnet.test_checkpoint import broken
 from tests.test_datasets.test_samplers import numbers
 from tests.test_datasets.test_transforms.test_pack import pair
@@ -54,15 +52,6 @@ def write(name: str, content: str | bytes) -> Path:
 
 
 def converters() -> Iterator[Refusal]:
-    for text, words in (
-        ('<annotation><size>', 'not XML'),
-        ('<annotation></annotation>', 'size/width None, not a number'),
-        (xml(width=0), 'image size is 0 x 240'),
-        (xml((DOG, ('', 1, 2, 3), 0)), "bndbox/xmin '', not a number"),
-        (xml((DOG, ('nan', 1, 2, 3), 0)), 'has the box nan, 1, 2, 3'),
-        (xml(('', (0, 1, 2, 3), 0)), 'no <name>'),
-    ):
-        yield ValueError, words, lambda text=text: read_xml(write('a.xml', text))
     for changes, words in (
         (dict(rfcn_cls_bias=None), '1 missing: rfcn_cls_bias'),
         (dict(other_weight=np.zeros(1)), '1 unknown: other_weight'),

@@ -12,7 +12,6 @@ Image-set lists of ILSVRC have lines of one kind:
 Of the two formats with four columns, a list of videos has 0 in every third column.
 """
 
-import math
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Sequence
@@ -222,17 +221,14 @@ def read_video_image_set(
     """
     lines = _read_lines(image_set)
     columns = len(lines[0])
-    for number, line in enumerate(lines, 1):
-        if len(line) != columns or columns not in (1, 2, 4):
-            raise ValueError(
-                f'{image_set}, line {number}: {" ".join(line)!r}; all lines must be "path first_id '
-                '0 length", "path 1 frame length", "path/frame id" or "path"'
-            )
+    wrong = [' '.join(line) for line in lines if len(line) != columns]
+    if wrong or columns not in (1, 2, 4):
+        raise ValueError(
+            f'{image_set}: all lines must be "path first_id 0 length", "path 1 frame length", '
+            f'"path/frame id" or "path", but there is {(wrong or lines)[0]!r}'
+        )
     lines = list(dict.fromkeys(map(tuple, lines)))
-    try:
-        frames = _four_columns(lines) if columns == 4 else _paths(lines, Path(ann_dir))
-    except ValueError as error:
-        raise ValueError(f'{image_set}: {error}') from error
+    frames = _four_columns(lines) if columns == 4 else _paths(lines, Path(ann_dir))
     videos: dict[str, dict[int, ListedFrame]] = {}
     for frame in frames:
         videos.setdefault(frame.video, {}).setdefault(frame.frame_id, frame)
@@ -297,47 +293,33 @@ def _read_or_reason(path: str, ann_dir: str) -> tuple[dict, list[dict]] | str:
         return read_xml(f'{ann_dir}/{path}.xml')
     except FileNotFoundError:
         return 'missing'
-    except (OSError, ValueError) as error:
-        return str(error)
+    except (OSError, ValueError, TypeError, LookupError, ET.ParseError) as error:
+        return f'{type(error).__name__}: {error}'
 
 
 def read_xml(path: str | Path) -> tuple[dict, list[dict]]:
-    """Read an annotation file: image size, and objects as annotations with the class's ``wnid``.
-
-    Raises:
-        ValueError: Without the name of the file, if it is not XML or incomplete.
-    """
-    try:
-        root = ET.parse(path).getroot()
-    except (ET.ParseError, UnicodeError, LookupError) as error:
-        raise ValueError(f'not XML: {error}') from None
-    width, height = (int(_number(root, f'size/{side}')) for side in ('width', 'height'))
-    if width <= 0 or height <= 0:
-        raise ValueError(f'image size is {width} x {height}')
-    return dict(width=width, height=height), [*map(_read_object, root.iter('object'))]
+    """Read an annotation file: image size, and objects as annotations with the class's ``wnid``."""
+    root = ET.parse(path).getroot()
+    size = {side: int(_number(root, f'size/{side}')) for side in ('width', 'height')}
+    return size, [_read_object(node) for node in root.iter('object')]
 
 
 def _read_object(node: ET.Element) -> dict:
-    name = (node.findtext('name') or '').strip()
-    if not name:
-        raise ValueError('an object has no <name>')
     sides = ('xmin', 'ymin', 'xmax', 'ymax')
     xmin, ymin, xmax, ymax = (_number(node, f'bndbox/{side}') for side in sides)
-    if not (-1 <= xmin <= xmax < math.inf and -1 <= ymin <= ymax < math.inf):
-        raise ValueError(f'<object> {name} has the box {xmin:g}, {ymin:g}, {xmax:g}, {ymax:g}')
     width, height = xmax - xmin, ymax - ymin
-    found = dict(wnid=name, bbox=[xmin, ymin, width, height], area=width * height, iscrowd=0)
+    annotation = dict(
+        wnid=(node.findtext('name') or '').strip(),
+        bbox=[xmin, ymin, width, height],
+        area=width * height,
+        iscrowd=0,
+    )
     for flag in ('occluded', 'generated'):
-        found[flag] = node.find(flag) is not None and _number(node, flag) != 0
+        annotation[flag] = node.find(flag) is not None and _number(node, flag) != 0
     if node.find('trackid') is not None:
-        found['track_id'] = int(_number(node, 'trackid'))
-    return found
+        annotation['track_id'] = int(_number(node, 'trackid'))
+    return annotation
 
 
 def _number(node: ET.Element, path: str) -> float:
-    """Return the number at ``path`` below a node."""
-    text = node.findtext(path)
-    try:
-        return float(text)
-    except (TypeError, ValueError):
-        raise ValueError(f'<{node.tag}> has {path} {text!r}, not a number') from None
+    return float(node.findtext(path))
