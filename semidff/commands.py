@@ -1,4 +1,4 @@
-"""Console commands ``semidff-...``, which are also the files of tools/: each calls a function of the package."""
+"""Console commands ``semidff-...`` and files of tools/: each calls a function of the package."""
 
 import os
 import re
@@ -41,15 +41,15 @@ _TRAIN = ('train', 'adapt')
 
 
 def run(target: str | dict[str, str], trains: bool = False) -> None:
-    """Call a function with the command line of the process; print its result if that has a text (``__str__``).
+    """Call a function with the command line of the process; print a result with a text.
 
-    An error ends the process with a message and exit code 1, with ``--debug`` with its traceback; an error of usage
-    with 2; Ctrl-C and SIGTERM with 130.
+    An error ends the process with a message and exit code 1, with ``--debug`` with its traceback;
+    an error of usage with 2; Ctrl-C and SIGTERM with 130.
 
     Args:
-        target: Full name of the function, or those of sub-commands.
-        trains: Whether PyTorch's threads sleep while they wait for one another. By default they spin, and a training
-            beside another busy process takes several times as long.
+        target: Full name of the function, or a dict of sub-commands and full names.
+        trains: Whether PyTorch's threads sleep while they wait for one another. By default they
+            spin, and a training beside another busy process takes several times as long.
     """
     options = parse(target, sys.argv[1:])
     if trains:
@@ -91,7 +91,7 @@ def run(target: str | dict[str, str], trains: bool = False) -> None:
 
 
 def __getattr__(name: str) -> Callable[[], None]:
-    """Return a command without arguments, which has those of the process."""
+    """Return a command, a function that reads the arguments of the process."""
     if name not in FUNCTIONS:
         raise AttributeError(name)
     return partial(run, FUNCTIONS[name], name in _TRAIN)

@@ -1,8 +1,10 @@
-"""Run a folder of case scripts, and print a table of verdicts: ``python -m tests.cases FOLDER [NAME ...]``.
+"""Run a folder of case scripts, and print a table of verdicts: ``python -m tests.cases FOLDER [NAME
+...]``.
 
-A case is a folder with a script ``check.py`` or ``repro.py``, which makes its inputs, uses the package and the tools of
-this checkout, and exits with 0 (pass), 1 (fail) or another code (the script itself failed). Failed verdicts are printed
-below the table. The exit code is 1 unless all cases pass.
+A case is a folder with a script ``check.py`` or ``repro.py``, which makes its inputs, uses the
+package and the tools of this checkout, and exits with 0 (pass), 1 (fail) or another code (the
+script itself failed). Failed verdicts are printed below the table. The exit code is 1 unless all
+cases pass.
 """
 
 import argparse

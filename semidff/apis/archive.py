@@ -1,7 +1,7 @@
-"""Detection in all videos of a folder: in one process, or by workers on Ray, on one machine or on many.
+"""Detection in all videos of a folder, in one process or by workers on Ray.
 
-Each finished video has a record with its status and outputs; a video with a record is done. Only the process that hands
-out the videos writes records.
+Each finished video has a record with its status and outputs; a video with a record is done. Only
+the process that hands out the videos writes records.
 """
 
 import hashlib
@@ -55,21 +55,23 @@ def detect_archive(
 ) -> dict[str, Any]:
     """Detect in all videos of a folder that have no results yet.
 
-    ``street.mp4`` has the results ``street.mp4.json``, detections as COCO-VID json, and ``street.mp4.boxes.mp4``,
-    in the same sub-folder of ``out``. A segmentation network writes label maps to the folder ``street.mp4.labels`` in
-    place of the json.
+    ``street.mp4`` has the results ``street.mp4.json``, detections as COCO-VID json, and
+    ``street.mp4.boxes.mp4``, in the same sub-folder of ``out``. A segmentation network writes label
+    maps to the folder ``street.mp4.labels`` in place of the json.
 
-    A video that cannot be read is recorded with the reason and is not tried again until its file changes; files have
-    the results so far. So is one that ends its worker three times. Errors that are not of a video, such as a full disk
-    or those of a GPU, end the run.
+    A video that cannot be read is recorded with the reason and skipped until its file changes; its
+    outputs have the results so far. The same holds for a video that ends its worker three times.
+    Errors of the machine, such as a full disk or errors of a GPU, end the run.
 
     Args:
         videos: Folder of videos.
-        out: Folder of the results: a new or empty one, or that of an earlier run.
-        model: Config file, name of a detector, folder of ``tools/adapt.py``, or None: as of :class:`VideoInferencer`.
+        out: Folder of the results: new, empty, or of an earlier run.
+        model: Config file, name of a detector, folder of ``tools/adapt.py``, or None: as of
+            :class:`VideoInferencer`.
         weights: Checkpoint; not needed with such a folder.
-        workers: Number of processes, which Ray starts and replaces when they are lost. Default: one for each GPU of the
-            cluster, or for each 4 cores; without ``address`` no Ray and this process alone.
+        workers: Number of processes, which Ray starts and replaces when they are lost. Default: one
+            for each GPU of the cluster, or for each 4 cores; without ``address`` no Ray and this
+            process alone.
         address: Address of a Ray cluster, ``auto`` for that of this machine.
         overwrite: Whether results of other settings are replaced and failed videos tried again.
         progress: Called with a line of text for each video.
@@ -77,8 +79,8 @@ def detect_archive(
         inferencer: Further arguments of :class:`VideoInferencer`.
 
     Returns:
-        The summary, which is in ``summary.json``, too: numbers of videos, frames and key frames, seconds of all
-        workers, failed and damaged videos with the reasons, settings.
+        The summary, which is in ``summary.json``, too: numbers of videos, frames and key frames,
+        seconds of all workers, failed and damaged videos with the reasons, settings.
     """
     call = call or {}
     check_limits(call.get('fps'), call.get('max_frames'), call.get('pred_score_thr', 0))
@@ -92,7 +94,7 @@ def detect_archive(
     arguments['cache'] = records / '.graphs'
 
     def record_of(video: str) -> dict[str, Any] | None:
-        """Return the record of a video, None if the video has changed since or its results are gone."""
+        """Return the record of a video; None if the video or its results have changed."""
         known = _read(records / f'{video}.json')
         if known is None or known['file'] != file_state(folder / video):
             return None
@@ -138,7 +140,7 @@ def detect_archive(
 def _settings(
     model: str | Path | None, weights: str | Path | None, inferencer: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return what the results depend on: settings, the text of the config, size and time of files."""
+    """Return all that results depend on: options, text of the config, state of files."""
     if model is not None and Path(model).is_dir():
         point = inferencer.get('point'), inferencer.get('method')
         folder = AdaptedFolder.read(model, point[0], method=point[1])
@@ -157,13 +159,13 @@ def _settings(
 
 
 def _accept(settings: dict[str, Any], records: Path, overwrite: bool) -> None:
-    """Keep the settings of results; those of other settings, and failures, go with ``overwrite``."""
+    """Store the settings; ``overwrite`` removes results of other settings, and failures."""
     known = _read(records / '.settings.json') or settings
     changed = [name for name in settings if settings[name] != known.get(name)]
     if changed and not overwrite:
         raise FileError(
-            f'{records.parent}: holds results of other settings ({", ".join(changed)}); give another --out, or '
-            '--overwrite'
+            f'{records.parent}: holds results of other settings ({", ".join(changed)}); give '
+            'another --out, or --overwrite'
         )
     for record in records.rglob('*.json') if overwrite else ():
         if changed or _read(record).get('error'):
@@ -241,7 +243,7 @@ def _record(path: Path, error: str | None = None) -> dict[str, Any]:
 def _on_ray(
     arguments: tuple, queue: deque[str], workers: int | None, address: str | None
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield videos with their records, as actors on Ray finish them; Ray replaces actors that are lost."""
+    """Yield videos with their records in the order in which actors on Ray finish them."""
     try:
         import ray
         from ray.exceptions import RayActorError, RayTaskError

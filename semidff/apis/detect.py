@@ -29,7 +29,8 @@ class Outputs:
 
     Attributes:
         out: Annotated mp4.
-        json: All detections as COCO-VID json; with .jsonl, or - for standard output, a line per frame.
+        json: All detections as COCO-VID json; with .jsonl, or - for standard output, a line per
+            frame.
         txt: All detections in the ILSVRC format (frame class score x1 y1 x2 y2).
         mot: Identities, in the MOTChallenge format.
         labels: Label maps of a segmentation network, a png per frame.
@@ -89,7 +90,8 @@ class Archive:
     """How a folder of videos is processed.
 
     Attributes:
-        workers: For a folder of videos: N processes, started by Ray (default with --address: one per GPU or 4 cores).
+        workers: For a folder of videos: N processes, started by Ray (default with --address: one
+            per GPU or 4 cores).
         address: For a folder of videos: address of a Ray cluster; "auto" for that of this machine.
         no_video: For a folder of videos: write detections only, no mp4.
         overwrite: Replace existing outputs.
@@ -112,17 +114,21 @@ def detect(
     archive: Archive,
     **options: VideoInferencer,
 ) -> None:
-    """Detect objects in a video or segment it; write an annotated mp4, COCO-VID json, ILSVRC text or label maps.
+    """Detect objects in a video or segment it; write an annotated mp4, COCO-VID json, ILSVRC text
+    or label maps.
 
-    Memory does not grow with the video's length. After Ctrl-C or SIGTERM, the output files have the results so far.
+    Memory does not grow with the video's length. After Ctrl-C or SIGTERM, the output files have the
+    results so far.
 
-    If INPUT is a folder of videos, ``--out`` is a folder for the results of each, and the same command continues after
-    an interruption. ``--workers`` or ``--address`` shares the videos among processes.
+    If INPUT is a folder of videos, ``--out`` is a folder for the results of each, and the same
+    command continues after an interruption. ``--workers`` or ``--address`` shares the videos among
+    processes.
 
     Args:
-        input: Video file, folder of frames, glob, camera index, or address (rtsp://...); or a folder of videos.
-        model: Config of the video detector, or the folder of an adaptation (tools/adapt.py), which is run as it
-            recommends; options change their part of the recommendation.
+        input: Video file, folder of frames, glob, camera index, or address (rtsp://...); or a
+            folder of videos.
+        model: Config of the video detector, or the folder of an adaptation (tools/adapt.py), which
+            is run as it recommends; options change their part of the recommendation.
         weights: Its checkpoint; not needed with a folder.
         options: Further arguments of the inferencer.
     """
@@ -155,8 +161,8 @@ def _detect_in_archive(videos: str, outputs: Outputs, archive: Archive, options:
     others = outputs.json, outputs.txt, outputs.labels, outputs.mot, outputs.serve
     if not out or Path(out).suffix == '.mp4' or any(others):
         raise FileError(
-            f'{videos}: is a folder of videos; give --out DIR, a folder for the results of each, and no --json, '
-            '--txt, --labels, --mot or --serve'
+            f'{videos}: is a folder of videos; give --out DIR, a folder for the results of each, '
+            'and no --json, --txt, --labels, --mot or --serve'
         )
     summary = detect_archive(
         videos,
@@ -172,8 +178,9 @@ def _detect_in_archive(videos: str, outputs: Outputs, archive: Archive, options:
         **options,
     )
     print(
-        f'{summary["done"]} of {summary["videos"]} videos, {summary["frames"]} frames, {summary["key_frames"]} key '
-        f'frames, {summary["seconds"]:.0f} s in all processes, {len(summary["damaged"])} videos damaged'
+        f'{summary["done"]} of {summary["videos"]} videos, {summary["frames"]} frames, '
+        f'{summary["key_frames"]} key frames, {summary["seconds"]:.0f} s in all processes, '
+        f'{len(summary["damaged"])} videos damaged'
     )
     if failures := len(summary['failed']):
         raise VideoError(videos, f'{failures} videos failed: {out}/summary.json')

@@ -22,19 +22,20 @@ def detect_together(
     fps: float | None = None,
     strict: bool = False,
 ) -> Iterator[DetDataSample]:
-    """Detect objects in several videos or cameras, with one frame of each in a batch.
+    """Detect objects in several videos or cameras, whose next frames are a batch.
 
-    Frames of one size are processed as a batch; the results are those of each video alone up to the rounding
-    of batched arithmetic. When a video ends or fails, the others continue; an error behind their results names those
-    that failed. A batch waits for each camera, but not for those that gave no frame for the last one.
+    Frames of one size are processed as a batch; the results are those of each video alone up to the
+    rounding of batched arithmetic. When a video ends or fails, the others continue; an error behind
+    their results names the failed videos. A batch waits for each camera, except cameras without a
+    frame in the last batch.
 
     Args:
         inferencer: Defines model, method, key frames and precision.
         inputs: The videos, each as :class:`VideoInferencer` takes one, as the following arguments.
 
     Returns:
-        Results as of :class:`VideoInferencer`; those of a video are in order, and ``video_id`` is its index in
-        ``inputs``.
+        Results as of :class:`VideoInferencer`; those of a video are in order, and ``video_id`` is
+        its index in ``inputs``.
 
     Example:
         >>> for sample in detect_together(inferencer, ['north.mp4', 'south.mp4']):

@@ -26,15 +26,15 @@ def export_detector(
 ) -> str:
     """Export a video detector as two ONNX graphs, one for key frames and one for non-key frames.
 
-    Writes key.onnx, non_key.onnx and video_detector.json (names, shapes, normalization) to a folder. The graphs end
-    before proposals, RoIs and NMS, and take frames of one size.
+    Writes key.onnx, non_key.onnx and video_detector.json (names, shapes, normalization) to a
+    folder. The graphs end before proposals, RoIs and NMS, and take frames of one size.
 
     Args:
         config: Config of a video detector (stage two), or a folder of tools/adapt.py.
         checkpoint: Its weights; not needed with a folder.
         out: Folder for the files.
-        shape: Height and width of the frames after the test pipeline, before padding (default: those of the --video's
-            frames, else the scale of the pipeline's Resize).
+        shape: Height and width of the frames after the test pipeline, before padding (default:
+            those of the --video's frames, else the scale of the pipeline's Resize).
         video: Video file or folder of frames of this size.
 
     Returns:
@@ -57,15 +57,16 @@ def export_detector(
 def frame_shape(
     config: Config, shape: tuple[int, int] | None, video: str | None
 ) -> tuple[int, int]:
-    """Return height and width of frames behind a test pipeline: of a video, as given, or the scale of its Resize."""
+    """Return height and width of the frames that leave a test pipeline."""
     if video is not None:
         with closing(open_video(video)) as reader:
             (image,) = reader.frames([0])
         found = tuple(frame_pipeline(config)(dict(img=image))['inputs'].shape[-2:])
         if shape is not None and found != tuple(shape):
             raise ValueError(
-                f'{video}: its frames leave the test pipeline as {found[0]} x {found[1]}, not as {shape[0]} x '
-                f'{shape[1]}; give --shape {found[0]} {found[1]}, or change the scale of the config'
+                f'{video}: its frames leave the test pipeline as {found[0]} x {found[1]}, not as '
+                f'{shape[0]} x {shape[1]}; give --shape {found[0]} {found[1]}, or change the scale '
+                'of the config'
             )
         return found
     if shape is not None:
@@ -74,8 +75,8 @@ def frame_shape(
     scales = [step['scale'] for step in steps if step.get('scale') is not None]
     if not scales:
         raise ValueError(
-            'the test pipeline has no Resize with a scale, so the size of frames is unknown: give --shape H W or a '
-            '--video'
+            'the test pipeline has no Resize with a scale, so the size of frames is unknown: give '
+            '--shape H W or a --video'
         )
     width, height = pair(scales[0])
     return height, width

@@ -14,7 +14,7 @@ from semidff.utils.logs import log_warning
 
 
 def is_of_video(error: Exception, model: nn.Module) -> bool:
-    """Return whether an error ends one video alone: memory, disk and GPU are those of all."""
+    """Return whether an error concerns a video alone, not memory, disk or GPU."""
     of_gpu = isinstance(error, RuntimeError) and next(model.parameters()).is_cuda
     return not (of_gpu or isinstance(error, OSError | MemoryError))
 
@@ -23,7 +23,7 @@ class Failures:
     """Failed videos of a list: each is logged and skipped, and in the end they are an error.
 
     Args:
-        count: Number of videos. The error of a single one is raised at once.
+        count: Number of videos. The error of a single video is raised at once.
     """
 
     def __init__(self, model: nn.Module, count: int) -> None:
@@ -44,7 +44,7 @@ class Failures:
             self._errors.append(error)
 
     def check(self) -> None:
-        """Raise a :class:`VideoError` with the number of failed videos, and the first ones, if there are any."""
+        """Raise a :class:`VideoError` that counts the failed videos and names the first."""
         if self._errors:
             failed = f'{len(self._errors)} of {self._count} videos failed'
             raise VideoError(failed, f'\n{first_errors(self._errors)}')

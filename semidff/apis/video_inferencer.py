@@ -34,61 +34,61 @@ from .failures import Failures
 class VideoInferencer:
     """Detect objects in videos, or segment them, with the stages of ``tools/test.py``.
 
-    Names and arguments follow mmdet's ``DetInferencer``, with one difference: a call returns an iterator,
-    since a video may be endless. A frame is detected and written when its result is requested, and read a
-    few frames ahead; memory does not grow with the video. Several iterators of one inferencer may run
-    concurrently: they share the model only.
+    Names and arguments follow mmdet's ``DetInferencer``, but a call returns an iterator, since a
+    video may be endless: a frame is detected and written when its result is requested, and read a
+    few frames ahead. Memory does not grow with the video. Several iterators of an inferencer may
+    run concurrently; they share only the model.
 
     Args:
-        model: The config or its file, the name of an image detector of mmdet, or a folder of ``tools/adapt.py``, which
-            holds config and checkpoint; None: the config in the checkpoint.
+        model: The config or its file, the name of an image detector of mmdet, or a folder of
+            ``tools/adapt.py`` with config and checkpoint; None: the config in the checkpoint.
         weights: The checkpoint; None: random weights, with a warning.
         device: Device; default: a GPU if available.
-        method: Method of a :class:`~semidff.inference.Point`; default: ``propagate``. Of what a folder
-            recommends, options replace their part, and ``point`` all.
-        key_interval: Key-frame interval l; default: 10.
+        method: Method of a :class:`~semidff.inference.Point`; default: ``propagate``, or what a
+            folder recommends.
+        key_interval: Key-frame interval l; default: 10, or what a folder recommends.
         classes: Class names; default: those of the checkpoint or config.
         show_progress: Whether to display frames, frames per second and time left.
-        panels: Panels beside the frames of annotated videos: ``flow``, feature flow, and ``scale``, scale field.
-            Results then have ``feature_flow`` (2, h, w) in cells and ``scale_field`` (1, h, w), the mean over channels.
-        precision: ``fp32``, ``bf16`` or ``fp16``, see :class:`~semidff.inference.Acceleration`; default: that of the
-            config's ``test_cfg.fp16`` (which means bf16 on CPUs, as in ``tools/test.py``).
-        channels_last: Memory layout of convolutions; default: whether the config has ``ChannelsLastHook``.
+        panels: Panels beside the frames of annotated videos: ``flow``, feature flow, and ``scale``,
+            scale field. Results then have ``feature_flow`` (2, h, w) in cells and ``scale_field``
+            (1, h, w), the mean over channels.
+        precision: ``fp32``, ``bf16`` or ``fp16``; default: that of the config's ``test_cfg.fp16``
+            (which means bf16 on CPUs).
+        channels_last: Memory layout of convolutions; default: whether the config has
+            ``ChannelsLastHook``.
         compile: Whether to compile the networks.
-        read_ahead: Number of frames that one thread decodes ahead, and another one preprocesses. Default: 4 for files,
-            folders and lists, 0 for cameras and iterators.
-        schedule: Key-frame schedule or its config, instead of one key frame every ``key_interval`` frames, see
+        read_ahead: Number of frames that a thread decodes ahead, and a second one preprocesses;
+            default: 4 for files, folders and lists, 0 for cameras and iterators.
+        schedule: Key-frame schedule or its config in place of fixed intervals, see
             :func:`~semidff.inference.schedule_config`.
         trust: Whether to load a checkpoint that can run code.
-        filter: ``causal`` or ``both``: follow objects through the video, which makes results better than those of the
-            detector on every frame; ``identities``: the same for identities alone; see
-            :class:`~semidff.inference.Point`. ``none``: results are those of the method. Default: ``none``, or what a
-            folder recommends.
-        light_every: Distance between the non-key frames on which ``method`` detects, see there; default: 1, or what a
-            folder recommends.
-        workers: Number of threads that process intervals of a file or list at a time on a CPU; default: as many as
-            PyTorch has, without those that decode beside the first one, 4 at most. With 1, frames are processed one
-            after the other.
-        decoder_threads: Number of threads that decode a video file. With several, the frames of damaged files may
-            depend on timing.
+        filter: ``causal`` or ``both`` track objects, which improves results; ``identities`` only
+            adds track ids; ``none``. Default: ``none``, or what a folder recommends.
+        light_every: Distance between the non-key frames on which ``method`` detects, see
+            :class:`~semidff.inference.Point`; default: 1, or what a folder recommends.
+        workers: Number of threads that process intervals of a file or list concurrently on a CPU;
+            default: PyTorch's threads but those of the decoder, at most 4.
+        decoder_threads: Number of threads that decode a video file. With several, the frames of
+            damaged files may depend on timing.
         graphs: Whether frames run as CUDA graphs; default: on a GPU, unless ``compile``.
-        runtime: What computes the frames: ``torch``, ``onnxruntime`` or ``openvino``, see
-            :class:`~semidff.inference.Acceleration`; default: ``torch``, or what a folder recommends.
-        cache: Folder of exported graphs; default: one in a folder of ``tools/adapt.py``.
-        keep_damaged: Whether frames of files that damage may have reached are used, too, as far as FFmpeg decodes them.
+        runtime: ``torch``, ``onnxruntime`` or ``openvino``; default: ``torch``, or what a folder
+            recommends.
+        cache: Folder of exported graphs; default: ``graphs`` in a folder of ``tools/adapt.py``.
+        keep_damaged: Whether frames that damage may have reached are used, as far as FFmpeg decodes
+            them.
         live: How cameras, addresses and pipes are read: ``newest``, ``every-frame``, or
             :class:`~semidff.datasets.video_readers.LiveOptions`.
-        latency: Of live video. ``bounded``: key frames are detected in a second thread, and no frame waits for them,
-            see :meth:`~semidff.inference.Stages.run_bounded`; ``synchronous``. Default: ``bounded`` for sources
-            that drop frames, where method and device allow it.
-        point: How the detector is run, as one value; method, ``key_interval``, ``filter``, ``light_every``, ``runtime``
-            and ``precision`` are in place of its fields where they are given.
+        latency: Of live video: ``bounded``, no frame waits for key frames, which a second thread
+            detects, or ``synchronous``. Default: ``bounded`` for sources that drop frames, where
+            method and device allow it.
+        point: Operating point, in place of what a folder recommends. ``method``, ``key_interval``,
+            ``filter``, ``light_every``, ``runtime`` and ``precision`` replace its fields.
 
     Attributes:
         model: The video detector.
         stages: The stages through which frames travel.
-        point: How the detector is run.
-        description: What runs, in words.
+        point: The operating point.
+        description: The operating point and schedule in words.
 
     Example:
         >>> inferencer = VideoInferencer('config.py', 'last.pth', key_interval=10)
@@ -164,7 +164,8 @@ class VideoInferencer:
             raise ValueError(f'{latency=}: give bounded or synchronous')
         if latency == 'bounded' and not self.stages.can_be_bounded:
             raise MethodError(
-                'bounded delay needs a CPU, and a method with results between key frames and without later ones'
+                'bounded delay needs a CPU, and a method with results between key frames and '
+                'without later ones'
             )
         check_panels(self.panels, self.stages.method)
 
@@ -187,32 +188,38 @@ class VideoInferencer:
         """Detect objects in videos, or segment them.
 
         Args:
-            inputs: The path of a video file or of a folder of frames, a glob, a pattern of image files (``%06d.png``),
-                a camera index, an address (``rtsp://...``), a list or an iterator of arrays (H, W, 3) uint8 BGR; or a
-                list or tuple of such videos, which are processed one after the other, as those of a glob are. Those
-                that fail are skipped; a :class:`VideoError` behind the results of the others names them.
-            out_video: Annotated mp4, without sound, with the frames and the time stamps of the input. For several
-                videos a folder.
-            out_json: All detections as COCO-VID json; with the suffix ``.jsonl``, or to standard output (``-``), a line
-                for each frame.
+            inputs: A video: the path of a file or of a folder of frames, a glob, a pattern of image
+                files (``%06d.png``), a camera index, an address (``rtsp://...``), a list or an
+                iterator of arrays (H, W, 3) uint8 BGR; or a list or tuple of videos, or a glob of
+                several, processed one after the other. Videos that fail are skipped; a
+                :class:`VideoError` after the results of the others names them.
+            out_video: Annotated mp4 without sound, with the frames and time stamps of the input;
+                for several videos a folder.
+            out_json: All detections as COCO-VID json; with the suffix ``.jsonl``, or to standard
+                output (``-``), a line for each frame.
             out_txt: All detections in the ILSVRC format, frames counted from 1.
-            pred_score_thr: Detections with lower scores are not drawn; the other outputs and the results have all.
+            pred_score_thr: Detections with lower scores are not drawn; results and other outputs
+                have them.
             fps: Constant frame rate of the mp4; frame rate of folders and arrays (default: 25).
             max_frames: Maximum number of frames per video.
-            strict: Whether unreadable frames are an error, which comes behind the results of the others, not a warning.
+            strict: Whether unreadable frames are an error, raised after the other results, or a
+                warning.
             out_labels: Folder of label maps, ``<video>/000000.png``, of a segmentation network.
             only_classes: Names of the classes that results and outputs have; None: all.
             min_score: Detections with lower scores are in no result and no output.
-            out_mot: Boxes with identities as text of MOTChallenge, which needs a filter. For several videos a folder.
-            serve: Address of a page that shows the annotated frames, see :class:`~semidff.inference.page.Page`.
+            out_mot: Boxes with track ids as text of MOTChallenge, which needs a filter; for several
+                videos a folder.
+            serve: Address of a page with the annotated frames, see
+                :class:`~semidff.inference.page.Page`.
 
         Returns:
-            The frames' results in order, with ``pred_instances`` or ``pred_sem_seg`` (pixels of the original frame)
-            and the metainfo ``video_name``, ``video_id``, ``frame_id``, ``timestamp`` (seconds), ``is_key_frame``,
-            ``dropped`` (frames of a live source between the one before and this one), ``img_path`` (of frames that are
-            files) and ``ori_shape``. A change of the frame size and a gap in time begin with a key frame. Outputs get
-            their names when the iterator ends or is closed, or an exception ends it. If that is early, by SIGTERM, too,
-            the json has ``complete: false``, and a warning says so.
+            The frames' results in order, with ``pred_instances`` or ``pred_sem_seg`` (pixels of the
+            original frame) and the metainfo ``video_name``, ``video_id``, ``frame_id``,
+            ``timestamp`` (seconds), ``is_key_frame``, ``dropped`` (frames of a live source before
+            this frame), ``img_path`` (of frames that are files) and ``ori_shape``. A change of the
+            frame size and a gap in time begin with a key frame. Outputs get their names when the
+            iterator ends or is closed, or an exception or SIGTERM ends it; at an early end, the
+            json has ``complete: false``, and a warning names the outputs.
         """
         check_limits(fps, max_frames, pred_score_thr)
         limit = self.limiter(only_classes, min_score)
@@ -234,7 +241,7 @@ class VideoInferencer:
     def limiter(
         self, classes: Sequence[str] | None, min_score: float = 0.0
     ) -> Callable[[DetDataSample], None]:
-        """Return a function that removes what is not wanted from a result; ValueError if it cannot."""
+        """Return a function that removes unwanted detections from a result."""
         if classes is None and not min_score:
             return lambda sample: None
         names = self.model.dataset_meta['classes']
@@ -301,8 +308,8 @@ class VideoInferencer:
         """Yield the prepared frames of a video with their results."""
         if stream.drops and not self.point.is_causal:
             log_warning(
-                f'{stream.name}: the results of {self.point} wait for later frames; for live video, give a causal '
-                'method and filter'
+                f'{stream.name}: the results of {self.point} wait for later frames; for live '
+                'video, give a causal method and filter'
             )
         if not stream.live:
             return self.stages.run(frames, self.workers)

@@ -1,1 +1,1 @@
-"""Checkpoints and the models that they belong to: safe reading, strict loading, building, names of detectors."""
+"""Checkpoints, and the models that are built for them."""

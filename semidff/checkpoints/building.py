@@ -30,7 +30,8 @@ def build_model(config: str | Path | Config, keep_checkpoint: bool = False) -> n
     Args:
         config: A config or its file. A detector that it names is replaced by its config.
         keep_checkpoint: Whether to load the image detector's checkpoint that the config names
-            (``model.checkpoint``). If not, the setting is removed, since it may name a file that is needed no longer.
+            (``model.checkpoint``). If not, the setting is removed, since it may name a file that is
+            needed no longer.
 
     Returns:
         The model, with the config as ``model.cfg``.
@@ -51,7 +52,7 @@ def build_model(config: str | Path | Config, keep_checkpoint: bool = False) -> n
 
 
 def build_detector(settings: dict) -> nn.Module:
-    """Build a detector of mmdet, or a network of mmsegmentation, from its config, which stays as it is."""
+    """Build a detector of mmdet or a network of mmsegmentation; the config is not modified."""
     import_extras(settings)
     settings = copy.deepcopy(settings)
     kind = settings['type']
@@ -60,7 +61,8 @@ def build_detector(settings: dict) -> nn.Module:
     if 'language_model' in settings:
         raise TypeError(f'{kind} detects what a text names, and the frames of a video have no text')
     for _, part in settings_of(settings):
-        # mmcv's needs a process group even for inference; PyTorch's has the same weights and results.
+        # mmcv's needs a process group even for inference; PyTorch's has the same weights and
+        # results.
         if isinstance(part, dict) and part.get('type') == 'MMSyncBN':
             part['type'] = 'SyncBN'
     try:
@@ -81,7 +83,7 @@ def build_video_detector(path: str | Path, cfg_options: dict | None = None) -> n
 
 
 def num_classes_of(model: nn.Module) -> dict[str, int]:
-    """Return the number of classes of each head that predicts classes, by the head's name in the model."""
+    """Return the number of classes of each head that predicts classes, by the head's name."""
     return {
         name: head.num_classes
         for name, head in model.named_modules()
@@ -111,7 +113,7 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
 
 
 def is_kind(config: dict, base: type) -> bool:
-    """Return whether a config's ``type`` is a class derived from ``base``, or the registered name of one."""
+    """Return whether a config's ``type`` is, or names, a class derived from ``base``."""
     kind = config.get('type', '')
     kind = kind if isinstance(kind, type) else MODELS.get(kind)
     return isinstance(kind, type) and issubclass(kind, base)

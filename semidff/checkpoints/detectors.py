@@ -1,4 +1,4 @@
-"""Image detectors that a config names: by a config file, or by a model of mmdet's index; nothing is downloaded."""
+"""Configs of image detectors, by file or by the name of a model of mmdet."""
 
 import io
 import json
@@ -20,9 +20,7 @@ from semidff.utils.files import installed_file
 
 
 def read_model(name: str | Path, cfg_options: dict | None = None, **options: bool) -> Config:
-    """Read the config of a model: a file, with the options of :func:`~semidff.utils.configs.read_config`, or the name
-    of an image detector, see :func:`read_detector`.
-    """
+    """Read the config of a model: a file, or the name of an image detector."""
     if Path(installed_file(name)).is_file():
         return read_config(name, cfg_options, **options)
     config = read_detector(str(name), warn=False)
@@ -35,9 +33,11 @@ def read_detector(name: str, warn: bool) -> Config:
 
     Args:
         name: A config file of the user, of this project or of an installed package
-            (``mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py``, also without package, folder or suffix), or the name or
-            alias of a model of mmdet, as for its ``DetInferencer`` (``rtmdet-t``).
-        warn: Whether to warn that the weights are random, with the address of the published checkpoint.
+            (``mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py``, also without package, folder or
+            suffix), or the name or alias of a model of mmdet, as for its ``DetInferencer``
+            (``rtmdet-t``).
+        warn: Whether to warn that the weights are random, with the address of the published
+            checkpoint.
     """
     path = _config_file(name)
     config = read_config(path)
@@ -46,14 +46,15 @@ def read_detector(name: str, warn: bool) -> Config:
         raise ConfigError(f'{name}: has no model; give the config of an image detector')
     if 'detector' in model:
         raise ConfigError(
-            f'{name}: is the config of a {model.type}, which contains a detector; give that of an image detector'
+            f'{name}: is the config of a {model.type}, which contains a detector; give that of an '
+            'image detector'
         )
     if 'data_preprocessor' in config:  # as mmengine's Runner does
         model.setdefault('data_preprocessor', config.data_preprocessor)
     if 'data_preprocessor' not in model:
         raise ConfigError(
-            f'{name}: has no model.data_preprocessor, without which frames are not normalized (configs of mmdetection '
-            '2.x have their normalization in the pipeline): add one'
+            f'{name}: has no model.data_preprocessor, without which frames are not normalized '
+            '(configs of mmdetection 2.x have their normalization in the pipeline): add one'
         )
     _check_pipelines(config, name)
     if (scope := config.get('default_scope', 'mmdet')) != 'mmdet':
@@ -70,7 +71,7 @@ def read_detector(name: str, warn: bool) -> Config:
 
 
 def config_text(path: str) -> str:
-    """Return a config (see :func:`read_model`) and that of its detector, resolved as JSON, without comments."""
+    """Return a config and that of its detector as resolved JSON, without comments."""
     logger = MMLogger.get_current_instance()
     level = logger.level
     logger.setLevel('WARNING')  # without mmengine's message for each variable
@@ -88,22 +89,23 @@ def config_text(path: str) -> str:
 
 
 def published_weights(name: str) -> str:
-    """Return the address of mmdetection's weights for a detector; empty if its config is not one of mmdetection's."""
+    """Return the address of mmdetection's weights for a detector; empty if unknown."""
     path = _config_file(name)
     urls = (entry.get('Weights') for entry in _index() if _file(entry) == path)
     return next(filter(None, urls), '')
 
 
 def resolve_detector(config: Config, keep_checkpoint: bool) -> None:
-    """Replace a named detector of a video detector by its config, so that the whole config needs no other file.
+    """Replace the name of a video detector's image detector by its config.
 
-    ``detector_dataset`` becomes the test data set of the detector's config: pipeline and class names for predictions
-    of a config without test data.
+    ``detector_dataset`` becomes the test data set of the detector's config: pipeline and class
+    names for predictions of a config without test data.
 
     Args:
         config: The config, changed in place.
-        keep_checkpoint: Whether ``model.checkpoint`` gives the detector its weights; a warning says if there is none.
-            Otherwise all weights are loaded from another checkpoint, and ``model.checkpoint`` is removed.
+        keep_checkpoint: Whether ``model.checkpoint`` gives the detector its weights; a warning says
+            if there is none. Otherwise all weights are loaded from another checkpoint, and
+            ``model.checkpoint`` is removed.
     """
     model = config.get('model') or {}
     if model.get('temporal'):
@@ -121,7 +123,7 @@ def resolve_detector(config: Config, keep_checkpoint: bool) -> None:
 
 
 def gives_detector_weights(config: Config) -> bool:
-    """Return whether a training config names weights for the whole image detector of its video detector."""
+    """Return whether a training config names weights for the whole image detector."""
     parts = [entry.get('part', '') for entry in (config.get('load_parts') or {}).values()]
     model = config.get('model') or {}
     detector = model.get('detector')
@@ -140,7 +142,7 @@ def imports_of(config: Config) -> list[str]:
 
 
 def test_datasets(config: Config) -> list[dict]:
-    """Return the test data sets that a config describes: its own, and that of its image detector's config.
+    """Return the test data sets of a config and of its image detector's config.
 
     Of data sets that are repeated or concatenated, this is the first one inside.
     """
@@ -214,17 +216,17 @@ def _folder(package: str) -> Path:
 
 
 def _check_pipelines(config: Config, name: str) -> None:
-    """Refuse frames that are normalized ahead of the preprocessor, whose std the flow network's input needs."""
+    """Refuse normalization in the pipeline: the flow network needs the preprocessor's std."""
     for key, value in settings_of(config):
         if isinstance(value, dict) and transform_name(value) == 'Normalize':
             raise ConfigError(
-                f'{name}: {key} normalizes in the pipeline, where the flow network cannot undo it: move mean and std '
-                'to model.data_preprocessor, to_rgb as its bgr_to_rgb'
+                f'{name}: {key} normalizes in the pipeline, where the flow network cannot undo it: '
+                'move mean and std to model.data_preprocessor, to_rgb as its bgr_to_rgb'
             )
 
 
 def _drop_pretrained(settings: object) -> None:
-    """Remove what would read or download weights; a teacher (LD) is read from a file, which may be one of mmdet's."""
+    """Remove settings that read or download weights; a teacher (LD) is read from its file."""
     if isinstance(settings, list | tuple):
         for item in settings:
             _drop_pretrained(item)

@@ -23,15 +23,16 @@ TRAINING_ONLY = ('teacher_task.', 'teacher_features.')
 
 
 def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
-    """Read the weights of a checkpoint: of mmengine, a state dict, itself or as an entry, or safetensors.
+    """Read the weights of a checkpoint of mmengine or PyTorch, or of safetensors.
 
     Args:
-        path: A file, a name as of :func:`~semidff.utils.files.installed_file`, or a URL that mmengine's
-            ``CheckpointLoader`` supports.
+        path: A file, a name as of :func:`~semidff.utils.files.installed_file`, or a URL that
+            mmengine's ``CheckpointLoader`` supports.
 
     Returns:
-        Weights on the CPU, without the prefix ``module.`` of parallel wrappers, and the checkpoint's ``meta``. Averaged
-        copies of the weights (EMA) are returned if there are no others.
+        Weights on the CPU, without the prefix ``module.`` of parallel wrappers, and the
+        checkpoint's ``meta``. Averaged copies of the weights (EMA) are returned if there are no
+        others.
     """
     given, path = path, installed_file(path)
     shown = without_secrets(path)
@@ -58,7 +59,7 @@ def save_weights(path: str | Path, state: dict[str, Tensor], meta: dict) -> None
 
 
 def weights_in(content: Any, depth: int = 2) -> dict[str, Tensor]:
-    """Return the tensors by name that a checkpoint consists of, or that its entries hold; empty if there are none."""
+    """Return the tensors by name in a checkpoint or its entries; empty without tensors."""
     if not isinstance(content, Mapping) or not content:
         return {}
     if all(isinstance(v, Tensor) and isinstance(k, str) for k, v in content.items()):
@@ -78,18 +79,18 @@ def stored_classes(meta: Mapping) -> tuple[str, ...]:
 
 
 def check_class_order(path: str | Path, meta: Mapping, classes: Sequence[str]) -> None:
-    """Raise :class:`CheckpointError` if the classes of the data are those of a checkpoint in another order."""
+    """Raise :class:`CheckpointError` if data and checkpoint order the same classes differently."""
     own = stored_classes(meta)
     if own != tuple(classes) and sorted(own) == sorted(classes):
         raise CheckpointError(
-            f'{without_secrets(path)}: was trained with the classes in the order {short(own)}, the data has '
-            f'{short(tuple(classes))}; set metainfo=dict(classes=...) of the test data set to the order of the '
-            'checkpoint'
+            f'{without_secrets(path)}: was trained with the classes in the order {short(own)}, the '
+            f'data has {short(tuple(classes))}; set metainfo=dict(classes=...) of the test data '
+            'set to the order of the checkpoint'
         )
 
 
 def detector_digest(path: str | Path) -> str:
-    """Hash a detector's weights, alone or as the spatial module of a video detector, with the same result."""
+    """Hash a detector's weights; those within a video detector have the same hash."""
     state = read_checkpoint(path)[0]
     own = {k.removeprefix(DETECTOR): v for k, v in state.items() if k.startswith(DETECTOR)}
     return weights_digest(own or state)

@@ -1,10 +1,11 @@
 """Unpickling of checkpoint files that cannot run code.
 
-``weights_only=True`` of ``torch.load`` admits tensors, plain data and the classes of an allow-list. The list gets here
-what checkpoints of mmengine's Runner and of other projects hold: histories of logged scalars (NumPy arrays), the
-annealing functions of one-cycle schedules, and harmless classes of the standard library. mmengine falls back to
-unsafe unpickling where ``weights_only`` fails, and reads downloads unsafely throughout; :func:`safe_loading` forbids
-both. :func:`trusted` is the only way to unsafe unpickling.
+``weights_only=True`` of ``torch.load`` admits tensors, plain data and the classes of an allow-list.
+The list gets here what checkpoints of mmengine's Runner and of other projects hold: histories of
+logged scalars (NumPy arrays), the annealing functions of one-cycle schedules, and harmless classes
+of the standard library. mmengine falls back to unsafe unpickling where ``weights_only`` fails, and
+reads downloads unsafely throughout; :func:`safe_loading` forbids both. :func:`trusted` is the only
+way to unsafe unpickling.
 """
 
 import argparse
@@ -65,7 +66,8 @@ _ALLOWED = [
 ]  # fmt: skip
 
 
-# mmengine's own list has the real getattr, and what it adds it removes again, while another thread may need it.
+# mmengine's own list has the real getattr, and what it adds it removes again, while another thread
+# may need it.
 mmengine_checkpoint.get_torch_safe_globals = list
 torch.serialization.add_safe_globals(_ALLOWED)
 
@@ -92,7 +94,7 @@ _trust: ContextVar[bool] = ContextVar('trust', default=False)
 
 @contextmanager
 def trusted(trust: bool = True) -> Iterator[None]:
-    """Load checkpoints without restrictions while the context lasts: code in them runs; False changes nothing."""
+    """Allow code in checkpoints to run while the context lasts; False changes nothing."""
     token = _trust.set(trust or _trust.get())
     try:
         yield
@@ -102,7 +104,7 @@ def trusted(trust: bool = True) -> Iterator[None]:
 
 @contextmanager
 def safe_loading() -> Iterator[None]:
-    """Make every ``torch.load`` refuse code while the context lasts, in all threads, except in :func:`trusted`."""
+    """Make ``torch.load`` refuse code in all threads, except in :func:`trusted`."""
     torch.serialization.add_safe_globals(_ALLOWED)
     if _trust.get():
         yield
@@ -134,6 +136,6 @@ def readable(source: object) -> Iterator[None]:
             raise CheckpointError(f'{source}: {refusal(foreign)}') from error
         reason = str(error).rpartition('WeightsUnpickler error:')[2].strip() or 'no content'
         raise CheckpointError(
-            f'{source}: cannot be read as a checkpoint ({type(error).__name__}: {reason.splitlines()[0]}); the file '
-            'is damaged, incomplete or of another kind'
+            f'{source}: cannot be read as a checkpoint ({type(error).__name__}: '
+            f'{reason.splitlines()[0]}); the file is damaged, incomplete or of another kind'
         ) from error

@@ -1,4 +1,4 @@
-"""Configs that checkpoints hold, read as data: a config is Python code, and a checkpoint may come from a stranger."""
+"""Configs in checkpoints, read as data: a checkpoint may come from a stranger."""
 
 import ast
 import re
@@ -7,8 +7,9 @@ import mmengine.registry.registry as mmengine_registry
 
 from .safe import CheckpointError
 
-# `type='mmdet.ResNet'` is a name in a registry. Names that no registry has are imported and called by mmengine, for
-# configs that were written with imports; here only those that a stored config cannot have.
+# `type='mmdet.ResNet'` is a name in a registry. Names that no registry has are imported and called
+# by mmengine, for configs that were written with imports; here only those that a stored config
+# cannot have.
 _TYPE = re.compile(r'((mmdet|mmengine|semidff)\.)?\w+')
 _import = mmengine_registry.get_object_from_string
 mmengine_registry.get_object_from_string = lambda n: None if _TYPE.fullmatch(n) else _import(n)
@@ -18,17 +19,18 @@ _CONSTANTS = {'inf': float('inf'), 'nan': float('nan')}
 
 
 def parse_config(text: str, source: str) -> dict:
-    """Evaluate the text of a config, assignments of literals and calls of ``dict``, without running it.
+    """Evaluate a config of literals and calls of ``dict`` without running it.
 
-    Refused is anything else, a ``type`` that is no name of a registry, a ``detector`` or a ``teacher_config`` that is
-    the name of another config, and a scope of an unknown package, which mmengine would import. ``source`` is the
-    checkpoint, for messages.
+    Refused is anything else, a ``type`` that is no name of a registry, a ``detector`` or a
+    ``teacher_config`` that is the name of another config, and a scope of an unknown package, which
+    mmengine would import. ``source`` is the checkpoint, for messages.
     """
     try:
         return _checked({n.targets[0].id: _value(n.value) for n in ast.parse(text).body})
     except _NOT_DATA as error:
         raise CheckpointError(
-            f'{source}: the config in it is no plain data ({error}) and is not run; give the config file'
+            f'{source}: the config in it is no plain data ({error}) and is not run; give the '
+            'config file'
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Strict loading of checkpoints: every weight of a module must be there and fit, or nothing is loaded."""
+"""Strict loading of checkpoints: every weight must be there and fit."""
 
 import copy
 import re
@@ -29,14 +29,16 @@ def load_strict(
 ) -> None:
     """Load a module from a checkpoint, all of its weights or none.
 
-    Only ``num_batches_tracked`` of batch normalization may be missing. Modules of mmdet and mmcv rename weights of
-    older versions in loading. Buffers that are not saved any more, such as the preprocessor's mean and standard
-    deviation in published checkpoints, must be the module's own. A part that the module does not have, such as an
-    auxiliary head, is left out with a warning if everything else fits.
+    Only ``num_batches_tracked`` of batch normalization may be missing. Modules of mmdet and mmcv
+    rename weights of older versions in loading. Buffers that are not saved any more, such as the
+    preprocessor's mean and standard deviation in published checkpoints, must equal the module's. A
+    part that the module does not have, such as an auxiliary head, is left out with a warning if
+    everything else fits.
 
     Args:
-        prefix: Name of the module in the checkpoint, for example ``spatial.detector``; other keys are disregarded.
-            What wrappers put ahead of it (``_orig_mod.``, ``model.``) is found by the module's own names.
+        prefix: Name of the module in the checkpoint, for example ``spatial.detector``; other keys
+            are disregarded. What wrappers put ahead of it (``_orig_mod.``, ``model.``) is found by
+            the module's own names.
         ignore: Prefixes of keys (after ``prefix``) that may be missing or unexpected.
         state: The weights of the checkpoint, if they have been read already.
     """
@@ -71,7 +73,8 @@ def load_strict(
         problems['not part of the model'], foreign = unexpected, []
     if text := count_problems(problems):
         raise CheckpointError(
-            f'{unfit}{text}. Give a checkpoint of a training with this config, or the config it was made with'
+            f'{unfit}{text}. Give a checkpoint of a training with this config, or the config it '
+            'was made with'
         )
     if left_out := foreign + others:
         log_warning(f'{path}: not part of the {what}, left out: {first_names(left_out)}')
@@ -88,14 +91,15 @@ def load_for_test(
 ) -> None:
     """Load the weights that a method of the video engine needs.
 
-    Methods that run the temporal module need the whole video detector. All others, and a temporal module without
-    weights (optical flow of OpenCV), need only its spatial module, from a checkpoint of stage two or of stage one.
+    Methods that run the temporal module need the whole video detector. All others, and a temporal
+    module without weights (optical flow of OpenCV), need only its spatial module, from a checkpoint
+    of stage two or of stage one.
 
     Args:
         model: A ``VideoDetector`` or an image detector, possibly in a parallel wrapper.
         needs_temporal: Whether the method runs the model's own temporal module, see
-            :attr:`~semidff.inference.methods.VideoMethod.uses_temporal`. None for a model that is no video detector:
-            it needs all weights.
+            :attr:`~semidff.inference.methods.VideoMethod.uses_temporal`. None for a model that is
+            no video detector: it needs all weights.
         state: The weights of the checkpoint, if they have been read already.
     """
     model = unwrapped(model)
@@ -110,8 +114,8 @@ def load_for_test(
             raise CheckpointError(
                 f'{without_secrets(path)}: is the checkpoint of an image detector (keys such as '
                 f'{next(iter(state))!r}), but this method needs a temporal module. Give a '
-                'stage-two checkpoint, or choose --method frame, track, small, copy, interpolate or '
-                'sff-fast'
+                'stage-two checkpoint, or choose --method frame, track, small, copy, interpolate '
+                'or sff-fast'
             )
         load_strict(model, path, 'video detector', ignore=TRAINING_ONLY, state=state)
         return
@@ -123,7 +127,7 @@ def load_for_test(
 def own_weights(
     state: Mapping[str, Tensor], wanted: Collection[str], path: str | Path, prefix: str = ''
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """Return the weights of a checkpoint by the names of a module, and the other keys; those only without ``prefix``.
+    """Return the weights with a module's names, and, without ``prefix``, the other keys.
 
     Args:
         wanted: The module's names of weights.
@@ -153,7 +157,7 @@ def own_weights(
 
 
 def _incompatible(module: nn.Module, given: dict[str, Tensor]) -> tuple[list[str], list[str]]:
-    """Return the keys that a module misses and those that do not fit it; nothing is loaded."""
+    """Return the missing and the unexpected keys of a module without loading anything."""
     if given.keys() == module.state_dict().keys():
         return [], []
     found = copy.deepcopy(module).load_state_dict(given, strict=False)

@@ -1,4 +1,4 @@
-"""Finders of modules: mmcv without compiled operators, and what is changed in mmengine and mmdetection.
+"""Finders of modules: mmcv without compiled operators, changes of mmengine and mmdetection.
 
 Importing this module imports neither mmcv, nor mmdetection, nor PyTorch.
 """
@@ -22,10 +22,10 @@ class MissingOperatorError(NotImplementedError):
 
 
 class OperatorFinder:
-    """Finds mmcv's compiled operators, ``mmcv._ext``, in those of torchvision; Python asks it last.
+    """Replaces mmcv's compiled operators, ``mmcv._ext``, by torchvision's; Python asks it last.
 
-    ``pip install onedl-mmcv`` installs Python code only; compiling it takes minutes, a C++ compiler and, for a GPU,
-    nvcc. The operators of a compiled mmcv are used where there are any.
+    ``pip install onedl-mmcv`` installs Python code only; compiling it takes minutes, a C++ compiler
+    and, for a GPU, nvcc. The operators of a compiled mmcv are used where there are any.
     """
 
     @staticmethod
@@ -34,7 +34,7 @@ class OperatorFinder:
 
 
 class FirstImport:
-    """Completes modules of mmengine and mmdetection when they are imported, and no others; Python asks it first."""
+    """Completes modules of mmengine and mmdetection at their import; Python asks it first."""
 
     @classmethod
     def find_spec(cls, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
@@ -83,7 +83,7 @@ def add_configs(configs: ModuleType, run: Run = lambda module: None) -> None:
 
 
 def _register_later(module: ModuleType, run: Run) -> None:
-    """Let a registry of mmengine import what is put off at its first lookup."""
+    """Let a registry of mmengine import FSDP at its first lookup."""
     run(module)
     from mmengine import registry
 
@@ -169,7 +169,7 @@ class _LaterFinder:
 
 @contextmanager
 def _put_off(package: str) -> Iterator[None]:
-    """Import modules of a package later, if it is there and they are not imported yet; afterwards, others get them."""
+    """Put off the import of a package in this context, unless it is imported already."""
     if find_spec(package) is None:
         yield
         return

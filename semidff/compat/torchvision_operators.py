@@ -1,7 +1,7 @@
-"""mmcv's operators for detectors, by those of torchvision, on the CPU and on GPUs.
+"""mmcv's operators for detectors, computed by torchvision's, on the CPU and on GPUs.
 
-:mod:`import_hooks` lets mmcv import this file as ``mmcv._ext`` where mmcv is not compiled. Names and arguments are
-those of ``mmcv.ops``, which allocates most results; they are written there.
+:mod:`import_hooks` lets mmcv import this file as ``mmcv._ext`` where mmcv is not compiled. Names
+and arguments are those of ``mmcv.ops``, which allocates most results; they are written there.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ def _inclusive(boxes: Tensor, offset: int) -> Tensor:
 
 
 def softnms(boxes: Tensor, scores: Tensor, dets: Tensor, **settings: Any) -> Tensor:
-    """Write boxes and their decayed scores, best first, into ``dets`` (N, 5); return the indices of these boxes."""
+    """Write boxes with decayed scores, best first, to ``dets`` (N, 5); return their indices."""
     indices, chosen = torch.arange(len(boxes)), []
     while len(indices):
         best = scores.argmax()
@@ -47,7 +47,7 @@ def softnms(boxes: Tensor, scores: Tensor, dets: Tensor, **settings: Any) -> Ten
 
 
 def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
-    """Return groups of indices of ``dets`` (N, 5): a box that NMS keeps and those that it suppresses, best first."""
+    """Return groups of indices of ``dets`` (N, 5): a kept box and the boxes it suppresses."""
     left, groups = dets[:, 4].argsort(descending=True), []
     while len(left):
         group = torchvision.ops.box_iou(dets[left[:1], :4], dets[left, :4])[0] >= iou_threshold
@@ -71,8 +71,13 @@ def roi_align_backward(*tensors: Tensor, **settings: Any) -> None:
 
 
 def _pooling(
-    aligned_height: int, aligned_width: int, spatial_scale: float, sampling_ratio: int, pool_mode: int, aligned: bool
-) -> tuple[tuple, tuple]:  # fmt: skip
+    aligned_height: int,
+    aligned_width: int,
+    spatial_scale: float,
+    sampling_ratio: int,
+    pool_mode: int,
+    aligned: bool,
+) -> tuple[tuple, tuple]:
     if pool_mode != 1:
         _missing('roi_align with pool_mode="max"')
     return (spatial_scale, aligned_height, aligned_width), (sampling_ratio, aligned)
@@ -105,12 +110,12 @@ def _unmodulated(input: Tensor, weight: Tensor, offset: Tensor, settings: dict) 
 
 
 def _outside_if_nan(offset: Tensor) -> Tensor:
-    """Where an offset is NaN, as in a training that diverges, torchvision would read memory outside of the map."""
+    """Move offsets that are NaN outside: torchvision would read memory outside of the map."""
     return offset.nan_to_num(torch.inf, torch.inf, -torch.inf)
 
 
 def _geometry(names: str, sides: str, settings: dict) -> list[int]:
-    """Return stride, padding and dilation, each of rows and columns, and the two numbers of groups."""
+    """Return stride, padding and dilation of rows and columns, and both numbers of groups."""
     values = [settings[name.format(side)] for name in names.split() for side in sides]
     return [*values, settings['group'], settings['deformable_group']]
 
@@ -140,7 +145,7 @@ def _modulated(inputs: Sequence[Tensor], output: Tensor, settings: dict) -> tupl
 
 
 def _first_cells(maps: Tensor, output: Tensor) -> Tensor:
-    """Return a view of the first values of each picture as maps of the output's size, which is how mmcv reads them.
+    """Return the first values of each picture as maps of the output's size, as mmcv does.
 
     DyHead's offsets are larger than the output where they are computed from a finer level.
     """

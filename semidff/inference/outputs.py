@@ -1,4 +1,4 @@
-"""Files of results, written while videos run; they get their names at the end, also at an early one."""
+"""Files of results, written while videos run, and completed at an early end, too."""
 
 import json
 import re
@@ -35,7 +35,8 @@ Draw = Callable[[np.ndarray, DetDataSample], np.ndarray]
 class Output(AbstractContextManager):
     """Consumer of results, video by video.
 
-    Whatever ends the ``with`` block, files have what was added before. A file that cannot be written is removed.
+    Whatever ends the ``with`` block, files have what was added before. A file that cannot be
+    written is removed.
     """
 
     def start(self, name: str) -> None:
@@ -52,7 +53,7 @@ class Output(AbstractContextManager):
 
 
 class OutputFiles(NamedTuple):
-    """Files and folders of results, as the arguments of :class:`~semidff.apis.VideoInferencer` name them."""
+    """Files and folders of results, see :class:`~semidff.apis.VideoInferencer`."""
 
     video: str | Path | None = None
     json: str | Path | None = None
@@ -61,7 +62,7 @@ class OutputFiles(NamedTuple):
     mot: str | Path | None = None
 
     def check(self, prediction: str, videos: Sequence[Any], others: Sequence[str] = ()) -> None:
-        """Raise a ValueError if the model has no such results, or if an output could replace an input.
+        """Raise a ValueError if the model has no such results or an input could be replaced.
 
         Args:
             prediction: What the model predicts, ``pred_instances`` or ``pred_sem_seg``.
@@ -78,7 +79,8 @@ class OutputFiles(NamedTuple):
             suffix = Path(path or '').suffix
             if suffix not in ('', kind) or (suffix and len(videos) > 1):
                 raise ValueError(
-                    f'{path}: give a name that ends in {kind}, or for several videos a folder without suffix'
+                    f'{path}: give a name that ends in {kind}, or for several videos a folder '
+                    'without suffix'
                 )
         paths = [v if isinstance(v, str | Path) else getattr(v, 'path', None) for v in videos]
         for path in filter(None, paths):
@@ -106,7 +108,7 @@ class OutputFiles(NamedTuple):
 
 
 def check_limits(fps: float | None, max_frames: int | None, pred_score_thr: float = 0) -> None:
-    """Raise a ValueError if a frame rate, a number of frames or a threshold is impossible; None is possible."""
+    """Raise a ValueError if a frame rate, a number of frames or a threshold is impossible."""
     if max_frames is not None and max_frames < 1:
         raise ValueError(f'max_frames is {max_frames}; it must be at least 1')
     if fps is not None and not is_storable(fps):
@@ -118,8 +120,8 @@ def check_limits(fps: float | None, max_frames: int | None, pred_score_thr: floa
 class _Detections(Output):
     """A text file of boxes, which an error removes only if it has no results yet.
 
-    Frames are numbered from 1, through all videos; frames that cannot be read count. Boxes of random or diverged
-    weights that are not finite are left out.
+    Frames are numbered from 1, through all videos; frames that cannot be read count. Boxes of
+    random or diverged weights that are not finite are left out.
     """
 
     def __init__(self, path: str | Path, classes: Sequence[str] = ()) -> None:
@@ -174,11 +176,12 @@ class ILSVRCText(_Detections):
 class CocoJson(_Detections):
     """Writes detections as the json of :class:`~semidff.datasets.CocoVIDDataset`, with scores.
 
-    Instance masks are written as run-length encoded ``segmentation``; ``area`` is then that of the mask. ``complete``
-    is whether the run has reached its end; ``fps`` of a video is the mean rate without gaps in time.
+    Instance masks are written as run-length encoded ``segmentation``; ``area`` is then that of the
+    mask. ``complete`` is whether the run has reached its end; ``fps`` of a video is the mean rate
+    without gaps in time.
 
-    Neither boxes nor frames are kept in memory: boxes go to the file itself, frames to a temporary file, which is
-    appended at the end.
+    Neither boxes nor frames are kept in memory: boxes go to the file itself, frames to a temporary
+    file, which is appended at the end.
     """
 
     def __enter__(self) -> 'CocoJson':
@@ -186,7 +189,8 @@ class CocoJson(_Detections):
         self._boxes = 0
         super().__enter__()
         self._file.write('{"annotations": [')
-        self._images = TemporaryFile('w+', dir=dirname(self._path) or '.', encoding='utf-8')  # noqa: SIM115
+        folder = dirname(self._path) or '.'
+        self._images = TemporaryFile('w+', dir=folder, encoding='utf-8')  # noqa: SIM115
         return self
 
     def start(self, name: str) -> None:
@@ -223,7 +227,7 @@ class CocoJson(_Detections):
 
 
 class JsonLines(_Detections):
-    """Writes a line of JSON for each frame at once: the entries of its image and its boxes in a COCO-VID json.
+    """Writes a line of JSON for each frame at once, with the entries of a COCO-VID json.
 
     The path ``-`` is standard output.
     """
@@ -245,7 +249,7 @@ class JsonLines(_Detections):
 
 
 def _description(sample: DetDataSample, image: np.ndarray) -> dict:
-    """Return what is said of a frame in a json."""
+    """Return the entries of a frame that all json files have."""
     return dict(
         frame_id=sample.frame_id,
         width=image.shape[1],
@@ -290,9 +294,10 @@ def _append(file: TextIO, item: dict, first: bool) -> None:
 
 
 class MOTOutput(Output):
-    """Writes boxes with identities as text of MOTChallenge: ``frame,id,x,y,width,height,score,class,-1``.
+    """Writes text of MOTChallenge: ``frame,id,x,y,width,height,score,class,-1``.
 
-    Frames and classes are numbered from 1, frames in each video. Boxes without identity are left out.
+    Frames and classes are numbered from 1, frames in each video. Boxes without identity are left
+    out.
 
     Args:
         path: The text file; without the suffix .txt a folder with a file for each video.
@@ -322,7 +327,7 @@ class MOTOutput(Output):
 
 
 class LabelMaps(Output):
-    """Writes the class number of each pixel: ``<folder>/<video>/000000.png``, in the size of the frame.
+    """Writes the class number of each pixel to ``<folder>/<video>/000000.png``.
 
     Label maps of an earlier run are removed when their video begins.
     """

@@ -20,7 +20,8 @@ from semidff.utils.logs import log_event
 
 from .outputs import Draw, Output
 
-_HTML = b"""<!doctype html><meta charset="utf-8"><title>semidff</title><link rel="icon" href="data:,">
+_HTML = b"""<!doctype html><meta charset="utf-8"><title>semidff</title>
+<link rel="icon" href="data:,">
 <body style="background: #111; color: #ddd; font: 16px sans-serif">
 <img src="stream" alt="" style="max-width: 100%"><p></p><script>
 let lost
@@ -29,14 +30,15 @@ setInterval(async () => {
   if (now && lost) location.reload()
   lost = !now
   document.querySelector('p').textContent = lost ? 'The video has ended.' : now.frame >= 0 ?
-    `${now.video}, frame ${now.frame}: ${now.fps} frames per second, delay ${now.delay_ms ?? '-'} ms, ` +
-    `${now.dropped} frames dropped, key frame ${now.key_age} frames old` : ''
+    `${now.video}, frame ${now.frame}: ${now.fps} frames per second, ` +
+    `delay ${now.delay_ms ?? '-'} ms, ${now.dropped} frames dropped, ` +
+    `key frame ${now.key_age} frames old` : ''
 }, 500)
 </script>"""
 
 
 def once(function: Callable[[np.ndarray, DetDataSample], Any]) -> Callable:
-    """Return a function of image and result that keeps its last value, so that threads compute it once."""
+    """Return a function that keeps its last value, so that threads compute it once."""
     lock, last = Lock(), (None, None)
 
     def value(image: np.ndarray, sample: DetDataSample) -> Any:
@@ -50,14 +52,14 @@ def once(function: Callable[[np.ndarray, DetDataSample], Any]) -> Callable:
 
 
 class Page(Output):
-    """Serves a page with annotated frames as MJPEG (``/stream``), and figures of the newest one (``/status``).
+    """Serves annotated frames as MJPEG (``/stream``) and figures as json (``/status``).
 
-    Frames are drawn and encoded in the viewers' threads, once for all viewers: results never wait for them. A viewer
-    that is slow gets the newest frame next.
+    Frames are drawn and encoded in the viewers' threads, once for all viewers: results never wait
+    for them. A viewer that is slow gets the newest frame next.
 
     Args:
-        address: ``PORT``, for this computer alone, or ``HOST:PORT``; port 0 is any that is free. The ``with`` block
-            begins with an OSError if it cannot be used, and sets ``url``.
+        address: ``PORT``, for this computer alone, or ``HOST:PORT``; port 0 is any that is free.
+            The ``with`` block begins with an OSError if it cannot be used, and sets ``url``.
     """
 
     def __init__(self, address: int | str, draw: Draw) -> None:
@@ -111,14 +113,14 @@ class Page(Output):
             self._changed.notify_all()
 
     def status(self) -> list[bytes]:
-        """Return json: ``video``, ``frame``, ``fps``, ``delay_ms``, ``dropped`` (in total), ``key_age`` (frames)."""
+        """Return json: ``video``, ``frame``, ``fps``, ``delay_ms``, ``dropped``, ``key_age``."""
         with self._changed:
             span = time.monotonic() - self._times[0] if self._times else 0.0
             fps = (len(self._times) - 1) / span if span else 0.0
             return [json.dumps(dict(self._known, fps=round(fps, 1))).encode()]
 
     def stream(self) -> Iterator[bytes]:
-        """Yield parts of MJPEG: the newest picture, whenever there is another one."""
+        """Yield parts of MJPEG: each time the newest picture."""
         newest = None
         yield b'--frame\r\n'
         while True:
@@ -134,7 +136,7 @@ class Page(Output):
 
 
 class _Server(ThreadingTCPServer):
-    """Has a thread for each request, and ends them all. (HTTPServer waits for the name of the host.)"""
+    """Has a thread for each request; unlike HTTPServer, it does not look up the host name."""
 
     allow_reuse_address = True
     viewers: list[tuple[Thread, socket.socket]] = []

@@ -11,28 +11,28 @@ ADAPTIVE = 'adaptive'
 """Method *propagate* with an adaptive schedule."""
 
 FILTERS = 'causal', 'both', 'identities'
-"""``causal``: results depend on earlier frames alone. ``both``: on some later ones, too, for which they wait.
-``identities``: results are those of the method, with the track ids of the causal filter.
+"""``causal``: results depend on earlier frames alone. ``both``: on some later ones, too, for which
+they wait. ``identities``: results are those of the method, with the track ids of the causal filter.
 """
 
 
 @dataclass(frozen=True)
 class Point:
-    """How a video detector is run: what a user asks for, what is measured, what a folder recommends.
+    """How a video detector is run: what users ask for, tables measure and folders recommend.
 
-    What the method implies is set: *frame* has only key frames, *track* has no light frames, and tracked frames need a
-    filter, which is causal unless it is ``both``.
+    What the method implies is set: *frame* has only key frames, *track* has no light frames, and
+    tracked frames need a filter, which is causal unless it is ``both``.
 
     Attributes:
         method: Name of a method, see :mod:`semidff.inference.methods`, or *adaptive*.
         key_interval: Key-frame interval l; with *adaptive*, the requested average.
         scale: Input size relative to that of the config, for height and width.
-        light_every: Distance between the non-key frames on which the method detects; the boxes of the others are
-            tracked. 1: on all; 0: on none.
+        light_every: Distance between the non-key frames on which the method detects; the boxes of
+            the others are tracked. 1: on all; 0: on none.
         filter: One of :data:`FILTERS`, or None: results are those of the method.
         runtime: Library that computes the frames: ``torch``, ``onnxruntime`` or ``openvino``.
-        precision: ``fp32``, ``bf16`` or ``fp16``; None: that of the config's ``test_cfg.fp16`` (which means bf16 on
-            CPUs, as in ``tools/test.py``).
+        precision: ``fp32``, ``bf16`` or ``fp16``; None: that of the config's ``test_cfg.fp16``
+            (which means bf16 on CPUs, as in ``tools/test.py``).
 
     Raises:
         MethodError: The method, the filter or ``light_every`` is unknown.
@@ -49,7 +49,8 @@ class Point:
     def __post_init__(self) -> None:
         if self.filter not in (None, *FILTERS) or self.light_every < 0:
             raise MethodError(
-                f'filter={self.filter!r}, light_every={self.light_every!r}: give one of {FILTERS}, and 0, 1, 2, ...'
+                f'filter={self.filter!r}, light_every={self.light_every!r}: give one of {FILTERS}, '
+                'and 0, 1, 2, ...'
             )
         implied: dict[str, Any] = {}
         if self.method == 'frame':
@@ -83,9 +84,10 @@ class Point:
         return replace(self, method=method, light_every=1, filter=None)
 
     def changed(self, **fields: Any) -> 'Point':
-        """Return the point with other fields; None changes nothing, the filter ``none`` removes the filter.
+        """Return the point with other fields; None stands for no change.
 
-        Another method has the default key-frame interval and light frames, unless the fields say otherwise.
+        Another method has the default key-frame interval and light frames, unless the fields say
+        otherwise.
         """
         fields = {name: value for name, value in fields.items() if value is not None}
         if fields.get('method', self.method) != self.method:
@@ -96,7 +98,7 @@ class Point:
         return replace(self, **fields)
 
     def __str__(self) -> str:
-        """Return the point in words, without what is the default."""
+        """Return the point in words, without defaults."""
         words = [
             self.method if self.method == 'frame' else f'{self.method}, l = {self.key_interval}'
         ]
@@ -126,7 +128,7 @@ class Point:
 
 
 def grid(**values: Sequence) -> list[Point]:
-    """Return the points of all combinations of values: ``grid(method=['track'], key_interval=[5, 10])``."""
+    """Return the points of all combinations of the values of fields."""
     combinations = product(*values.values())
     return list(
         dict.fromkeys(Point(**dict(zip(values, each, strict=True))) for each in combinations)

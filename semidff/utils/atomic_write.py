@@ -11,17 +11,19 @@ from uuid import uuid4
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Let a writer that takes a path create a file that appears under its name only when it is complete.
+    """Let a writer create a file that appears under its name when it is complete.
 
-    On any exception, an interrupt included, the unfinished file is removed and an existing file is kept. Of several
-    writers of the same file, the last one's stays. A killed process leaves a hidden file with ``.tmp`` in its name.
+    On any exception, an interrupt included, the unfinished file is removed and an existing file is
+    kept. Of several writers of a file, the last one wins. A killed process leaves a
+    hidden file with ``.tmp`` in its name.
 
     Args:
-        path: The file to create or replace; missing parent folders are created. Devices are written directly.
+        path: The file to create or replace; missing parent folders are created. Devices are written
+            directly.
 
     Yields:
-        A new name in the same folder with the same suffix, under which the content has to be written. The file is
-        renamed at the end.
+        A new name in the same folder with the same suffix, under which the content has to be
+        written. The file is renamed at the end.
     """
     path = Path(os.path.realpath(path))  # a link stays one
     if path.exists() and not path.is_file():
@@ -33,13 +35,14 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         yield unfinished
         os.replace(unfinished, path)
     finally:
-        # After an error; or because renaming a link to another link of the same file does nothing and leaves both.
+        # After an error; or because renaming a link to another link of the same file does nothing
+        # and leaves both.
         unfinished.unlink(missing_ok=True)
 
 
 @contextmanager
 def atomic_write(path: str | Path, binary: bool = False) -> Iterator[IO]:
-    """Open a file for writing that appears under its name only when it is complete, see :func:`atomic_path`.
+    """Open a file that appears under its name when it is complete, see :func:`atomic_path`.
 
     Args:
         path: The file to create or replace.
@@ -58,7 +61,8 @@ def write_json(
     Args:
         content: Arrays and tensors in it become lists.
         indent: Spaces per level; None writes one line.
-        nan_as_null: Whether to write null for numbers that are NaN or infinite, which are an error otherwise.
+        nan_as_null: Whether to write null for numbers that are NaN or infinite, which are an error
+            otherwise.
     """
     if nan_as_null:
         text = json.dumps(content, default=_as_list)
@@ -69,7 +73,7 @@ def write_json(
 
 
 def read_json(path: str | Path) -> Any:
-    """Read a file of :func:`write_json`; a ValueError that names it if it is no standard JSON: NaN is none."""
+    """Read standard JSON, without NaN; a ValueError names the file."""
 
     def refuse(constant: str) -> None:
         raise ValueError(f'{constant} is no number')

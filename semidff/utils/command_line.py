@@ -1,19 +1,22 @@
 """Command lines made of the signatures and docstrings of functions.
 
-``f(a, *, b_c=1)`` has the positional argument ``a`` and the option ``--b-c``; without a ``*``, all parameters are
-options. The texts of ``Args:`` are their help.
+``f(a, *, b_c=1)`` has the positional argument ``a`` and the option ``--b-c``; without a ``*``, all
+parameters are options. The texts of ``Args:`` are their help.
 
 | type | command line |
 |---|---|
 | ``bool``; ``bool | None`` | ``--b``; ``--b`` or ``--no-b`` |
-| ``str``, ``int``, ``float``, :data:`Count`, ``Literal``; ``str | bool`` | a value; True without a value |
-| ``Sequence``; ``tuple`` | several values, also of a repeated option; as many values as it has types |
+| ``str``, ``int``, ``float``, :data:`Count`, ``Literal`` | a value |
+| ``str | bool`` | a value; True without a value |
+| ``Sequence``; ``tuple`` | values, also of a repeated option; as many values as types |
 | ``dict[str, str]``; ``dict`` | ``KEY=VALUE ...``; the same with values as mmengine reads them |
-| :data:`Input`, :data:`Checkpoint`, :data:`Output` | a path; an existing output needs ``--overwrite`` |
-| a class | an option for each of its fields or parameters; of a ``**`` parameter, they are keywords |
+| :data:`Input`, :data:`Checkpoint` | a path |
+| :data:`Output` | a path; an existing output needs ``--overwrite`` |
+| a class | an option for each field or parameter; keywords for a ``**`` parameter |
 
-Parameters of other types have no option; of two of one name, the first has. The source of the function is read instead
-of imported: PyTorch and mmdetection would delay the help and errors of usage by seconds.
+Parameters of other types have no option; of two of one name, the first has. The source of the
+function is read instead of imported: PyTorch and mmdetection would delay the help and errors of
+usage by seconds.
 """
 
 import argparse
@@ -44,7 +47,7 @@ _ENTRY = re.compile(r'^ {4}(\w[\w, ]*): (.*(?:\n {8}.*)*)', re.MULTILINE)
 
 
 def parse(target: str | dict[str, str], arguments: Sequence[str]) -> dict[str, Any]:
-    """Return the options that are given, and as ``command`` the parser of the function.
+    """Return the options of a command line, and as ``command`` the parser of the function.
 
     An output that is an input, or that exists without ``--overwrite``, is an error of usage.
     """
@@ -130,7 +133,7 @@ class CommandParser(argparse.ArgumentParser):
                     self.add_argument(f'--no-{option}', dest=name, action='store_false')
 
     def _options(self, name: str, kinds: Sequence[ast.expr]) -> dict[str, Any]:
-        """Return the options of ``add_argument`` for a type; none if it has no form on the command line."""
+        """Return the options of ``add_argument``; none for types without an option."""
         kind, inner = _name(kinds[0]), getattr(kinds[0], 'slice', None)
         if kind == 'bool':
             return dict(action='store_true')

@@ -42,7 +42,7 @@ def read_config(path: str | Path, cfg_options: dict | None = None, **options: bo
 
 
 def import_extras(settings: Any) -> None:
-    """Import mmsegmentation if a config, or a part of one, names parts of it."""
+    """Import mmsegmentation if a config, or a part of a config, uses its scope."""
     for key, value in settings_of(settings):
         kind = key.rpartition('.')[2] in ('type', '_scope_', 'default_scope')
         if kind and str(value).partition('.')[0] == 'mmseg':

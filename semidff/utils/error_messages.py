@@ -51,12 +51,12 @@ def refusal(foreign: str) -> str:
     package = re.match(r'(\w+)\.', foreign)
     if package and package[1] not in sys.modules and find_spec(package[1]) is None:
         return (
-            f'refused, because it is the pickled model of a program that is not installed ({foreign}), not a file of '
-            'weights; save its state_dict alone'
+            'refused, because it is the pickled model of a program that is not installed '
+            f'({foreign}), not a file of weights; save its state_dict alone'
         )
     return (
-        f'refused, because it holds {foreign}, and loading that could run code. If you trust the file, give --trust '
-        '(trust=True in Python), or save its state_dict alone'
+        f'refused, because it holds {foreign}, and loading that could run code. If you trust the '
+        'file, give --trust (trust=True in Python), or save its state_dict alone'
     )
 
 

@@ -1,4 +1,4 @@
-"""Names of files: those of the package, those made of users' names, and those that must not be replaced."""
+"""Names of files: in the package, for results of videos, and of outputs."""
 
 import os
 import re
@@ -12,7 +12,7 @@ PROJECT = Path(__file__).resolve().parents[1] / '.mim'
 
 
 def installed_file(path: str | Path) -> str:
-    """Return where a config or tool is: the path itself if it exists or is unknown, else in the package.
+    """Return the path of a config or tool: the path itself if it exists, else in the package.
 
     ``semidff::dff/dff_r101-original.py`` is ``configs/dff/dff_r101-original.py`` of the package.
     """
@@ -27,8 +27,8 @@ def installed_file(path: str | Path) -> str:
 def without_secrets(address: object) -> str:
     """Return an address without what may be secret: user name, password and query; a path as it is.
 
-    Cameras have passwords in paths, too (``/user=admin&password=...``). Where a password may have a ``?``, the whole
-    address is left out.
+    Cameras have passwords in paths, too (``/user=admin&password=...``). Where a password may have a
+    ``?``, the whole address is left out.
     """
     scheme, separator, rest = str(address).partition('://')
     if not separator:
@@ -48,7 +48,7 @@ def file_state(path: str | Path) -> list[int]:
 
 
 def unique_name(name: str, taken: set[str]) -> str:
-    """Return a file name for a video and add it to those taken; slashes become underscores."""
+    """Return a new file name for a video and add it to ``taken``; slashes become underscores."""
     given, name = name, str(name).strip('/').replace('/', '_')
     if name in ('', '.', '..'):
         raise ValueError(f'a video has the name {given!r}, which no file can have: rename it')
@@ -62,7 +62,7 @@ def check_outputs(
     inputs: Iterable[str | Path | None] = (),
     overwrite: bool = True,
 ) -> None:
-    """Raise :class:`FileError` if an output is an input, another output or, without ``overwrite``, an existing file.
+    """Raise :class:`FileError` if an output would replace an input or another file.
 
     Outputs are files, or folders, whose files may be replaced; None is ignored.
     """

@@ -1,4 +1,4 @@
-"""Size of a frame within the input of the networks, which may be padded on the right and at the bottom."""
+"""Size of a frame within the padded input of the networks."""
 
 from mmdet.structures import DetDataSample
 
@@ -6,8 +6,8 @@ from mmdet.structures import DetDataSample
 def frame_size(sample: DetDataSample) -> tuple[int, int]:
     """Return height and width of the resized frame without padding.
 
-    ``img_shape`` alone does not tell, since mmcv's ``Pad`` sets it to the padded size: a resized frame has
-    ``ori_shape`` and ``scale_factor`` (width, height), too.
+    ``img_shape`` alone does not tell, since mmcv's ``Pad`` sets it to the padded size: a resized
+    frame has ``ori_shape`` and ``scale_factor`` (width, height), too.
     """
     height, width = sample.img_shape[:2]
     factors = sample.get('scale_factor')

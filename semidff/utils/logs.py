@@ -11,5 +11,5 @@ def log_warning(text: str) -> None:
 
 
 def log_event(text: str) -> None:
-    """Write a line that may come again. Of equal warnings, mmengine shows the first, and keeps all in memory."""
+    """Log a line that may repeat; mmengine shows and keeps only the first of equal warnings."""
     print_log(text, 'current', logging.INFO)

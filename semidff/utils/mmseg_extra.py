@@ -1,4 +1,4 @@
-"""Registers the parts of mmsegmentation, an optional dependency; configs name this module in ``custom_imports``."""
+"""Registers mmsegmentation, an optional dependency, by ``custom_imports`` of configs."""
 
 from importlib import import_module
 
@@ -8,6 +8,7 @@ try:
     import_module('mmseg.datasets')
 except ImportError as error:
     raise ConfigError(
-        f"segmentation needs mmsegmentation ({error}). It is part of the extra 'segmentation', which `make env` "
-        'installs; elsewhere: pip install -c requirements.txt onedl-mmsegmentation'
+        f"segmentation needs mmsegmentation ({error}). It is part of the extra 'segmentation', "
+        'which `make env` installs; elsewhere: pip install -c requirements.txt '
+        'onedl-mmsegmentation'
     ) from error

@@ -14,10 +14,10 @@ tqdm.monitor_interval = 0  # without a thread: a process that forks workers must
 def track(
     items: Iterable[T], description: str, total: int | None = None, unit: str = 'frames'
 ) -> Iterator[T]:
-    """Show on standard error how far an iteration is: a live bar in a terminal, else every 15 seconds.
+    """Show progress on standard error: a live bar in a terminal, else a line in 15 seconds.
 
     Args:
-        items: An item is counted when the next one is asked for.
+        items: An item is counted when the next item is requested.
         total: Number of items; None if unknown.
         unit: Plural noun.
     """

@@ -1,7 +1,7 @@
 """The folder of a run: one run at a time, checkpoints that are complete or absent.
 
-Importing this module makes mmengine's Runner write checkpoints atomically, and find the latest one of a folder that was
-moved.
+Importing this module makes mmengine's Runner write checkpoints atomically, and find the latest one
+of a folder that was moved.
 """
 
 import fcntl
@@ -23,8 +23,8 @@ class FolderInUse(RuntimeError):
 def occupy(folder: str | Path, work: str = 'training', option: str = '--work-dir') -> IO:
     """Lock a folder against other runs, until the returned file is closed or the process ends.
 
-    The lock belongs to this process; its data workers do not prolong it. The message names ``work``, what else is
-    locked out, and ``option``, by which the user names the folder.
+    The lock belongs to this process; its data workers do not prolong it. The message names
+    ``work``, what else is locked out, and ``option``, by which the user names the folder.
     """
     Path(folder).mkdir(parents=True, exist_ok=True)
     file = open(Path(folder) / '.run.lock', 'a')  # noqa: SIM115
@@ -33,7 +33,8 @@ def occupy(folder: str | Path, work: str = 'training', option: str = '--work-dir
     except BlockingIOError:
         file.close()
         raise FolderInUse(
-            f'{folder}: another {work} works in this folder; wait for it, stop it, or give another {option}'
+            f'{folder}: another {work} works in this folder; wait for it, stop it, or give another '
+            f'{option}'
         ) from None
     except OSError as error:  # a file system without locks
         log_warning(
@@ -43,9 +44,10 @@ def occupy(folder: str | Path, work: str = 'training', option: str = '--work-dir
 
 
 def latest_checkpoint(folder: str | Path) -> str | None:
-    """Return the checkpoint that the file ``last_checkpoint`` names: that in the folder itself if there is one.
+    """Return the checkpoint that ``last_checkpoint`` names, within the folder if it is there.
 
-    The file holds an absolute path, which in a moved or copied folder is that of another run, or of none.
+    The file holds an absolute path, which in a moved or copied folder is that of another run, or of
+    none.
     """
     file = Path(folder) / 'last_checkpoint'
     named = file.read_text().strip() if file.is_file() else ''
@@ -54,7 +56,7 @@ def latest_checkpoint(folder: str | Path) -> str | None:
 
 
 def save_checkpoint(checkpoint: dict, filename: str, *args, **kwargs) -> None:
-    """Save a checkpoint with mmengine's function under a name that appears when the file is complete."""
+    """Save a checkpoint atomically with mmengine's function."""
     if '://' in str(filename):
         _save_checkpoint(checkpoint, filename, *args, **kwargs)
         return
@@ -63,8 +65,8 @@ def save_checkpoint(checkpoint: dict, filename: str, *args, **kwargs) -> None:
             _save_checkpoint(checkpoint, str(unfinished), *args, **kwargs)
     except OSError as error:
         raise OSError(
-            f'{filename}: the checkpoint cannot be written ({error.strerror or error}). Earlier checkpoints are '
-            'intact: free some space and continue with --resume'
+            f'{filename}: the checkpoint cannot be written ({error.strerror or error}). Earlier '
+            'checkpoints are intact: free some space and continue with --resume'
         ) from error
 
 

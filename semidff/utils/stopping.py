@@ -35,7 +35,7 @@ def interrupted_by_signals(received: list[int]) -> Iterator[None]:
 
 @contextmanager
 def exits_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM raise SystemExit, so that files are completed, unless the program handles it itself."""
+    """Let SIGTERM raise SystemExit, so that files are completed, unless it is handled."""
     global _exiting
     _exiting += 1
     _replace_handler(signal.SIG_DFL, _exit)

@@ -16,9 +16,10 @@ _STARTING = Lock()  # held while the number of threads that start later is anoth
 
 
 def use_idle_cores() -> None:
-    """Set PyTorch's threads to the number of cores that are idle now, unless the user has set a number.
+    """Set PyTorch's threads to the number of idle cores, unless the user has set a number.
 
-    Threads that share a core with another process delay all others: an iteration may take 20 times as long.
+    Threads that share a core with another process delay all others: an iteration may take 20 times
+    as long.
     """
     if any(name in os.environ for name in THREAD_VARIABLES):
         return
@@ -55,7 +56,7 @@ def torch_threads(count: int) -> Iterator[None]:
 
 @contextmanager
 def opencv_threads(count: int) -> Iterator[None]:
-    """Context with this number of OpenCV's threads, in the whole process, after which it is what it was before."""
+    """Set the number of OpenCV's threads of the process while the context lasts."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(count)
     try:
@@ -65,7 +66,7 @@ def opencv_threads(count: int) -> Iterator[None]:
 
 
 def default_workers(decoder_threads: int = 1) -> int:
-    """Return how many intervals of a file are processed at once on a CPU, of whose cores decoding takes some."""
+    """Return how many intervals of a file a CPU processes at once, beside the decoder."""
     return max(min(torch.get_num_threads() + 1 - decoder_threads, _MOST_WORKERS), 1)
 
 

@@ -13,7 +13,8 @@ import numpy as np
 from .atomic_write import atomic_path
 
 _TICKS = 90_000  # a second
-# FFmpeg writes a frame less than 2^31 ticks behind the time of its decoding, which may be five frames earlier.
+# FFmpeg writes a frame less than 2^31 ticks behind the time of its decoding, which may be five
+# frames earlier.
 _LONGEST = 3600 * _TICKS
 _LARGEST = 16384  # pixels of a side, for the encoder
 _BT709 = 1  # number of the color matrix, the primaries and the transfer function
@@ -22,10 +23,10 @@ _THREADS = 2  # the content depends on the number
 
 
 class VideoWriter(AbstractContextManager):
-    """Write an mp4 file (H.264, 4:2:0, index at the front) that appears under its name only when it is complete.
+    """Writes an mp4 file (H.264, 4:2:0, index at the front) atomically.
 
-    Used as a context manager, it removes the unfinished file if the block raises. Of frames with odd sides the last
-    column or row is repeated, since 4:2:0 requires even sides.
+    Used as a context manager, it removes the unfinished file if the block raises. Of frames with
+    odd sides the last column or row is repeated, since 4:2:0 requires even sides.
 
     Args:
         fps: Frames per second; None: each frame has a time stamp.
@@ -50,8 +51,8 @@ class VideoWriter(AbstractContextManager):
         """Add a frame (H, W, 3) uint8 BGR; all frames of a video have one size.
 
         Args:
-            time: Time stamp in seconds, relative to any time; one that does not increase is moved. A pause of more than
-                an hour becomes one of an hour.
+            time: Time stamp in seconds, relative to any time; one that does not increase is moved.
+                A pause of more than an hour becomes one of an hour.
 
         Raises:
             OSError: If the file cannot be written.
@@ -77,7 +78,8 @@ class VideoWriter(AbstractContextManager):
     def _open(self, height: int, width: int) -> None:
         if max(height, width) > _LARGEST:
             raise ValueError(
-                f'{self.path}: frames are {width}x{height}; H.264 has {_LARGEST} pixels a side at most'
+                f'{self.path}: frames are {width}x{height}; H.264 has {_LARGEST} pixels a side at '
+                'most'
             )
         if 'libx264' not in av.codecs_available:
             raise OSError(f'{self.path}: PyAV has no libx264; its wheels do: pip install av')

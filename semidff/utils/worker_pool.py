@@ -17,8 +17,8 @@ def pool_map(
 ) -> Iterator[R]:
     """Apply a function to items in several processes; yield the results in the order of the items.
 
-    With one worker, the function runs in this process. ``chunk`` is the number of items that a process takes at once.
-    Forked processes have the function as it is: it may be a closure.
+    With one worker, the function runs in this process. ``chunk`` is the number of items that a
+    process takes at once. Forked processes have the function as it is: it may be a closure.
     """
     if workers == 1:
         yield from map(function, items)

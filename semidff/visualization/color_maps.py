@@ -1,7 +1,7 @@
 """Color maps for feature flow, scale field and features.
 
-Flow uses the color wheel of Baker et al. (torchvision's ``flow_to_image``), the scale field a diverging map centered at
-one, features and their errors sequential maps.
+Flow uses the color wheel of Baker et al. (torchvision's ``flow_to_image``), the scale field a
+diverging map centered at one, features and their errors sequential maps.
 """
 
 import math
@@ -20,7 +20,8 @@ def flow_colors(flow: Tensor, longest: float | None = None) -> np.ndarray:
 
     Args:
         flow: (2, h, w), x to the right and y down, in any unit.
-        longest: Length of full saturation, in the same unit, to which vectors are clipped; None: the maximum.
+        longest: Length of full saturation, in the same unit, to which vectors are clipped; None:
+            the maximum.
 
     Returns:
         (h, w, 3) uint8, RGB; white is no motion.
@@ -39,19 +40,19 @@ def flow_colors(flow: Tensor, longest: float | None = None) -> np.ndarray:
 
 
 def flow_wheel(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the legend of :func:`flow_colors`, (size, size, 3) uint8, RGB, and the mask of the wheel in it."""
+    """Return the legend of :func:`flow_colors`, (size, size, 3) uint8 RGB, and its mask."""
     line = (torch.arange(size) + 0.5) / size * 2 - 1
     y, x = torch.meshgrid(line, line, indexing='ij')
     return flow_colors(torch.stack((x, y)), 1.0), (x**2 + y**2 <= 1).numpy()
 
 
 def channel_mean(features: Tensor) -> np.ndarray:
-    """Return the mean over the channels of features or of a scale field (C, h, w), as an array (h, w)."""
+    """Return the mean over channels of features or a scale field (C, h, w), as an array (h, w)."""
     return features.detach().float().mean(0).cpu().numpy()
 
 
 def scale_limits(scale: np.ndarray, least: float = 1e-3) -> tuple[float, float]:
-    """Return color limits of a scale field's means (h, w): symmetric about one, at least ``least`` away from it."""
+    """Return color limits of a scale field's means (h, w), symmetric about one."""
     spread = max(float(np.abs(scale - 1).max()), least)
     return 1 - spread, 1 + spread
 
@@ -63,7 +64,7 @@ def feature_limits(*maps: np.ndarray) -> tuple[float, float]:
 
 
 def colored(values: np.ndarray, limits: tuple[float, float], colors: str) -> np.ndarray:
-    """Apply a color map of matplotlib between two limits to values (h, w); return (h, w, 3) uint8, RGB."""
+    """Apply a color map of matplotlib to values (h, w); return (h, w, 3) uint8 RGB."""
     from matplotlib import colormaps
 
     position = (values - limits[0]) / max(limits[1] - limits[0], 1e-12)
@@ -71,5 +72,5 @@ def colored(values: np.ndarray, limits: tuple[float, float], colors: str) -> np.
 
 
 def rounded_up(value: float, least: float) -> float:
-    """Return the smallest of ``least``, 2 ``least``, 4 ``least``, ... that is not below ``value``: limits that last."""
+    """Return the first of ``least``, 2 ``least``, 4 ``least``, ... that is not below a value."""
     return least * 2 ** max(0, math.ceil(math.log2(max(value, 1e-9) / least)))

@@ -1,4 +1,4 @@
-"""Frames with detections, instance masks, key-frame marks and panels of feature flow and scale field."""
+"""Frames with detections, masks, key-frame marks and panels of flow and scale field."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -32,7 +32,7 @@ FULL_SCALE = 0.05  # likewise for the deviation of the scale field from one
 
 
 def class_color(label: int) -> tuple[int, int, int]:
-    """Return the BGR color of a class or an identity; consecutive ones differ clearly in hue."""
+    """Return the BGR color of a class or a track id; consecutive numbers differ clearly in hue."""
     hue = int(label * 180 * 0.618034) % 180
     pixel = cv2.cvtColor(np.array([[[hue, 200, 255]]], np.uint8), cv2.COLOR_HSV2BGR)[0, 0]
     return tuple(int(value) for value in pixel)
@@ -45,16 +45,17 @@ def render_frame(
     score_thr: float = 0.3,
     panels: Sequence[str] = (),
 ) -> np.ndarray:
-    """Draw a frame with its detections and their masks, or the colors of its labels; key frames are marked.
+    """Draw a frame with its detections and masks, or the colors of its labels.
 
-    Boxes with an identity (``instances_id``) have its color and number, others the color of their class. Pixels of a
-    class that is called ``background`` keep their colors.
+    Boxes with an identity (``instances_id``) have its color and number, others the color of their
+    class. Pixels of a class that is called ``background`` keep their colors.
 
     Args:
         image: (H, W, 3) uint8, BGR; not modified.
-        sample: With ``pred_instances`` or ``pred_sem_seg`` in pixels of the image, ``is_key_frame`` (False if
-            missing) and, for panels, ``feature_flow`` (2, h, w) in cells and ``scale_field`` (1, h, w); without them
-            (key frames) no motion and a scale of one are drawn.
+        sample: With ``pred_instances`` or ``pred_sem_seg`` in pixels of the image, ``is_key_frame``
+            (False if missing) and, for panels, ``feature_flow`` (2, h, w) in cells and
+            ``scale_field`` (1, h, w); without them (key frames) no motion and a scale of one are
+            drawn.
         panels: Panels beside the frame, of :data:`PANELS`.
 
     Returns:
@@ -106,7 +107,7 @@ def render_scaled(
     is_key: bool = False,
     score_thr: float = 0.3,
 ) -> np.ndarray:
-    """Scale a frame to ``width`` pixels and draw its labels, or at most :data:`MAX_BOXES` detections.
+    """Scale a frame to a width and draw its labels or its :data:`MAX_BOXES` best detections.
 
     Lines and text have the same size at any scale.
     """
@@ -126,7 +127,7 @@ def render_scaled(
 
 @cache
 def drawable(name: str) -> tuple[str, ImageFont.FreeTypeFont]:
-    """Return a class name as it is drawn, and its font: DejaVu Sans, or the first font with all of its letters.
+    """Return a class name as it is drawn, and the first font that has all of its letters.
 
     Where no font has them, they are drawn as their code points (``\\u6c7d``), which a warning says.
     """
@@ -152,7 +153,7 @@ def drawable(name: str) -> tuple[str, ImageFont.FreeTypeFont]:
 
 
 def _label(canvas: np.ndarray, name: str, score: str, corner: tuple, color: tuple) -> None:
-    """Write a name and a score on a filled strip above a corner, shifted to lie inside the picture."""
+    """Write a name and a score on a filled strip above a corner, inside of the picture."""
     name, font = drawable(name)
     width = round(font.getlength(name + score))
     left, top = max(min(corner[0] - 1, canvas.shape[1] - width - 5), 0), max(corner[1] - 18, 0)
@@ -167,13 +168,15 @@ def _label(canvas: np.ndarray, name: str, score: str, corner: tuple, color: tupl
 def flow_panel(
     flow: Tensor | None, height: int, width: int, covered: tuple[float, float] = (1.0, 1.0)
 ) -> np.ndarray:
-    """Draw feature flow (2, h, w) in cells in the colors of the flow wheel, at the size of the frame; None: no motion.
+    """Draw feature flow (2, h, w) in cells at the size of the frame; None: no motion.
 
     Args:
-        covered: Share of the map's rows and columns that the frame covers; the rest, padding, is cut off.
+        covered: Share of the map's rows and columns that the frame covers; the rest, padding, is
+            cut off.
 
     Returns:
-        (height, width, 3) uint8, BGR. The wheel's edge is the first of 0.5, 1, 2, 4, ... cells that no vector exceeds.
+        (height, width, 3) uint8, BGR. The wheel's edge is the first of 0.5, 1, 2, 4, ... cells that
+        no vector exceeds.
     """
     flow = torch.zeros(2, 1, 1) if flow is None else flow.detach().float().cpu()
     longest = rounded_up(float(flow.norm(dim=0).max()), FULL_FLOW)
@@ -191,11 +194,11 @@ def flow_panel(
 def scale_panel(
     scale: Tensor | None, height: int, width: int, covered: tuple[float, float] = (1.0, 1.0)
 ) -> np.ndarray:
-    """Draw the mean over channels of a scale field (C, h, w), at the size of the frame; None: one everywhere.
+    """Draw the mean of a scale field (C, h, w) at the size of the frame; None: one everywhere.
 
     Returns:
-        (height, width, 3) uint8, BGR. Gray is one, blue is below, red above; the color limits are the first of
-        1 -+ 0.05, 0.1, 0.2, ... that no value exceeds.
+        (height, width, 3) uint8, BGR. Gray is one, blue is below, red above; the color limits are
+        the first of 1 -+ 0.05, 0.1, 0.2, ... that no value exceeds.
     """
     mean = channel_mean(torch.ones(1, 1, 1) if scale is None else scale)
     spread = rounded_up(float(np.abs(mean - 1).max()), FULL_SCALE)
@@ -214,21 +217,21 @@ PANELS = {'flow': ('feature_flow', flow_panel), 'scale': ('scale_field', scale_p
 
 
 def check_panels(panels: Sequence[str], method: VideoMethod) -> None:
-    """Raise a MethodError if a panel is unknown, or if a method's results lack the field that it shows."""
+    """Raise a MethodError if results of a method lack the field of a panel."""
     if unknown := set(panels) - PANELS.keys():
         raise MethodError(f'unknown panels {sorted(unknown)}; choose from {", ".join(PANELS)}')
     if panels and not method.propagates:
         able = methods_where(lambda kind: kind.propagates)
         raise MethodError(
-            f'this method propagates no features, so the panels {", ".join(panels)} would be empty: leave them out, '
-            f'or choose one of {", ".join(able)}'
+            f'this method propagates no features, so the panels {", ".join(panels)} would be '
+            f'empty: leave them out, or choose one of {", ".join(able)}'
         )
     if 'scale' in panels and getattr(method.executor.model.temporal, 'scale', None) is None:
         raise MethodError('this model has no scale field; leave out the panel scale')
 
 
 def covered_share(sample: DetDataSample) -> tuple[float, float]:
-    """Return the share of the network input's rows and columns that the frame covers; the rest is padding."""
+    """Return the shares of the input's rows and columns that the frame covers."""
     padded = sample.get('batch_input_shape')
     if not padded or not sample.get('img_shape'):
         return 1.0, 1.0

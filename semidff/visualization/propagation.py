@@ -1,4 +1,4 @@
-"""Propagation from a key frame to a current frame (semi-DFF Eq. 1): fields, features, detections, and their figure."""
+"""Propagation from a key frame to a current frame (semi-DFF Eq. 1), and its figure."""
 
 import copy
 from collections.abc import Iterable, Sequence
@@ -38,7 +38,8 @@ OUTSIDE = 1.03  # left edge of the legends, in widths of a panel
 class PairView(NamedTuple):
     """A propagation from a key frame to a current frame.
 
-    Maps cover the network's input, padding included; means are over the cells that the frame covers.
+    Maps cover the network's input, padding included; means are over the cells that the frame
+    covers.
 
     Attributes:
         frames: Key and current frame, (2, H, W, 3) uint8, BGR.
@@ -126,7 +127,8 @@ def view_pair(
         target = teacher.features(current, [sample])
         if not 0 <= level < len(target):
             raise ValueError(
-                f'level is {level}; the feature network gives {len(target)} levels, choose 0 to {len(target) - 1}'
+                f'level is {level}; the feature network gives {len(target)} levels, choose 0 to '
+                f'{len(target) - 1}'
             )
         propagated = model.propagate(key, current, key_features, [sample])
         temporal, flow, scale = model.temporal, [None], [None]
@@ -163,11 +165,12 @@ def draw_propagation(
     score_thr: float = 0.3,
     channel: int | None = None,
 ) -> 'Figure':
-    """Draw pairs one below the other; features of a channel, as in DFF Figure 1, or their mean over channels.
+    """Draw pairs one below the other, with features of a channel or their mean.
 
-    The panels of a pair: key frame, current frame with the student's and with the teacher's detections, feature flow,
-    scale field; key-frame features, propagated features, the teacher's features, all three with the same color limits;
-    and the errors of the first two against the third, likewise.
+    The panels of a pair: key frame, current frame with the student's and with the teacher's
+    detections, feature flow, scale field; key-frame features, propagated features, the teacher's
+    features, all three with the same color limits; and the errors of the first two against the
+    third, likewise.
     """
     height, width = views[0].frames.shape[1:3]
     row = PANEL * height / width + 0.5  # with its titles
@@ -265,7 +268,7 @@ def _maps(
     colors: str | None = None,
     limits: tuple[float, float] = (0.0, 1.0),
 ) -> None:
-    """Draw maps with their titles, without padding and without interpolation; a color bar after the last one."""
+    """Draw maps with titles, without padding; a color bar follows the last map."""
     height, width = view.frames.shape[1:3]
     whole = (0, width / view.covered[1], height / view.covered[0], 0)
     look = dict(cmap=colors, vmin=limits[0], vmax=limits[1], interpolation='nearest')

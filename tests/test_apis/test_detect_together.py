@@ -10,25 +10,19 @@ from tests.tiny.videos import frame, write_project
 
 
 @pytest.fixture(scope='module')
-def make(tmp_path_factory):
+def inferencer(tmp_path_factory):
     folder = tmp_path_factory.mktemp('together')
     write_project(folder, (3, 2))
-
-    def inferencer(method: str = 'propagate') -> VideoInferencer:
-        files = str(folder / 'config.py'), folder / 'two.pth'
-        return VideoInferencer(*files, 'cpu', method=method, key_interval=4, show_progress=False)
-
-    return inferencer
+    files = str(folder / 'config.py'), folder / 'two.pth'
+    return VideoInferencer(*files, 'cpu', key_interval=4, show_progress=False)
 
 
 def arrays(video: int, length: int) -> list[np.ndarray]:
     return [frame(video, index) for index in range(length)]
 
 
-@pytest.mark.parametrize('method', ['propagate', 'centered', 'interpolate', 'blend'])
-def test_each_video_as_it_is_alone(make, method):
+def test_each_video_as_it_is_alone(inferencer):
     """Of different lengths, one of them of another size."""
-    inferencer = make(method)
     videos = [arrays(0, 9), [image[:32, :64] for image in arrays(1, 6)], arrays(2, 5)]
     found: list[list] = [[], [], []]
     for sample in detect_together(inferencer, videos):
@@ -44,16 +38,16 @@ def test_each_video_as_it_is_alone(make, method):
             assert torch.allclose(a.scores, b.scores, atol=1e-5)
 
 
-def test_frames_of_all_videos_are_one_batch(make):
-    inferencer = make()
-    sizes = []
-    inferencer.model.temporal.register_forward_hook(lambda m, i, o: sizes.append(len(i[0])))
+def test_frames_of_all_videos_are_one_batch(inferencer):
+    sizes, temporal = [], inferencer.model.temporal
+    hook = temporal.register_forward_hook(lambda m, i, o: sizes.append(len(i[0])))
     list(detect_together(inferencer, [arrays(video, 3) for video in range(3)]))
+    hook.remove()
     assert sizes == [3, 3]
 
 
-def test_frames_are_processed_on_request(make):
-    results = detect_together(make(), [arrays(0, 9), arrays(1, 9)], max_frames=5)
+def test_frames_are_processed_on_request(inferencer):
+    results = detect_together(inferencer, [arrays(0, 9), arrays(1, 9)], max_frames=5)
     first = [next(results) for _ in range(4)]
     expected = [(0, 0), (0, 1), (1, 0), (1, 1)]
     assert [(sample.frame_id, sample.video_id) for sample in first] == expected
@@ -72,18 +66,18 @@ class Silent(FrameStream):
         return False
 
 
-def test_a_camera_without_frames_does_not_stop_the_others(make):
-    results = detect_together(make(), [Silent(), arrays(1, 9)])
+def test_a_camera_without_frames_does_not_stop_the_others(inferencer):
+    results = detect_together(inferencer, [Silent(), arrays(1, 9)])
     assert [next(results).frame_id for _ in range(9)] == list(range(9))
     results.close()
 
 
-def test_a_missing_video_is_an_error_before_anything_runs(make, tmp_path):
+def test_a_missing_video_is_an_error_before_anything_runs(inferencer, tmp_path):
     with pytest.raises(VideoError, match='nowhere'):
-        detect_together(make(), [arrays(0, 3), str(tmp_path / 'nowhere.mp4')])
+        detect_together(inferencer, [arrays(0, 3), str(tmp_path / 'nowhere.mp4')])
 
 
-def test_videos_that_fail_do_not_stop_the_others(make, tmp_path):
+def test_videos_that_fail_do_not_stop_the_others(inferencer, tmp_path):
     def broken():
         yield from arrays(0, 2)
         raise ValueError('the cable')
@@ -91,6 +85,6 @@ def test_videos_that_fail_do_not_stop_the_others(make, tmp_path):
     (damaged := tmp_path / 'b.mp4').write_bytes(b'a recording that is not complete')
     found = []
     with pytest.raises(VideoError, match=r'2 of 3 videos failed(.|\n)*b\.mp4(.|\n)*the cable'):
-        for sample in detect_together(make(), [str(damaged), broken(), arrays(1, 9)]):
+        for sample in detect_together(inferencer, [str(damaged), broken(), arrays(1, 9)]):
             found.append((sample.video_id, sample.frame_id))
     assert sorted(found) == [(1, 0), (1, 1), *((2, number) for number in range(9))]

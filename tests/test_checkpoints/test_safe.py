@@ -108,13 +108,14 @@ def test_the_end_of_one_context_does_not_disarm_another(malicious):
 
 
 @pytest.mark.parametrize('key', ['load_from', 'resume'])
-def test_the_tool_refuses_it(malicious, key):
-    cfg = config(write_videos(malicious.parent), malicious.parent / 'out')
-    cfg.load_from, cfg.resume = str(malicious), key == 'resume'
-    cfg.dump(malicious.parent / 'config.py')
+def test_the_tool_refuses_it(tmp_path, key):
+    torch.save(dict(state_dict=dict(a=Touch(tmp_path / 'touched'))), tmp_path / 'bad.pth')
+    cfg = config(write_videos(tmp_path), tmp_path / 'out')
+    cfg.load_from, cfg.resume = str(tmp_path / 'bad.pth'), key == 'resume'
+    cfg.dump(tmp_path / 'config.py')
     with pytest.raises(SystemExit, match=r'tools/train\.py: error: .*refused.*mkdir'):
-        call('train.py', malicious.parent / 'config.py')
-    assert not (malicious.parent / 'touched').exists()
+        call('train.py', tmp_path / 'config.py')
+    assert not (tmp_path / 'touched').exists()
 
 
 def test_getattr_reaches_only_known_methods(tmp_path):

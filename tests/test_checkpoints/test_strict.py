@@ -111,7 +111,9 @@ def test_a_head_that_the_model_does_not_have_is_left_out(tmp_path, log):
 
 
 class Renaming(nn.Module):
-    """A module with a name of its first version, as mmdet's FCOSHead, and a buffer that is not saved."""
+    """A module with a name of its first version, as mmdet's FCOSHead, and a buffer that is not
+    saved.
+    """
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,6 @@
-"""mmcv's operators by those of torchvision, compared with formulas and, where mmcv is compiled, with its own."""
+"""mmcv's operators by those of torchvision, compared with formulas and, where mmcv is compiled,
+with its own.
+"""
 
 import sys
 
@@ -129,7 +131,9 @@ def test_deformable_convolution(operators, modulated, bias):
 
 
 def deformable(x, offset, mask, weight, bias, stride, padding, dilation) -> Tensor:
-    """A deformable convolution with two groups, each with its own offsets (dy, dx) of each kernel element."""
+    """A deformable convolution with two groups, each with its own offsets (dy, dx) of each kernel
+    element.
+    """
     (rows, columns), (height, width) = weight.shape[-2:], offset.shape[-2:]
     grid = torch.meshgrid(torch.arange(height), torch.arange(width), indexing='ij')
     start = torch.stack(grid, -1) * torch.tensor(stride) - torch.tensor(padding)
@@ -148,7 +152,9 @@ def deformable(x, offset, mask, weight, bias, stride, padding, dilation) -> Tens
 
 
 def test_offsets_of_a_finer_level(operators):
-    """mmcv reads a map that is larger than the output as if its memory held one of the output's size."""
+    """mmcv reads a map that is larger than the output as if its memory held one of the output's
+    size.
+    """
     x, weight = torch.rand(2, 4, 4, 5), torch.rand(3, 4, 3, 3)
     offset = torch.randn(2, 18, 8, 10, requires_grad=True)
     mask = torch.rand(2, 9, 8, 10, requires_grad=True)
@@ -175,7 +181,7 @@ def test_offsets_that_are_nan_sample_nothing(operators):
 
 
 def sampled(maps: Tensor, points: Tensor) -> Tensor:
-    """Sample maps (N, C, H, W) at points (N, h, w, 2), row first, bilinearly, with zeros outside."""
+    """Sample maps (N, C, H, W) bilinearly at points (N, h, w, 2), row first; zeros outside."""
     height, width = maps.shape[-2:]
     scale = torch.tensor([2 / (width - 1), 2 / (height - 1)])
     return F.grid_sample(maps, points.flip(-1) * scale - 1, align_corners=True)

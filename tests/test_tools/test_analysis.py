@@ -4,11 +4,6 @@ import json
 
 import cv2
 import pytest
-import torch
-from mmengine.config import Config
-
-from tests.test_checkpoints.test_safe import Touch
-from tests.tiny import models
 
 CPU = ('--device', 'cpu')
 SPEED = (*CPU, '--rounds', 1, '--out', 'speed.json', '--overwrite')
@@ -25,14 +20,6 @@ def test_complexity(run, fails, project):
     speedups = {str(n): n / (1 + (n - 1) * figures['ratio']) for n in (3, 4)}
     assert figures['speedups'] == pytest.approx(speedups)
     assert 'no temporal module' in fails('analysis/complexity.py', 'alone.py', *SIZE)
-
-
-def test_complexity_reads_no_pretrained_weights(run, project):
-    model = models.video_config('faster_rcnn')
-    model['detector']['backbone']['init_cfg'] = dict(type='Pretrained', checkpoint='gone.pth')
-    Config(dict(model=model)).dump(project / 'faster_rcnn.py')
-    printed = run('analysis/complexity.py', 'faster_rcnn.py', *SIZE)
-    assert 's (DFF Eq. 7) at l = 20' in printed
 
 
 def test_speed_of_methods_and_options(run, project):
@@ -66,15 +53,6 @@ def test_speed_of_rows(run, project):
     assert f'{report["rows"]["ours"]["speed_up"]:.2f}' in printed
 
 
-def test_speed_of_checkpoints_that_can_run_code_needs_trust(run, fails, project):
-    content = torch.load(project / 'two.pth') | dict(other=Touch(project / 'touched'))
-    torch.save(content, project / 'old.pth')
-    row = ('--row', 'ours=config.py,old.pth,copy,2')
-    assert 'refused' in (message := fails('analysis/speed.py', *row, *SPEED))
-    assert '--trust' in message
-    run('analysis/speed.py', *row, *SPEED, '--trust')
-
-
 def show(*arguments: object) -> tuple:
     return ('analysis/show_propagation.py', *arguments, *CPU, '--overwrite')
 
@@ -90,14 +68,3 @@ def test_show_propagation(run, fails, project):
     assert lines[2] == 'Written: p.png'
     message = fails(*show('alone.py', *inputs[1:], '--out', 'no.png'))
     assert 'needs a temporal module' in message
-
-
-def test_show_propagation_without_a_scale_field(run, project):
-    config = Config.fromfile(project / 'config.py')
-    config.model.temporal.with_scale = False
-    config.dump(project / 'unscaled.py')
-    weights = torch.load(project / 'two.pth')['state_dict']
-    kept = {key: value for key, value in weights.items() if '.scale.' not in key}
-    torch.save(kept, project / 'unscaled.pth')
-    options = ('--key', 0, '--current', 1, '--out', 'u.png')
-    assert '|S - 1| -' in run(*show('unscaled.py', 'unscaled.pth', 'in.mp4', *options))

@@ -80,21 +80,6 @@ def test_a_config_that_does_not_fit(refused, source, tmp_path):
     assert 'roi_head.bbox_head.conv_cls.weight (1519, 512, 1, 1) instead of (245' in message
 
 
-def test_configs_without_place_for_the_weights(refused, source, tmp_path):
-    assert 'there is no such config' in refused(source, '--config', tmp_path / 'gone.py')
-    (tmp_path / 'chain.py').write_text('steps = []\n')
-    assert 'has no model' in refused(source, '--config', tmp_path / 'chain.py')
-    message = refused(source, '--config', config(tmp_path), '--parts', 'task_network', 'temporal')
-    assert f'{source}: not the parameters of' in message and 'flow_conv1_weight' in message
-
-
-def test_does_not_overwrite_what_it_reads(convert, source):
-    content = source.read_bytes()
-    with pytest.raises(SystemExit, match='2'):
-        convert('mxnet', source, source)
-    assert source.read_bytes() == content
-
-
 def test_joined_checkpoints_keep_the_classes_of_the_detector(convert, tmp_path):
     def save(name, classes, **weights):
         meta = dict(dataset_meta=dict(CLASSES=classes)) if classes else {}

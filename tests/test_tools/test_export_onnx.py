@@ -28,17 +28,7 @@ def test_a_size_is_needed_without_test_data():
         frame_shape(Config(), None, None)
 
 
-@pytest.mark.parametrize(
-    ('arguments', 'message'),
-    [
-        (('alone.py', 'two.pth'), 'no temporal module'),
-        (
-            ('config.py', 'two.pth', '--video', 'in.mp4', '--shape', '64', '64'),
-            'leave the test pipeline as 64 x 96, not as 64 x 64',
-        ),
-        (('config.py', 'two.pth', '--video', 'none.mp4'), 'none.mp4'),
-    ],
-)
-def test_bad_input(project, fails, arguments, message):
-    assert message in fails(EXPORT, *arguments, '--out', 'nothing')
+def test_frames_of_another_shape_are_refused(project, fails):
+    files = 'config.py', 'two.pth', '--video', 'in.mp4', '--shape', '64', '64', '--out', 'nothing'
+    assert 'leave the test pipeline as 64 x 96, not as 64 x 64' in fails(EXPORT, *files)
     assert not (project / 'nothing').exists()

@@ -1,4 +1,6 @@
-"""The tools with a detector that a config names: what a training stores needs neither its config nor its checkpoint."""
+"""The tools with a detector that a config names: what a training stores needs neither its config
+nor its checkpoint.
+"""
 
 import json
 import re
@@ -30,7 +32,9 @@ IMAGES = [frame(0, index) for index in range(3)]
 
 @pytest.fixture(scope='module')
 def project(tmp_path_factory):
-    """Stage one as files, a stage-two config that names them, and its training; stage one is deleted then."""
+    """Stage one as files, a stage-two config that names them, and its training; stage one is
+    deleted then.
+    """
     folder = tmp_path_factory.mktemp('project')
     detector = write_detector(folder)
     model = dict(
@@ -118,7 +122,9 @@ def test_evaluation_and_measurements(project, tmp_path, capsys):
 
 
 def test_the_config_in_the_documentation(monkeypatch, tmp_path):
-    """It trains RTMDet, here on small frames; the result predicts with the detector's own pipeline and classes."""
+    """It trains RTMDet, here on small frames; the result predicts with the detector's own pipeline
+    and classes.
+    """
     page = (TOOLS.parent / 'docs' / 'training.md').read_text()
     (text,) = re.findall(r'```python\n(_base_ = .*?)```', page, re.DOTALL)
     videos, weights = training.write_videos(tmp_path), tmp_path / 'rtmdet.pth'

@@ -3,23 +3,17 @@
 import json
 import os
 import signal
-from statistics import median
 
 import pytest
 from mmengine.config import Config
 
 from semidff.datasets.video_readers import open_any
-from semidff.evaluation import evaluate_detections_file
 from semidff.inference.outputs import VideoOutput
 from tests.damaged_video import write_video
 
 CPU = ('--device', 'cpu')
 DETECTOR = ('config.py', 'two.pth', *CPU)
 DEMO = ('video_demo.py', 'in.mp4', *DETECTOR)
-
-
-def scores(file) -> list[float]:
-    return [box['score'] for box in json.loads(file.read_text())['annotations']]
 
 
 def test_from_video_to_video(project, run):
@@ -52,26 +46,6 @@ def test_lines_of_json_on_standard_output(project, run):
     printed = run(*DEMO, '--json', '-', '--live', 'every-frame')
     lines = [json.loads(line) for line in printed.splitlines()]
     assert [line['frame_id'] for line in lines] == list(range(25))
-
-
-def test_evaluates_methods_without_labels(project, run):
-    """The full detector's json as reference: it agrees with itself, and less with its results repeated."""
-    run(*DEMO, '--method', 'frame', '--json', 'full.json', '--txt', 'frame.txt')
-    run(*DEMO, '--method', 'copy', '--txt', 'copy.txt')
-    full, figures = project / 'full.json', []
-    for name in ('frame', 'copy'):
-        files = full, project / f'{name}.txt', project / 'r.json'
-        done = evaluate_detections_file(*files, min_score=median(scores(full)))
-        figures.append(done.summary['mAP_classes_with_ground_truth'])
-    assert figures[0] > 0.99 > figures[1]
-
-
-def test_speed_options(project, run):
-    options = ('--precision', 'bf16', '--channels-last', '--read-ahead', '2', '--json', 'bf16.json')
-    assert '25 frames, 3 key frames' in run(*DEMO, *options)
-    run(*DEMO, '--json', 'fp32.json')
-    some, others = (scores(project / name)[:20] for name in ('bf16.json', 'fp32.json'))
-    assert some == pytest.approx(others, abs=0.03) and some != others
 
 
 @pytest.mark.usefixtures('interruptible')
@@ -110,7 +84,3 @@ def test_an_archive_notices_changes_of_the_configs_bases(project, run, fails, ar
     config.dump(project / 'base.py')
     message = fails(*archive, 'child.py', 'two.pth', *CPU)
     assert 'holds results of other settings (config_digest' in message
-
-
-def test_workers_need_an_archive(fails):
-    assert 'in.mp4: is no folder of videos' in fails(*DEMO, '--workers', 2)

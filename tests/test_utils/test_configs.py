@@ -16,7 +16,9 @@ def test_any_setting_may_be_added(tmp_path):
 
 
 def test_threads_read_at_the_same_time(request):
-    """A thread that changes within ``ast.parse``, here for the garbage collector, broke it in the others."""
+    """A thread that changes within ``ast.parse``, here for the garbage collector, broke it in the
+    others.
+    """
 
     def change_threads(phase, info):
         time.sleep(1e-4)

@@ -70,7 +70,9 @@ def test_time_stamps_are_kept_and_increase(tmp_path):
 
 @pytest.mark.parametrize('every', [1, 7])
 def test_longer_pauses_are_an_hour(tmp_path, every):
-    """Of 8 hours, after each frame or now and then: FFmpeg writes none that is longer than 2^31 ticks."""
+    """Of 8 hours, after each frame or now and then: FFmpeg writes none that is longer than 2^31
+    ticks.
+    """
     steps = np.where(np.arange(1, 20) % every, 0.1, 8 * 3600)
     with VideoWriter(tmp_path / 'out.mp4') as writer:
         for time in (0, *np.cumsum(steps)):
