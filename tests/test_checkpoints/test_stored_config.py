@@ -38,7 +38,6 @@ def test_what_mmengine_writes_is_read_back():
         'model = dict(warp_mode="print(1)")',
         'default_scope = "other"',
         'a = b = 1 +',
-        "_base_ = 'config.py'",
         '(' * 9999,
     ],
 )
