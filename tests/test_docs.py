@@ -67,7 +67,7 @@ def test_options_of_the_tools_exist(page):
 
 @cache
 def options(tool: str, first: str) -> set[str]:
-    """The options in the help of a tool, or of the sub-command that is its first argument if it has some."""
+    """The options in the help of a tool, or of its sub-command ``first``."""
     arguments = [*([] if first.startswith('-') else [first]), '--help']
     output = StringIO()
     with redirect_stdout(output), pytest.raises(SystemExit):

@@ -2,7 +2,7 @@
 
 The second step of the paper is that of ``two_step_person.py``. With a weak detector, a trained task
 network forgets what these videos do not show, and the semantic loss alone does not preserve
-features that it does not need (docs/benchmarks.md, "What the semantic step trains"). Here the
+features that it does not need (docs/benchmarks.md, "Untrained scenes"). Here the
 second step trains the temporal module alone and keeps the regression loss.
 """
 
