@@ -17,7 +17,7 @@ from semidff.inference import Stages
 from semidff.inference.loading import frame_pipeline
 
 from .clips import Clip
-from .measure import REFERENCE, Load, agreement
+from .measure import Load, agreement
 from .reference import Reference
 from .runs import Run
 from .table import Table
@@ -41,7 +41,7 @@ def measure_live(
     causal = [point for point in table.measured if point.is_causal and point.method != 'adaptive']
     causal.sort(key=lambda point: -table.metric(point, 'AP'))
     of_methods = {point.method: point for point in reversed(causal)}.values()
-    reference = Reference.load(table.file.with_name(REFERENCE), table.key)
+    reference = Reference.load(table)
     boxes = reference.raw if reference.is_raw else reference.filtered
     for point in [p for p in causal if p in (table.detector, *table.front(), *of_methods)]:
         stages, rows = Stages(load(point), point), []

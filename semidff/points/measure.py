@@ -34,9 +34,6 @@ from .table import DECIDING, Figures, Table
 
 TIMED_FRAMES = 10
 
-REFERENCE = 'reference.npz'
-"""File of the reference's boxes, beside the table."""
-
 _LONG_ENOUGH = 60.0  # seconds of all times; those of slow detectors need fewer rounds
 
 Load = Callable[[Point], Executor]
@@ -89,7 +86,6 @@ class _Measurement:
     reference: Reference | None = None
 
     def __post_init__(self) -> None:
-        self.file = self.table.file.with_name(REFERENCE)
         self.min_score = self.table.key.get('min_score', MIN_SCORE)
 
     def add_accuracy(self, points: Sequence[Point]) -> None:
@@ -99,7 +95,7 @@ class _Measurement:
             same = dict(runtime=points[0].runtime, precision=points[0].precision)
         missing = self._measurable(table.missing([Point('frame', **same), *points]))
         compared = [replace(point, **same) for point in COMPARED]
-        self.reference = Reference.load(self.file, table.key)
+        self.reference = Reference.load(table)
         needed = dict.fromkeys([*missing, *([] if self.reference else compared)])
         group_of = lambda point: (point.scale != 1, -point.scale, point.uses_temporal)  # noqa: E731
         for _, members in groupby(sorted(needed, key=group_of), group_of):
@@ -115,10 +111,9 @@ class _Measurement:
                 self._set_reference([runs[actual[point]][0] for point in compared])
             asked = [point for point in group if point in missing]
             names = self.truth.classes if self.truth else executor.model.dataset_meta['classes']
-            accuracy = partial(self._accuracy, runs=runs, names=names)
-            found = pool_map(accuracy, [actual[point] for point in asked], default_workers())
-            for point, accuracies in zip(asked, found, strict=True):
-                figures = self._figures(runs[actual[point]], accuracies)
+            figures_of = partial(self._figures, runs=runs, names=names)
+            found = pool_map(figures_of, [actual[point] for point in asked], default_workers())
+            for point, figures in zip(asked, found, strict=True):
                 table.rows[actual[point]] = replace(figures, asked=point.runtime)
             table.save()
 
@@ -166,31 +161,26 @@ class _Measurement:
             ious=self.reference.ious,
         )
         self.table.save()  # ahead of the reference, which is not made again
-        self.reference.save(self.file, self.table.key)
+        self.reference.save(self.table)
 
-    def _figures(self, runs: Sequence[Run], accuracies: Sequence[Accuracy]) -> Figures:
-        """Return the figures of a point, but for its time, given its runs and their accuracy."""
-        frames, keys, lights = np.sum([run.counted for run in runs], axis=0)
-        total = sum(len(run.seen) for run in runs)
-        boxes = sum((run.detections.scores >= self.min_score).sum() for run in runs)
-        metrics, classes = accuracies[0]
+    def _figures(self, point: Point, runs: dict[Point, list[Run]], names: Sequence[str]) -> Figures:
+        """Return the figures of a point, but for its time, given the runs of all points."""
+        own, unseen = runs[point], runs[stand_in(point)]
+        pairs = zip(own, unseen, strict=False)
+        phases = [self._accuracy(*pair, names) for pair in pairs]
+        frames, keys, lights = np.sum([run.counted for run in own], axis=0)
+        total = sum(len(run.seen) for run in own)
+        boxes = sum((run.detections.scores >= self.min_score).sum() for run in own)
         return Figures(
-            {name: float(np.mean([other[name] for other, _ in accuracies])) for name in metrics},
+            {name: float(np.mean([phase[name] for phase, _ in phases])) for name in phases[0][0]},
             boxes=float(boxes / total),
             interval=float(frames / keys),
             lights=float(lights / frames),
-            filtering=sum(run.filtering for run in runs) / total,
-            classes=classes,
+            filtering=sum(run.filtering for run in own) / total,
+            classes=phases[0][1],
         )
 
-    def _accuracy(
-        self, point: Point, runs: dict[Point, list[Run]], names: Sequence[str]
-    ) -> list[Accuracy]:
-        """Return the accuracy of each run of a point."""
-        pairs = zip(runs[point], runs[stand_in(point)], strict=False)
-        return [self._accuracy_of(run, unseen, names) for run, unseen in pairs]
-
-    def _accuracy_of(self, run: Run, unseen: Run, names: Sequence[str]) -> Accuracy:
+    def _accuracy(self, run: Run, unseen: Run, names: Sequence[str]) -> Accuracy:
         """Return the accuracy of a run; ``unseen`` is the run that is compared with raw boxes."""
         reference, truth = self.reference, self.truth
 
@@ -200,13 +190,14 @@ class _Measurement:
 
         if truth is None:
             metrics, classes = against(reference.is_raw)
-            other = against(not reference.is_raw)[0]
+            other, _ = against(not reference.is_raw)
             prefix = 'filtered' if reference.is_raw else 'unseen'
-            return metrics | _deciding(other, prefix), classes
+            return metrics | {f'{prefix}/{name}': other[name] for name in DECIDING}, classes
         result = truth.evaluate(run.detections)
         metrics = dict(mAP=result.mean(), **truth.coco_ap(run.detections))
         if len(reference.raw) and (reference.filtered.scores >= self.min_score).any():
-            metrics |= _deciding(against(reference.is_raw)[0], 'agreement')
+            other, _ = against(reference.is_raw)
+            metrics |= {f'agreement/{name}': other[name] for name in DECIDING}
         figures = zip(names, result.num_boxes.tolist(), result.ap.tolist(), strict=True)
         return metrics, {name: [count, ap] for name, count, ap in figures if count}
 
@@ -221,10 +212,10 @@ class _Measurement:
         laps = times(cases, self.clips[0], self.load, self.predictor, rounds, self.progress)
 
         def seconds(point: Point) -> float:
-            own = table.rows[point]
-            shares = (1.0, 0.0) if point.method == 'frame' else (1 / own.interval, own.lights)
-            every = [lap.total(*shares, own.filtering) for lap in laps[_case(point)]]
-            return float(np.median(every))
+            row = table.rows[point]
+            shares = (1.0, 0.0) if point.method == 'frame' else (1 / row.interval, row.lights)
+            rounds = [lap.total(*shares, row.filtering) for lap in laps[_case(point)]]
+            return float(np.median(rounds))
 
         before = table.rows[detector].seconds
         scale = 1.0 if before is None else before / seconds(detector)
@@ -239,10 +230,6 @@ def _case(point: Point) -> tuple:
     """Return what the times of key and light frames depend on."""
     point = point.unfiltered
     return point.method, point.scale, point.runtime, point.precision
-
-
-def _deciding(metrics: dict[str, float], prefix: str) -> dict[str, float]:
-    return {f'{prefix}/{name}': metrics[name] for name in DECIDING}
 
 
 def _probe(executor: Executor, point: Point, clips: Sequence[Clip]) -> str:

@@ -5,10 +5,9 @@ its boxes and those of *interpolate* are compared with the detector's on frames 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +18,7 @@ from semidff.inference.point import Point
 from semidff.utils.atomic_write import atomic_write
 
 from .runs import Run
-from .table import untrained_key
+from .table import Table, untrained_key
 
 COMPARED = (
     Point('frame'),
@@ -31,6 +30,7 @@ COMPARED = (
 """Points of which a :class:`Reference` is made."""
 
 _TOLERANCE = 0.01  # of mean IoU
+_FILE = 'reference.npz'
 
 
 class Reference(NamedTuple):
@@ -52,24 +52,24 @@ class Reference(NamedTuple):
         """Whether the filter predicts left-out boxes worse than interpolation."""
         return not 0 < self.ious[1] <= self.ious[0] + _TOLERANCE
 
-    def save(self, file: Path, key: Mapping[str, Any]) -> None:
-        """Write the boxes, and the key of the table on which they depend."""
+    def save(self, table: Table) -> None:
+        """Write the boxes, on which the figures of a table rest, beside the table."""
         arrays = {
             f'{name}_{column}': array
             for name in ('raw', 'filtered')
             for column, array in vars(getattr(self, name)).items()
         }
-        with atomic_write(file, binary=True) as unfinished:
-            key = json.dumps(untrained_key(key))
-            np.savez_compressed(unfinished, key=key, ious=self.ious, **arrays)
+        key = json.dumps(untrained_key(table.key))
+        with atomic_write(table.file.with_name(_FILE), binary=True) as file:
+            np.savez_compressed(file, key=key, ious=self.ious, **arrays)
 
     @classmethod
-    def load(cls, file: Path, key: Mapping[str, Any]) -> 'Reference | None':
-        """Read a file; None if there is none with this key."""
-        if not file.is_file():
+    def load(cls, table: Table) -> 'Reference | None':
+        """Read the reference of a table; None if there is none with its key."""
+        if not (file := table.file.with_name(_FILE)).is_file():
             return None
         with np.load(file) as content:
-            if str(content['key']) != json.dumps(untrained_key(key)):
+            if str(content['key']) != json.dumps(untrained_key(table.key)):
                 return None
             raw, filtered = (
                 Detections(*(content[f'{name}_{column}'] for column in Detections.__annotations__))

@@ -7,6 +7,7 @@ from semidff.evaluation import Detections
 from semidff.inference.point import Point
 from semidff.points.reference import COMPARED, Reference, reference_of, stand_in
 from semidff.points.runs import Run
+from semidff.points.table import Table
 
 FRAMES = 40
 WIDTHS = dict(growing=20 + 3.0 * np.arange(FRAMES), steady=np.full(FRAMES, 60.0))
@@ -67,8 +68,8 @@ def test_points_that_see_all_frames_are_judged_by_every_second_one():
 
 
 def test_a_reference_is_read_as_it_was_written(tmp_path):
-    reference, key = reference_in('growing'), dict(clips=['a'], trained='x')
-    reference.save(tmp_path / 'reference.npz', key)
-    found = Reference.load(tmp_path / 'reference.npz', dict(key, trained='y'))
+    reference, file = reference_in('growing'), tmp_path / 'points.json'
+    reference.save(Table(file, dict(clips=['a'], trained='x')))
+    found = Reference.load(Table(file, dict(clips=['a'], trained='y')))
     assert found.ious == reference.ious and np.array_equal(found.raw.boxes, reference.raw.boxes)
-    assert Reference.load(tmp_path / 'reference.npz', dict(clips=['b'])) is None
+    assert Reference.load(Table(file, dict(clips=['b']))) is None
