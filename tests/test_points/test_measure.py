@@ -60,13 +60,16 @@ def clip(folder):
 
 @pytest.fixture
 def laps(monkeypatch):
-    """Seconds of key and light frames by method; nothing is timed."""
-    given = dict(frame=0.1, propagate=0.04, copy=0.02, small=0.05, interpolate=0.01)
+    """Seconds of light frames by method, and of key frames and others; nothing is timed."""
+    seconds = dict(frame=0.1, propagate=0.04, copy=0.02, small=0.05, interpolate=0.01, key=0.1)
+    seconds['others'] = 0.01
 
     def times(cases, *_):
-        return {case: [Laps(0.0, 0.0, 0.1, given[p.method], 0.01)] for case, p in cases.items()}
+        key, others = seconds['key'], seconds['others']
+        return {case: [Laps(0, 0, key, seconds[p.method], others)] for case, p in cases.items()}
 
     monkeypatch.setattr(module, 'times', times)
+    return seconds
 
 
 def table_of(tmp_path, points, clips, model, key=KEY, **options) -> Table:
@@ -107,18 +110,15 @@ def test_filtered_points_have_the_results_of_the_engine(clip, model, tmp_path, m
 
 
 def test_times_are_means_of_key_light_and_tracked_frames(clip, model, laps, tmp_path):
-    """Seven frames with three key frames."""
+    """Seven frames with three key frames; later times are relative to the detector's in their rounds."""
     points = [Point('propagate', 3), Point('propagate', 3, light_every=2), Point('track', 3)]
+    table_of(tmp_path, points[:2], [clip], model)
+    laps.update({method: 3 * seconds for method, seconds in laps.items()})
     rows = table_of(tmp_path, points, [clip], model).rows
     filtering = [rows[point].filtering for point in points]
-    expected = [
-        0.11,
-        0.46 / 7 + 0.01,
-        0.38 / 7 + 0.01 + filtering[1],
-        0.3 / 7 + 0.01 + filtering[2],
-    ]
+    expected = [0.11, 0.46 / 7 + 0.01, 0.38 / 7 + 0.01 + filtering[1]]
     found = [rows[point].seconds for point in (Point('frame'), *points)]
-    assert found == pytest.approx(expected)
+    assert found == pytest.approx([*expected, 0.3 / 7 + 0.01 + filtering[2] / 3])
     assert rows[points[1]].interval == pytest.approx(7 / 3) and filtering[1] > 0 == filtering[0]
 
 
@@ -167,23 +167,6 @@ def test_nothing_is_measured_twice(clip, model, laps, tmp_path, monkeypatch):
     assert calls[3:] == [{Point('copy', 3)}] and table.rows[Point('copy', 3)].seconds
     table_of(tmp_path, points, [clip], model, dict(KEY, clips='of others'))
     assert Point('track', 3) in calls[4]
-
-
-def test_times_of_a_slower_hour_are_those_of_the_table(clip, model, tmp_path, monkeypatch):
-    """What is measured later is relative to the detector in the same rounds."""
-    speed = [1.0]
-
-    def times(cases, *_):
-        return {case: [Laps(0.0, 0.0, speed[0], 0.5 * speed[0], 0.0)] for case in cases}
-
-    monkeypatch.setattr(module, 'times', times)
-    table_of(tmp_path, [Point('propagate', 7)], [clip], model)
-    speed[0] = 3.0
-    rows = table_of(tmp_path, [Point('propagate', 2), Point('propagate', 7)], [clip], model).rows
-    assert rows[Point('frame')].seconds == 1 and rows[
-        Point('propagate', 7)
-    ].seconds == pytest.approx(4 / 7)
-    assert rows[Point('propagate', 2)].seconds == pytest.approx((4 + 3 * 0.5) / 7)
 
 
 def test_an_input_size_at_which_the_detector_fails_is_left_out(
