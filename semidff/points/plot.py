@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from semidff.inference.point import Point
 from semidff.utils.atomic_write import atomic_path
 
 from .table import DECIDING, MAX_LOSS, Table
@@ -95,31 +94,21 @@ def plot(table: Table, file: Path, max_loss: float = MAX_LOSS, fps: float | None
     }
     with picture(file, (13, 5), 2, title) as panels:
         for axes, name in zip(panels, DECIDING, strict=True):
-            for (method, is_causal), points in _fronts(table, name).items():
-                places = [
-                    Place(
-                        table.speed_up(point),
-                        100 * table.metric(point, name),
-                        point.key_interval,
-                        is_hollow=point.scale != 1,
-                    )
-                    for point in points
-                ]
-                label = method if is_causal else f'{method} (offline)'
-                style = '-' if is_causal else '--'
+            least = _DRAWN * max(table.metric(point, name) for point in table.measured)
+            curves: dict[tuple[str, bool], list[Place]] = {}
+            for point in table.front([name]):
+                if (accuracy := table.metric(point, name)) >= least:
+                    place = Place(table.speed_up(point), 100 * accuracy, point.key_interval)
+                    places = curves.setdefault((point.method, point.is_causal), [])
+                    places.append(place._replace(is_hollow=point.scale != 1))
+            for (method, is_causal), places in curves.items():
+                label, style = (method, '-') if is_causal else (f'{method} (offline)', '--')
                 draw_curve(axes, label, METHOD_COLORS.get(method), places, style)
             for label, (point, style) in chosen.items():
                 place = table.speed_up(point), 100 * table.metric(point, name)
                 look = dict(s=260, facecolors='none', edgecolors='black', linestyle=style)
                 axes.scatter(*place, label=label, zorder=3, **look)
+            look = dict(s=280, marker='*', color=METHOD_COLORS['frame'])
+            detector = 100 * table.metric(table.detector, name)
+            axes.scatter(1, detector, label='detector on every frame', zorder=3, **look)
             scale_axes(axes, 'times as fast as the detector', f'{kind} ({name}) [%]')
-
-
-def _fronts(table: Table, name: str) -> dict[tuple[str, bool], list[Point]]:
-    """Return the front by method and by whether it is causal."""
-    highest = max(table.metric(point, name) for point in table.measured)
-    fronts: dict[tuple[str, bool], list[Point]] = {}
-    for point in table.front([name]):
-        if table.metric(point, name) >= _DRAWN * highest:
-            fronts.setdefault((point.method, point.is_causal), []).append(point)
-    return fronts

@@ -1,6 +1,5 @@
 """Speed of detectors, points and speed options side by side, and the parts of DFF Eq. 7."""
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -11,7 +10,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
-from semidff.checkpoints.detectors import read_model, test_datasets
+from semidff.checkpoints.detectors import read_model
 from semidff.datasets.samplers import frames_of_videos
 from semidff.inference.acceleration import PRECISIONS, Acceleration
 from semidff.inference.loading import frame_pipeline, load_model
@@ -79,21 +78,15 @@ class Row(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> 'Row':
         """Read ``NAME=CONFIG,CHECKPOINT,METHOD,L[,OPTION=VALUE ...]``."""
-        of_point = 'scale', 'light_every', 'filter', 'precision', 'runtime'
-        options = '|'.join((*cls._fields[4:], *of_point))
-        # names of files may have commas
-        match = re.fullmatch(
-            rf'([^=]+)=(.+?\.\w+),(.+),([\w-]+),([1-9]\d*)((?:,(?:{options})=[^,]+)*)', text
-        )
-        if not match:
+        name, _, parts = text.partition('=')
+        if parts.count(',') < 3:
             raise ValueError(
-                f'--row {text!r}: expected NAME=CONFIG,CHECKPOINT,METHOD,L[,OPTION=VALUE ...] with '
-                f'the options {options.replace("|", ", ")}'
+                f'--row {text!r}: expected NAME=CONFIG,CHECKPOINT,METHOD,L[,OPTION=VALUE ...]'
             )
-        name, config, checkpoint, method, interval, options = match.groups()
-        settings = parse_settings(options.split(',')[1:]) if options else {}
-        chosen = {key: settings.pop(key) for key in of_point if key in settings}
-        return cls(name, config, checkpoint, Point(method, int(interval), **chosen), **settings)
+        config, checkpoint, method, interval, *options = parts.split(',')
+        settings = parse_settings(options) if options else {}
+        of_row = {key: settings.pop(key) for key in cls._fields[4:] if key in settings}
+        return cls(name, config, checkpoint, Point(method, int(interval), **settings), **of_row)
 
 
 @torch.no_grad()
@@ -134,7 +127,7 @@ def measure_speed(
     if not rows or len(set(names)) < len(names):
         raise ValueError(f'needs rows of different names, got {names}')
     longest = max(row.point.key_interval for row in rows)
-    tasks, part_tasks, labels, test_clips = {}, {}, {}, {}
+    tasks, part_tasks, labels = {}, {}, {}
     groups: dict[tuple, list[Row]] = defaultdict(list)
     for row in rows:
         groups[row.config, row.checkpoint, row.options].append(row)
@@ -143,11 +136,9 @@ def measure_speed(
         torch.manual_seed(0)  # random weights are the same with all options
         first = next((row for row in members if row.point.uses_temporal), members[0])
         executor = load_model(cfg, checkpoint, device, first.point, None, *options[1:4])
-        clips, source = partial(clips_of, video, longest + 1), str(test_datasets(cfg))
+        clips = partial(clips_of, video, longest + 1)
         if not video:
-            if source not in test_clips:
-                test_clips[source] = _clips_of_test_data(cfg, longest + 1, rounds + 1)
-            clips = partial(map, Clip.images, test_clips[source])
+            clips = partial(map, Clip.images, _clips_of_test_data(cfg, longest + 1, rounds + 1))
         for row in members:
             # With short intervals, the dense detector needs no longer clips than the others.
             dense = min(longest, MOST_DENSE_FRAMES)

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
+from operator import ge
 from pathlib import Path
 from typing import Any
 
@@ -205,14 +206,11 @@ class Table:
             )
             for point, own in self.measured.items()
         }
-
-        def is_dominated(own: tuple[float, ...]) -> bool:
-            return any(
-                other != own and all(a >= b for a, b in zip(other, own, strict=True))
-                for other in merits.values()
-            )
-
-        kept = [point for point, own in merits.items() if not is_dominated(own)]
+        kept = [
+            point
+            for point, own in merits.items()
+            if not any(other != own and all(map(ge, other, own)) for other in merits.values())
+        ]
         return sorted(kept, key=lambda point: self.rows[point].seconds)
 
 
