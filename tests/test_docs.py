@@ -75,6 +75,16 @@ def options(tool: str, first: str) -> set[str]:
     return set(re.findall(r'--[\w-]+', output.getvalue()))
 
 
+def test_the_design_names_what_exists():
+    page = (ROOT / 'docs' / 'design.md').read_text()
+    source = ''.join(path.read_text() for path in (ROOT / 'semidff').rglob('*.py'))
+    files = re.findall(r'`(\w+/[\w/]*\.py)`', page)
+    assert not [
+        path for path in files if not any((ROOT / r / path).exists() for r in ('semidff', ''))
+    ]
+    assert not [name for name in re.findall(r'`(\w+)`', page) if name not in source]
+
+
 def test_every_config_for_imagenet_is_a_row_of_the_papers():
     page = (ROOT / 'docs' / 'papers.md').read_text()
     folders = ('rfcn', 'semi_dff', 'dff', 'flow')
