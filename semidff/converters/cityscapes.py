@@ -25,7 +25,7 @@ CLASS_IDS = {
     'bicycle': 33,
 }  # fmt: skip
 IGNORED = 255
-LENGTH, LABELED = 30, 19  # frames of a snippet; number of the labeled one, from 0
+LENGTH, LABELED = 30, 19  # frames of a snippet; number of the labeled frame, from 0
 _FILE = re.compile(r'(\w+?)_(\d{6})_(\d{6})_gtFine_labelIds\.png')
 
 

@@ -74,7 +74,7 @@ def load_parts(
     detector.
     """
     others = {*chain(*_BELOW.values())}.difference(*(_BELOW[part] for part in parts))
-    ignore, given = [*others, *TRAINING_ONLY], dict(state)
+    ignore, weights = [*others, *TRAINING_ONLY], dict(state)
     if not hasattr(model, 'spatial') and not hasattr(model, 'temporal'):
         if temporal := [part for part in parts if part in ('temporal', 'flow_network')]:
             raise CheckpointError(
@@ -82,9 +82,9 @@ def load_parts(
                 f'temporal module; leave {", ".join(temporal)} out (--parts), or give the config '
                 'of a video detector'
             )
-        given = {key.removeprefix(DETECTOR): value for key, value in state.items()}
+        weights = {key.removeprefix(DETECTOR): value for key, value in state.items()}
         ignore = [key.removeprefix(DETECTOR) for key in ignore]
-    load_strict(model, source, 'model of the config', ignore=ignore, state=given)
+    load_strict(model, source, 'model of the config', ignore=ignore, state=weights)
 
 
 def departures(model: dict, style: str, mean: Sequence[float], std: Sequence[float]) -> list[str]:
@@ -98,12 +98,12 @@ def departures(model: dict, style: str, mean: Sequence[float], std: Sequence[flo
     own_style = detector.get('backbone', {}).get('style', 'pytorch')
     if 'backbone' in detector and own_style != style:
         notes.append(f'backbone.style is {own_style!r}; these weights want {style!r}')
-    given = model.get('data_preprocessor') or detector.get('data_preprocessor') or {}
+    settings = model.get('data_preprocessor') or detector.get('data_preprocessor') or {}
     wanted = dict(mean=list(mean), std=list(std), bgr_to_rgb=True)
     other = {
-        key: given.get(key)
+        key: settings.get(key)
         for key, value in wanted.items()
-        if key not in given or not np.allclose(given[key], value, rtol=0, atol=0.01)
+        if key not in settings or not np.allclose(settings[key], value, rtol=0, atol=0.01)
     }
     if other:
         notes.append(f'data_preprocessor has {other}; these weights want {wanted}')

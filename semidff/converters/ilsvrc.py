@@ -85,18 +85,19 @@ class Conversion:
         size, objects = xml
         image_id, video = len(self.images) + 1, place.get('video_id')
         self.images.append({'id': image_id, 'file_name': file_name, **size, **place})
-        for found in objects:
-            wnid, track = found.pop('wnid'), found.get('track_id')
+        for annotation in objects:
+            wnid, track = annotation.pop('wnid'), annotation.get('track_id')
             if video is not None:
-                found['video_id'] = video
+                annotation['video_id'] = video
             if video is not None and track is not None:
                 key = video, track, wnid
-                found['instance_id'] = self._instances.setdefault(key, len(self._instances) + 1)
+                known = self._instances
+                annotation['instance_id'] = known.setdefault(key, len(known) + 1)
             if wnid not in _CATEGORY:
                 self.other_objects += 1
                 continue
             number = {'id': len(self.annotations) + 1, 'image_id': image_id}
-            self.annotations.append({**number, 'category_id': _CATEGORY[wnid], **found})
+            self.annotations.append({**number, 'category_id': _CATEGORY[wnid], **annotation})
 
     def write(self, image_set: str | Path) -> None:
         """Write the json of an image set."""
@@ -134,7 +135,7 @@ def convert_vid(
     ``bbox`` is ``[xmin, ymin, xmax - xmin, ymax - ymin]`` with the file's coordinates; only the
     metric adds the inclusive last pixel. Each annotation keeps ``occluded``, ``generated`` and the
     file's ``track_id``; ``instance_id`` is unique in the json. Each image keeps ``ilsvrc_id``, the
-    image set's frame id, if it has one.
+    image set's frame id, if any.
 
     Args:
         ann_dir: Folder ``Annotations/VID`` of ILSVRC2015.
@@ -154,11 +155,11 @@ def convert_vid(
         if isinstance(xml, str):
             done.broken[f'{frame.path}.xml'] = xml
             continue
-        # Supervised training reads unlisted frames as key frames of listed ones.
+        # Supervised training reads unlisted frames as key frames.
         pattern = f'{frame.video}/%06d{image_suffix}'
         new = {'id': len(videos) + 1, 'name': frame.video, 'frame_pattern': pattern}
-        video = videos.setdefault(frame.video, new | _given(length=frame.video_length))
-        numbers = _given(video_length=frame.video_length, ilsvrc_id=frame.ilsvrc_id)
+        video = videos.setdefault(frame.video, new | _present(length=frame.video_length))
+        numbers = _present(video_length=frame.video_length, ilsvrc_id=frame.ilsvrc_id)
         place = dict(video_id=video['id'], frame_id=frame.frame_id)
         done.add(frame.path + image_suffix, xml, **place, **numbers)
     done.videos = list(videos.values())
@@ -194,7 +195,7 @@ def convert_det(
     return done
 
 
-def _given(**entries: int | None) -> dict[str, int]:
+def _present(**entries: int | None) -> dict[str, int]:
     return {key: value for key, value in entries.items() if value is not None}
 
 

@@ -134,7 +134,7 @@ class CocoVIDDataset(CocoDataset):
         return osp.join(self.data_prefix['img'], self._patterns[video_id] % frame_id)
 
     def filter_data(self) -> list[dict]:
-        """Drop unlabeled frames and those of ``filter_cfg``, in training only."""
+        """Drop unlabeled frames and what ``filter_cfg`` drops, in training only."""
         frames = super().filter_data()
         if not self.test_mode:
             frames = [frame for frame in frames if frame['is_labeled']]

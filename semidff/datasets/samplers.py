@@ -22,12 +22,12 @@ from torch.utils.data import Dataset, Sampler
 from semidff.utils.error_messages import short
 
 _MIX, _ORDER, _SAMPLE = 1, 2, 3  # Separate the random streams.
-_SUBSTITUTES = 100  # samples that are tried in place of one for which the pipeline returns None
+_SUBSTITUTES = 100  # samples tried in place of a sample for which the pipeline returns None
 
 
 @DATASETS.register_module()
 class SampleStream(Dataset):
-    """Endless, random, resumable stream of the samples of one or several datasets.
+    """Endless, random, resumable stream of the samples of datasets.
 
     Every block of ``sum(ratio)`` counters contains exactly the share of each dataset, shuffled.
     Each pass over a dataset has a new random permutation. A dataset for which random order is too
@@ -163,7 +163,7 @@ class StreamSampler(Sampler):
             counter += self.world_size
 
     def __len__(self) -> int:
-        """Return the number of samples per rank of one pass; the iteration itself is endless."""
+        """Return the number of samples per rank of a pass; the iteration itself is endless."""
         return -(-len(self.dataset) // self.world_size)
 
     def skip(self, num_samples: int) -> None:

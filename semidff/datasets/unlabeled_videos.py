@@ -31,7 +31,7 @@ from .video_readers.video_file import Index
 _PAIRS, _SUBSTITUTE, _ORDER = 11, 12, 13  # Separate the random streams.
 _MAX_OPEN = 8  # videos that a worker holds open
 _INDEX_BYTES = 128 * 2**20  # of videos that were open before
-_SUBSTITUTES = 100  # windows that are tried in place of one that cannot be decoded
+_SUBSTITUTES = 100  # windows tried in place of a window that cannot be decoded
 
 
 class _Window(NamedTuple):
@@ -91,8 +91,8 @@ class UnlabeledVideoDataset(Dataset):
     and a new order: windows are shuffled and ``interleave`` of them alternate, so that neighboring
     samples come from different windows.
 
-    With a list of frames (``lists='frames'``), each listed frame is a window of its own, whose
-    pairs have it as the current frame: the authors list 15 frames of each snippet of ImageNet VID.
+    With a list of frames (``lists='frames'``), each listed frame is a window, whose pairs have it
+    as the current frame: the authors list 15 frames of each snippet of ImageNet VID.
 
     A window that cannot be decoded is replaced by another one, deterministically. The first failure
     of a video is logged in each worker; ``failures`` counts all.

@@ -251,7 +251,7 @@ def match_classes(
     classes = tuple(names if classes is None else classes)
     if some and not set(classes).intersection(names):
         raise ValueError(
-            f'{source}: none of its classes {short(names)} is among those of the detector, '
+            f'{source}: none of its classes {short(names)} is a class of the detector, '
             f'{short(list(classes))}'
         )
     if (missing := set(classes).difference(names)) and not some:

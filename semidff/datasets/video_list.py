@@ -33,7 +33,7 @@ from semidff.utils.progress import track
 from .video_folders import list_videos
 from .video_readers import VideoError, open_video
 
-_NAMED = 10  # files named in one message
+_NAMED = 10  # files that a message names
 _VERSION = 2  # of what the reader finds
 
 
@@ -73,7 +73,7 @@ def load_frames(
     """Return the readable videos of a list of frames and their frames, in the list's order."""
     root = Path(data_prefix or Path(ann_file).parent)
     frames: dict[str, list[int]] = {}
-    names: dict[str, str] = {}  # the first one of each file
+    names: dict[str, str] = {}  # the first name of each file
     for line in _read_lines(ann_file):
         words = re.fullmatch(r'(.*\S)\s+1\s+(\d+)\s+\d+|(.*\S)\s+(\d+)', line)
         if words is None:

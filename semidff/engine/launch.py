@@ -58,7 +58,7 @@ class Launch:
 
 @dataclass(frozen=True)
 class VideoTestOptions:
-    """What a test does and writes; None: as its config says.
+    """Actions and outputs of a test; None: as in its config.
 
     Attributes:
         protocol: dense: every frame at its position in the schedule; pairs: every labeled frame at
@@ -197,9 +197,7 @@ def _close_backbone(cfg: Config) -> None:
 def apply_test_options(cfg: Config, points: MethodOptions, options: VideoTestOptions) -> None:
     """Put the options that are not None into a test config, and remove its checkpoint."""
     if not cfg.get('test_cfg'):
-        raise ValueError(
-            f'{cfg.filename}: has no test_cfg; base the config on one of configs/_base_/datasets'
-        )
+        raise ValueError(f'{cfg.filename}: has no test_cfg, see configs/_base_/datasets')
     cfg.load_from, cfg.resume = None, False  # mmengine would load it over the weights to test
     resolve_detector(cfg, keep_checkpoint=False)
     test = cfg.test_cfg
@@ -223,8 +221,8 @@ def apply_test_options(cfg: Config, points: MethodOptions, options: VideoTestOpt
         output = dict(
             out_dir=options.render, max_videos=options.render_videos, fps=options.render_fps
         )
-        given = {name: value for name, value in output.items() if value is not None}
-        test.render = {**(test.get('render') or {}), **given}
+        changes = {name: value for name, value in output.items() if value is not None}
+        test.render = {**(test.get('render') or {}), **changes}
     if options.detections is not None:
         evaluator = cfg.test_evaluator
         metrics = evaluator if isinstance(evaluator, list) else [evaluator]

@@ -1,4 +1,4 @@
-"""Stage two in steps (semi-DFF 3.4): each is a run of mmengine's own loop, one after the other."""
+"""Stage two in steps (semi-DFF 3.4): each is a run of mmengine's loop."""
 
 import copy
 import gc

@@ -83,16 +83,16 @@ def class_ap(
     detections = detections.select(np.flatnonzero(np.isin(detections.labels, present)))
     images = [dict(id=frame) for frame in range(num_frames)]
     categories = [dict(id=label) for label in present.tolist()]
-    found, wanted = _annotations(detections), _annotations(truth)
-    for box, score in zip(found, detections.scores.tolist(), strict=True):
+    results, truths = _annotations(detections), _annotations(truth)
+    for box, score in zip(results, detections.scores.tolist(), strict=True):
         box['score'] = score
-    for box, is_crowd in zip(wanted, crowd.tolist(), strict=True):
+    for box, is_crowd in zip(truths, crowd.tolist(), strict=True):
         box['iscrowd'] = int(is_crowd)
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
         reference = COCO()
-        reference.dataset = dict(images=images, categories=categories, annotations=wanted)
+        reference.dataset = dict(images=images, categories=categories, annotations=truths)
         reference.createIndex()
-        evaluation = COCOeval(reference, reference.loadRes(found) if found else COCO(), 'bbox')
+        evaluation = COCOeval(reference, reference.loadRes(results) if results else COCO(), 'bbox')
         # Without detections pycocotools knows no frames.
         evaluation.params.imgIds = list(range(num_frames))
         evaluation.params.catIds = present.tolist()

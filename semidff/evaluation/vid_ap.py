@@ -24,7 +24,7 @@ _R = TypeVar('_R', bound='_Rows')
 
 
 class _Rows:
-    """Arrays of equal length, one element per box."""
+    """Arrays of equal length, with an element per box."""
 
     def select(self: _R, rows: np.ndarray) -> _R:
         """Select boxes by indices or by a mask."""
@@ -137,7 +137,7 @@ def match_detections(truth: GroundTruth, ranked: Detections, num_classes: int) -
 
 
 def area_under_curve(hits: np.ndarray, misses: np.ndarray, num_boxes: int) -> float:
-    """Compute the AP of one class from its detections in the order of their scores.
+    """Compute the AP of a class from its detections in the order of their scores.
 
     Args:
         hits: (n,) 1 for a true positive, else 0.

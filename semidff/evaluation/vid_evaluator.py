@@ -85,13 +85,13 @@ class VIDEvaluator:
         self, ann_file: str, classes: Sequence[str] | None = None, min_score: float = 0.0
     ) -> None:
         content = load_vid_json(ann_file)
-        own, labels = match_classes(content, classes, ann_file, some=True)
-        if ignored := {c['name'] for c in content['categories']}.difference(own):
-            names = ', '.join(sorted(ignored))
-            log_warning(f'{ann_file}: classes that the detector does not have are ignored: {names}')
+        names, labels = match_classes(content, classes, ann_file, some=True)
+        if ignored := {c['name'] for c in content['categories']}.difference(names):
+            listed = ', '.join(sorted(ignored))
+            log_warning(f'{ann_file}: classes unknown to the detector are ignored: {listed}')
         present = sorted({*labels.values()})
-        self.classes = tuple(own[label] for label in present)
-        self._class_of = np.full(len(own), -1)  # by the detector's label
+        self.classes = tuple(names[label] for label in present)
+        self._class_of = np.full(len(names), -1)  # by the detector's label
         self._class_of[present] = range(len(present))
         self.frames = ordered_frames(content, ann_file)
         self.positions: dict[Any, int] = {}

@@ -61,15 +61,15 @@ class VideoIoUMetric(BaseMetric):
             for distance in sorted(groups, key=lambda distance: distance or 0)
         }
         means = [
-            dict(mIoU=np.nanmean(one['IoU']), mAcc=np.nanmean(one['Acc']), aAcc=one['aAcc'])
-            for one in each.values()
+            dict(mIoU=np.nanmean(part['IoU']), mAcc=np.nanmean(part['Acc']), aAcc=part['aAcc'])
+            for part in each.values()
         ]
         metrics = {key: float(np.mean([mean[key] for mean in means])) for key in means[0]}
         if None not in each:
             for distance, mean in zip(each, means, strict=True):
                 metrics[f'mIoU_at/{distance}'] = float(mean['mIoU'])
         classes = self.dataset_meta['classes']
-        ious = np.mean([one['IoU'] for one in each.values()], axis=0)
+        ious = np.mean([part['IoU'] for part in each.values()], axis=0)
         metrics |= {f'IoU_{name}': float(iou) for name, iou in zip(classes, ious, strict=True)}
         table = [*((name, metrics[f'IoU_{name}']) for name in classes), ('mean', metrics['mIoU'])]
         rows = [('class', 'IoU'), *((name, f'{100 * value:.2f}') for name, value in table)]

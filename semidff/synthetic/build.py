@@ -108,7 +108,7 @@ def build_dataset(root: str | Path, spec: DatasetSpec, workers: int = 1) -> dict
 
 
 def _build_part(root: Path, spec: DatasetSpec, part: 'Part', workers: int) -> dict:
-    """Write a part; return what the manifest says about it."""
+    """Write a part; return its entry in the manifest."""
     start, count = time.monotonic(), spec.count(part.name)
     if '.' not in part.outputs[0]:
         (root / part.outputs[0]).mkdir()
@@ -232,7 +232,7 @@ def _make_pair(item: Item) -> float:
 
 
 def _index_pairs(root: Path, spec: DatasetSpec, split: str, records: list[float]) -> dict:
-    """Write split.txt like FlyingChairs_train_val.txt: one line per pair, 1 = training, 2 = val."""
+    """Write split.txt like FlyingChairs_train_val.txt: a line per pair, 1 = training, 2 = val."""
     lines = ['2\n' if index % 20 == 19 else '1\n' for index in range(len(records))]
     (root / 'flow' / 'split.txt').write_text(''.join(lines))
     return {'pairs': len(records), 'mean_flow': round(float(np.mean(records)), 3)}
@@ -287,7 +287,7 @@ class Part:
 
     @property
     def split(self) -> str:
-        """Name of the part whose clips it draws: its own, except for label maps."""
+        """Name of the part whose clips it draws, without _labels."""
         return self.name.removesuffix('_labels')
 
     def seed(self, spec: DatasetSpec, index: int) -> np.random.SeedSequence:

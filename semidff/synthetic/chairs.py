@@ -66,7 +66,7 @@ def _background_motion(rng: np.random.Generator, size: tuple[int, int]) -> np.nd
 
 
 def _make_layer(rng: np.random.Generator, size: tuple[int, int], moved: np.ndarray) -> Layer:
-    """Make a polygon that moves with the background and, in addition, on its own."""
+    """Make a polygon that moves with the background and relative to it."""
     side = np.exp(rng.uniform(np.log(24), np.log(110)))
     sprite = make_chair_sprite(rng, side)
     place = rng.uniform(-0.05, 1.05, 2) * (size[1], size[0])

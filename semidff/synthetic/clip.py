@@ -14,7 +14,7 @@ MIN_VISIBLE = 0.25  # Objects with a smaller visible fraction of their area are 
 
 @dataclass(frozen=True)
 class TrueBox:
-    """Label of one object in one frame.
+    """Label of an object in a frame.
 
     Attributes:
         layer: Index of the object in its clip.

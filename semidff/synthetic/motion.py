@@ -95,7 +95,7 @@ def camera_path(rng: np.random.Generator, length: int, pace: Pace) -> np.ndarray
 def object_path(
     rng: np.random.Generator, view: np.ndarray, size: tuple[int, int], pace: Pace
 ) -> np.ndarray:
-    """Draw the path of one object's center through the scene.
+    """Draw the path of an object's center through the scene.
 
     Args:
         view: (length, 2) top left corner of the camera's view in scene coordinates at every frame.

@@ -118,7 +118,7 @@ def true_flow(
 
 
 def _paste(image: np.ndarray, owner: np.ndarray, layer: Layer, index: int, frame: int) -> None:
-    """Draw one object over `image` and `owner`, in place."""
+    """Draw an object over `image` and `owner`, in place."""
     height, width = image.shape[:2]
     outline = layer.outline(frame)
     left, top = np.maximum(np.floor(outline.min(0)).astype(int) - 1, 0)

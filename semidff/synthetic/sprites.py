@@ -136,7 +136,7 @@ def noise_picture(
 
 
 def _draw_patch(rng: np.random.Generator, image: np.ndarray) -> None:
-    """Draw one random translucent quadrilateral into `image` (float32), in place."""
+    """Draw a random translucent quadrilateral into `image` (float32), in place."""
     height, width = image.shape[:2]
     center = rng.uniform(0, 1, 2) * (width, height)
     angles = np.sort(rng.uniform(0, 2 * np.pi, 4))

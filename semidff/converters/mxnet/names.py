@@ -82,7 +82,7 @@ class Network(NamedTuple):
 
 
 ORIGINAL = Network()
-# In order of size; the first one that has all units of a file is the file's.
+# In order of size; the first that has all units of a file is the file's network.
 _RESNETS = (
     lettered(3, 4, 6, 3),
     numbered(3, 4, 6, 3),
@@ -120,7 +120,7 @@ def network_of(params: Mapping[str, np.ndarray]) -> Network:
 
 
 class Target(NamedTuple):
-    """Destination of one of the original's parameters.
+    """Destination of a parameter of the original.
 
     Attributes:
         key: State-dict key of a :class:`~semidff.models.video_detector.VideoDetector`.

@@ -32,7 +32,7 @@ class LoadFlowPair(BaseTransform):
         """Add ``img``, ``gt_flow``, ``img_id``, ``ori_shape`` and ``img_shape``."""
         flow = cv2.readOpticalFlow(results['flow_path'])
         if flow is None:
-            raise ValueError(f'{results["flow_path"]}: is not a .flo file, or not a whole one')
+            raise ValueError(f'{results["flow_path"]}: is not a whole .flo file')
         size = flow.shape[:2]
         return dict(
             results,

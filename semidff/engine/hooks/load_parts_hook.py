@@ -35,7 +35,7 @@ class LoadPartsHook(Hook):
     teacher, a warning is logged.
 
     mmengine leaves out weights of another shape. The checkpoint of a resumed run must have exactly
-    the weights of the model, a ``load_from`` checkpoint those of a teacher's detector that
+    the weights of the model, a ``load_from`` checkpoint the weights of a teacher's detector that
     ``load_parts`` does not replace.
     """
 
@@ -47,8 +47,8 @@ class LoadPartsHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         model = unwrapped(runner.model)
-        given, wanted = weights_in(checkpoint), model.state_dict()
-        checkpoint['state_dict'] = state = own_weights(given, wanted, runner._load_from)[0]
+        weights, wanted = weights_in(checkpoint), model.state_dict()
+        checkpoint['state_dict'] = state = own_weights(weights, wanted, runner._load_from)[0]
         if hasattr(model, 'spatial') and not any(key.startswith('spatial.') for key in state):
             raise CheckpointError(
                 f'load_from={runner._load_from}: is no checkpoint of a video detector, since it '

@@ -41,9 +41,9 @@ class ChannelsLastHook(Hook):
 class SeedHook(Hook):
     """Seed PyTorch, NumPy and Python from (seed, iteration, rank) before every iteration.
 
-    Samplers of anchors and RoIs draw from PyTorch's global generator, those of the original from
-    NumPy's. With this seed a resumed run draws the same numbers as an uninterrupted one, without
-    state in the checkpoint, and each rank draws its own.
+    Samplers of anchors and RoIs draw from PyTorch's global generator, the original's from NumPy's.
+    With this seed a resumed run draws the same numbers as an uninterrupted one, without state in
+    the checkpoint, and each rank draws its own.
     """
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:

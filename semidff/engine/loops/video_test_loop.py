@@ -100,7 +100,7 @@ class VideoTestLoop(TestLoop):
         return map(dataset.get_data_info, range(len(dataset)))
 
     def run(self) -> dict:
-        """Run the test on all videos; return the evaluator's metrics, and those of the schedule.
+        """Run the test on all videos; return the metrics of the evaluator and of the schedule.
 
         ``schedule/interval`` is the number of frames per key frame, ``schedule/key_share`` its
         inverse.
