@@ -53,15 +53,14 @@ def make_synthetic(
         workers: Processes.
     """
     parts = build_dataset(root, make_spec(preset, **changes), workers)['parts']
-    shown = {name: {k: v for k, v in parts[name].items() if k != 'arguments'} for name in parts}
-    return '\n'.join(f'{name} {part}' for name, part in shown.items())
+    return '\n'.join(f'{name} {part}' for name, part in parts.items())
 
 
 def build_dataset(root: str | Path, spec: DatasetSpec, workers: int = 1) -> dict:
-    """Write a data set, or the missing parts of it, into a folder.
+    """Write a data set, or what an interrupted call left out, into a folder.
 
-    A part is kept if an earlier call finished it with the same arguments; any other part is removed
-    and generated again. The manifest ``world.json`` names the finished parts.
+    A data set with another ``spec`` is replaced. The manifest ``world.json`` names the finished
+    parts.
 
     Args:
         workers: Number of processes. The result does not depend on it.
@@ -69,26 +68,20 @@ def build_dataset(root: str | Path, spec: DatasetSpec, workers: int = 1) -> dict
     Returns:
         The manifest.
     """
-    root = Path(root)
-    found = read_json(root / MANIFEST) if (root / MANIFEST).exists() else {}
-    wanted = [part for part in PARTS if spec.count(part.name)]
-    done = {
-        part.name: found['parts'][part.name] for part in wanted if part.is_done(root, spec, found)
-    }
-    if found.get('spec') == asdict(spec) and len(done) == len(wanted):
+    root, wanted = Path(root), [part for part in PARTS if spec.count(part.name)]
+    manifest = read_json(root / MANIFEST) if (root / MANIFEST).exists() else None
+    known = manifest or {}
+    fixed = {'version': VERSION, 'spec': asdict(spec), 'classes': list(CLASSES)}
+    done = known.get('parts', {}) if all(known.get(k) == v for k, v in fixed.items()) else {}
+    for part in wanted:
+        if not all((root / output).exists() for output in part.outputs):
+            done.pop(part.name, None)
+    if len(done) == len(wanted):
         print(f'{root}: the data set is there already ({", ".join(done)})')
-        return found
-    manifest = {
-        'version': VERSION,
-        'spec': asdict(spec),
-        'classes': list(CLASSES),
-        'parts': done,
-    }
+        return known
     with occupy(root, 'make_synthetic', 'folder'):
-        for path in (
-            root / output for part in PARTS if part.name not in done for output in part.outputs
-        ):
-            if path.exists() and not found:
+        for path in (root / o for part in PARTS if part.name not in done for o in part.outputs):
+            if path.exists() and manifest is None:
                 raise FileExistsError(
                     f'{path} exists, but {root} has no {MANIFEST}: this is not a folder of a '
                     'generated data set'
@@ -97,11 +90,11 @@ def build_dataset(root: str | Path, spec: DatasetSpec, workers: int = 1) -> dict
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
-        write_json(manifest, root / MANIFEST)
+        manifest = {**fixed, 'parts': done}
         for part in wanted:
             if part.name not in done:
-                done[part.name] = _build_part(root, spec, part, workers)
                 write_json(manifest, root / MANIFEST)
+                done[part.name] = _build_part(root, spec, part, workers)
         manifest['parts'] = {part.name: done[part.name] for part in wanted}
         write_json(manifest, root / MANIFEST)
     return manifest
@@ -119,7 +112,7 @@ def _build_part(root: Path, spec: DatasetSpec, part: 'Part', workers: int) -> di
     summary = part.write_index(root, spec, split, records)
     seconds = time.monotonic() - start
     print(f'{part.name}: {count} items in {seconds:.1f} s -> {root}', flush=True)
-    return {'arguments': part.arguments(spec), **summary}
+    return summary
 
 
 def _save(path: Path, picture: np.ndarray) -> None:
@@ -273,7 +266,6 @@ class Part:
             its number of items.
         stream: Number of its random stream.
         outputs: Its files and folders, relative to the root; the folder first.
-        fields: Further `DatasetSpec` fields that it depends on.
         make: Item -> record; writes the item.
         write_index: (root, spec, split, records) -> summary for the manifest.
     """
@@ -281,7 +273,6 @@ class Part:
     name: str
     stream: int
     outputs: tuple[str, ...]
-    fields: tuple[str, ...]
     make: Callable[[Item], object]
     write_index: Callable
 
@@ -293,35 +284,20 @@ class Part:
     def seed(self, spec: DatasetSpec, index: int) -> np.random.SeedSequence:
         return np.random.SeedSequence(spec.seed, spawn_key=(self.stream, index))
 
-    def arguments(self, spec: DatasetSpec) -> dict:
-        """Return everything that the part depends on."""
-        names = ('seed', 'height', 'width', self.split, *self.fields)
-        return {'version': VERSION, **{name: getattr(spec, name) for name in names}}
 
-    def is_done(self, root: Path, spec: DatasetSpec, manifest: dict) -> bool:
-        """Return whether a folder has the part, by its manifest."""
-        made = manifest.get('parts', {}).get(self.name, {})
-        there = all((root / output).exists() for output in self.outputs)
-        return there and made.get('arguments') == self.arguments(spec)
-
-
-_EVAL = ('eval_length', 'motion', 'shake')
 PARTS = (
-    Part('stills', 0, ('stills', 'stills.json'), (), _make_labeled, _index_stills),
-    Part('videos', 1, ('videos', 'videos.txt'), ('video_length', 'motion', 'shake'),
-         _make_video, _index_videos),
-    Part('val', 2, ('val', 'val.json'), _EVAL, _make_labeled, _index_labeled_videos),
-    Part('dev', 3, ('dev', 'dev.json'), _EVAL, _make_labeled, _index_labeled_videos),
-    Part('train', 6, ('train', 'train.json'), ('train_length', 'label_every', 'motion', 'shake'),
-         _make_labeled, _index_labeled_videos),
-    Part('flow', 4, ('flow',), (), _make_pair, _index_pairs),
-)  # fmt: skip
+    Part('stills', 0, ('stills', 'stills.json'), _make_labeled, _index_stills),
+    Part('videos', 1, ('videos', 'videos.txt'), _make_video, _index_videos),
+    Part('val', 2, ('val', 'val.json'), _make_labeled, _index_labeled_videos),
+    Part('dev', 3, ('dev', 'dev.json'), _make_labeled, _index_labeled_videos),
+    Part('train', 6, ('train', 'train.json'), _make_labeled, _index_labeled_videos),
+    Part('flow', 4, ('flow',), _make_pair, _index_pairs),
+)
 PARTS += tuple(
     Part(
         f'{part.name}_labels',
         part.stream,
         (f'{part.name}_labels', f'{part.name}_labels.json'),
-        part.fields,
         _make_label_maps,
         _index_label_maps,
     )
