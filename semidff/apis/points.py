@@ -1,4 +1,4 @@
-"""What operating points of a video detector cost and reach, and the speed of detectors side by side."""
+"""Accuracy and time of operating points, and the speed of detectors side by side."""
 
 import sys
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from semidff.inference import Acceleration, ErrorPredictor
 from semidff.inference.executors import Executor
 from semidff.inference.loading import load_model
 from semidff.inference.point import ADAPTIVE, Point, grid
-from semidff.points.clips import labeled_clips, labels_of, unlabeled_clips
+from semidff.points.clips import MAX_FRAMES, Clip, labeled_clips, labels_of
 from semidff.points.live import measure_live
 from semidff.points.measure import measure
 from semidff.points.report import verdict, write_report
@@ -59,9 +59,9 @@ class Grid:
         adaptive = [ADAPTIVE] if has_temporal and self.adaptive else []
         methods = self.methods or [*UNTRAINED, *(TRAINED if has_temporal else ()), *adaptive]
         filters = [None if name == 'none' else name for name in self.filters]
-        same = dict(scale=self.scales, filter=filters, runtime=[self.runtime])
+        common = dict(scale=self.scales, filter=filters, runtime=[self.runtime])
         others = dict(key_interval=self.key_intervals, light_every=self.light_every)
-        return grid(method=['frame'], **same) + grid(method=methods, **others, **same)
+        return grid(method=['frame'], **common) + grid(method=methods, **others, **common)
 
 
 @dataclass
@@ -136,7 +136,8 @@ def operating_points(
         return load_weights(untrained, 'frame')
 
     labels, truth = None, None
-    clips = unlabeled_clips(protocol.videos or (), protocol.max_frames)
+    stop = min(protocol.max_frames, MAX_FRAMES)
+    clips = [Clip(video, 0, stop) for video in protocol.videos or ()]
     if not protocol.videos:
         labels, images = protocol.labels, protocol.images
         if not labels:
@@ -146,9 +147,9 @@ def operating_points(
         if others := dict.fromkeys(point.method for point in chosen if point.method != 'frame'):
             lengths = (len(clip.files) for clip in clips)
             check_frames_between(lengths, str(labels), ', '.join(others))
-    same = dict(min_score=protocol.min_score, phases=protocol.phases, device=device)
-    same['adaptive'] = points.adaptive and Path(points.adaptive).read_text()
-    key = key_of(cfg, untrained, clips, labels, str(checkpoint), **same)
+    settings = dict(min_score=protocol.min_score, phases=protocol.phases, device=device)
+    settings['adaptive'] = points.adaptive and Path(points.adaptive).read_text()
+    key = key_of(cfg, untrained, clips, labels, str(checkpoint), **settings)
     predictor = points.adaptive and ErrorPredictor.load(points.adaptive)
     progress = partial(print, file=sys.stderr, flush=True)
     table = Table.open(out / 'points.json', key)
@@ -171,7 +172,7 @@ class SpeedOptions:
         runtime: What computes the frames: torch, onnxruntime, openvino.
         channels_last: Use channels-last maps in all measurements.
         compile: Also measure each precision with torch.compile; the warm-up takes minutes.
-        graphs: On a GPU, run frames as CUDA graphs; otherwise, launch the operators of a frame one by one.
+        graphs: On a GPU, run frames as CUDA graphs; otherwise, launch operators one by one.
     """
 
     methods: Sequence[str] = ('frame', 'propagate')

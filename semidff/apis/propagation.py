@@ -1,4 +1,4 @@
-"""What propagation does on videos: its figures, and the fit of an adaptive schedule to its errors."""
+"""Propagation on videos: figures of it, and the fit of an adaptive schedule to its errors."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -27,18 +27,20 @@ def fit_schedule(
 ) -> str:
     """Fit an adaptive key-frame schedule to a video detector, on unlabeled videos.
 
-    Fits a predictor of the error of propagated features, given flow, scale field and images; the feature network gives
-    the true features. Then measures the average key-frame interval for each tolerated error. Use the file with
-    ``tools/test.py --adaptive FILE --key-interval L`` and ``tools/video_demo.py --adaptive FILE --key-interval L``.
+    Fits a predictor of the error of propagated features, given flow, scale field and images; the
+    feature network gives the true features. Then measures the average key-frame interval for each
+    tolerated error. Use the file with ``--adaptive FILE --key-interval L`` of ``tools/test.py`` and
+    ``tools/video_demo.py``.
 
     Args:
         config: Config of a video detector (stage two), or a folder of tools/adapt.py.
         checkpoint: Its weights; not needed with a folder.
         out: JSON file to write.
-        videos: Text file with a video file, a folder of frames or a glob on each line (default: the unlabeled videos of
-            the config's training).
+        videos: Text file with a video file, a folder of frames or a glob on each line (default: the
+            unlabeled videos of the config's training).
         clips: Number of clips.
-        clip_length: Frames of a clip, fewer where videos are shorter; average intervals up to 0.4 of it are calibrated.
+        clip_length: Frames of a clip, fewer where videos are shorter; average intervals up to 0.4
+            of it are calibrated.
         max_interval: Longest key-frame interval.
         device: Where to run (default: a GPU if available).
 
@@ -83,8 +85,9 @@ def show_propagation(
 ) -> str:
     """Draw the propagation from a key frame to other frames of a video.
 
-    For each current frame: key frame, current frame with the student's and the teacher's detections, feature flow with
-    its color wheel, scale field, the features of the key frame, the propagated ones and the teacher's, and the errors.
+    For each current frame: key frame, current frame with the student's and the teacher's
+    detections, feature flow with its color wheel, scale field, the features of the key frame, the
+    propagated ones and the teacher's, and the errors.
 
     Args:
         config: Config of a video detector (stage two), or a folder of tools/adapt.py.
@@ -127,7 +130,8 @@ def show_propagation(
         errors = [view.feature_error(f) for f in (view.key_features, view.propagated)]
         scaling = '-' if view.scale is None else f'{view.mean_scaling():.3f}'
         lines.append(
-            f'key frame {key}, current frame {view.names[1]}: motion {view.mean_motion():.2f} pixels, '
-            f'|S - 1| {scaling}, feature error {errors[0]:.1%} before the warp, {errors[1]:.1%} propagated'
+            f'key frame {key}, current frame {view.names[1]}: motion {view.mean_motion():.2f} '
+            f'pixels, |S - 1| {scaling}, feature error {errors[0]:.1%} before the warp, '
+            f'{errors[1]:.1%} propagated'
         )
     return '\n'.join([*lines, f'Written: {out}'])

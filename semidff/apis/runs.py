@@ -32,10 +32,11 @@ def train(
 
     Args:
         config: Config file, for example configs/quickstart/rfcn_synthetic.py.
-        resume: Checkpoint to resume from; without a value, the latest checkpoint in the work directory if there is one.
+        resume: Checkpoint to resume from; without a value, the latest one in the work directory, if
+            there is any.
         amp: Use automatic mixed precision.
         accumulate: Update the weights with the mean gradient of N batches.
-        seed: Random seed (default: the config's; of a resumed training, its own).
+        seed: Random seed (default: that of the config, or of the training that is resumed).
     """
     cfg = prepare_run(config, launch)
     if accumulate:
@@ -56,15 +57,15 @@ def test(
     metrics_out: Output | None = None,
     launch: Launch,
 ) -> None:
-    """Test a detector on videos, frame by frame, with a key frame every l frames or by another schedule.
+    """Test a detector on videos, with a key frame every l frames or by another schedule.
 
-    Models that are no video detectors, such as those of flow pre-training, are tested by the loop of their config
-    (test_cfg.type: TestLoop).
+    Models that are no video detectors, such as those of flow pre-training, are tested by the loop
+    of their config (test_cfg.type: TestLoop).
 
     Args:
         config: Config file.
-        checkpoint: Weights of the video detector; methods without temporal module also take those of a stage-one
-            detector.
+        checkpoint: Weights of the video detector; methods without temporal module also take those
+            of a stage-one detector.
         metrics_out: Write the metrics as JSON.
     """
     cfg = prepare_run(config, launch)

@@ -18,13 +18,13 @@ from semidff.datasets.video_readers import open_video, read_image
 from semidff.evaluation import VIDEvaluator
 
 MAX_FRAMES = 600
-"""Longest clip, since its preprocessed frames are kept in memory. Longer labeled videos are divided."""
+"""Longest clip: its prepared frames are kept in memory. Longer labeled videos are divided."""
 
 _SAMPLE = 2**16  # bytes at the start, in the middle and at the end of a file
 
 
 class Clip(NamedTuple):
-    """Consecutive frames of a video: from ``start`` to before ``stop``, or its end; or the images ``files``."""
+    """Frames ``start`` to ``stop - 1`` of a video, or the images ``files``."""
 
     path: str = ''
     start: int = 0
@@ -67,12 +67,6 @@ class Clip(NamedTuple):
                 yield from video.frames([number])
 
 
-def unlabeled_clips(videos: Sequence[str | Path | Clip], max_frames: int = 300) -> list[Clip]:
-    """Return the first ``max_frames`` frames of each video; clips that are given remain as they are."""
-    stop = min(max_frames, MAX_FRAMES)
-    return [one if isinstance(one, Clip) else Clip(str(one), 0, stop) for one in videos]
-
-
 def labeled_clips(
     labels: str | Path, images: str | Path | None, classes: Sequence[str] | None
 ) -> tuple[list[Clip], VIDEvaluator]:
@@ -84,9 +78,8 @@ def labeled_clips(
     """
     evaluator = VIDEvaluator(str(labels), classes)
     if not len(evaluator.truth.frames):
-        raise ValueError(
-            f'{labels}: has no box of the classes {", ".join(evaluator.classes)}, so accuracy is undefined'
-        )
+        names = ', '.join(evaluator.classes)
+        raise ValueError(f'{labels}: has no box of the classes {names}, so accuracy is undefined')
     root = Path(images or image_folder(labels, evaluator.frames[0]['file_name']))
     clips = []
     for _, frames in groupby(evaluator.frames, lambda frame: frame['video_id']):

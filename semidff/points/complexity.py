@@ -1,10 +1,7 @@
 """Cost of a video detector's parts in operations, and the ratios of DFF Eqs. 5-7.
 
-One FLOP is one multiply-add, as in DFF Table 2. Convolutions, deconvolutions, matrix products,
-attention and bilinear sampling are counted on the real modules, for one frame. Not counted:
-additions of biases, normalization, activations, pooling (of regions too), products of two maps,
-resizing, proposals, non-maximum suppression, and the operators of a compiled mmcv, which PyTorch's
-counter does not know (deformable convolutions; those of torchvision are counted).
+A FLOP is a multiply-add, as in DFF Table 2. docs/analysis.md says what is counted, on the real
+modules, for a frame; PyTorch's counter does not know the operators of a compiled mmcv.
 
 The cost of a second stage per region depends on the number of regions that the untrained first
 stage proposes. The ratio of Table 2 is ``N_feat / (F + S)``: its 1 x 1 convolution counts as part
@@ -29,8 +26,8 @@ from semidff.utils.tables import text_table
 
 from .speed import PARTS, batch_of, speedup_of
 
-_NOTE = """FLOPs are multiply-adds. Not counted: biases, normalization, activations, pooling, products \
-of maps, resizing, proposals and non-maximum suppression."""
+_NOTE = """FLOPs are multiply-adds. Not counted: biases, normalization, activations, pooling, \
+products of maps, resizing, proposals and non-maximum suppression."""
 _NO_NETWORK = """
 F is not a network and is not counted: r and s are those of the other parts. The times of \
 tools/analysis/speed.py include it."""
@@ -160,7 +157,7 @@ def _bilinear(*args: Any, out_shape: Sequence[int], **kwargs: Any) -> int:
 
 
 def _bilinear_rows(*args: Any, out_shape: Sequence, **kwargs: Any) -> int:
-    """FLOPs of the same for channels-last maps, see :class:`~semidff.models.temporal.warp.MapSampler`."""
+    """FLOPs for channels-last maps, see :class:`~semidff.models.temporal.warp.MapSampler`."""
     return _bilinear(out_shape=out_shape[0])
 
 

@@ -1,4 +1,4 @@
-"""Tables of an experiment: means over the seeds, speed-up over *frame*, gap recovery (semi-DFF's Table 1).
+"""Tables of an experiment: means over seeds, speed-up over *frame*, gap recovery.
 
 Results are files: ``seedN/rows/NAME/lL/metrics.json`` of ``tools/test.py``, and
 ``speed-GROUP/speed.json`` of ``tools/analysis/speed.py``.
@@ -151,16 +151,16 @@ def blocks(
     """
     frames = [row for row in lines if row.method == 'frame']
     others = [row for row in lines if row.method != 'frame']
-    found: dict[str, set[Row]] = {}
+    rows_of: dict[str, set[Row]] = {}
     for name, accuracies in tables.items():
-        found[f'Table {name}'] = {row for row in lines if row.name in accuracies}
+        rows_of[f'Table {name}'] = {row for row in lines if row.name in accuracies}
     for row in others if report == 'curve' else ():
         title = f'{row.name} ({row.method})'
-        found.setdefault(title, {frame for frame in frames if frame.group == row.group}).add(row)
-    for row in () if any(found.values()) else others:
-        found.setdefault(f'A key frame every {row.key_interval} frames', {*frames}).add(row)
-    found = found if any(found.values()) else {'Every frame': {*frames}}
-    return {title: [row for row in lines if row in rows] for title, rows in found.items() if rows}
+        rows_of.setdefault(title, {frame for frame in frames if frame.group == row.group}).add(row)
+    for row in () if any(rows_of.values()) else others:
+        rows_of.setdefault(f'A key frame every {row.key_interval} frames', {*frames}).add(row)
+    rows_of = rows_of if any(rows_of.values()) else {'Every frame': {*frames}}
+    return {title: [row for row in lines if row in rows] for title, rows in rows_of.items() if rows}
 
 
 def format_block(
@@ -211,14 +211,18 @@ def make_tables(
     paper: dict[str, str] | None = None,
     report: Literal['table', 'curve'] = 'table',
 ) -> str:
-    """Write ``table.md``, ``table.json`` and a picture to the folder of an experiment, and return the table as text.
+    """Write ``table.md``, ``table.json`` and a picture to the folder of an experiment.
 
     Args:
         folder: Folder of the experiment, see docs/experiments.md.
         rows: Rows, each as NAME,METHOD,L,GROUP with its key-frame interval.
         seeds: Seeds.
         paper: The accuracy in tables of a paper, each as TABLE:ROW=MAP; - where the paper has none.
-        report: table, by table of the paper or key-frame interval, or curve, by row, and accuracy over speed.
+        report: table, by table of the paper or key-frame interval, or curve, by row, and accuracy
+            over speed.
+
+    Returns:
+        The table as text.
     """
     folder, tables = Path(folder), {}
     for name, accuracy in (paper or {}).items():
@@ -233,7 +237,7 @@ def make_tables(
     for title, members in blocks(lines, tables, report).items():
         title, table = format_block(title, members, lines, tables.get(title.removeprefix('Table ')))
         has_fewer = any(cell.endswith(')') for line in table[1:] for cell in line[1:])
-        is_busy = any(own['busy'] for row in members for own in metrics[row].values())
+        is_busy = any(seed['busy'] for row in members for seed in metrics[row].values())
         parts.append((title, table, ' '.join([FEWER] * has_fewer + [BUSY] * is_busy)))
     with atomic_write(folder / 'table.md') as file:
         texts = [

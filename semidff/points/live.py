@@ -1,4 +1,4 @@
-"""Streaming accuracy (Li et al., ECCV 2020): a frame is judged with what had been output at its arrival."""
+"""Streaming accuracy (Li et al., ECCV 2020): frames are judged with the last result before them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -55,11 +55,11 @@ def measure_live(
                 parts.append(Run.of(results))
                 delays += seconds
             run = Run.join(parts)
-            count, found = len(run.seen), run.detections
+            count, min_score = len(run.seen), table.evidence['min_score']
             if truth:
-                metrics = truth.coco_ap(found)
+                metrics = truth.coco_ap(run.detections)
             else:
-                metrics, _ = agreement(boxes, found, count, table.evidence['min_score'])
+                metrics, _ = agreement(boxes, run.detections, count, min_score)
             quantiles = np.quantile(delays, _QUANTILES).tolist()
             row = dict(latency=latency, rate=rate, metrics=metrics, delays=quantiles)
             rows.append(row | dict(dropped=1 - len(delays) / count))

@@ -37,7 +37,7 @@ TIMED_FRAMES = 10
 _LONG_ENOUGH = 60.0  # seconds of all times; those of slow detectors need fewer rounds
 
 Load = Callable[[Point], Executor]
-"""Returns the executor of a point; points that differ in method, filter or interval may share it."""
+"""Returns the executor of a point; those that differ in method, filter or interval may share it."""
 
 Accuracy = tuple[dict[str, float], dict[str, list]]
 """Metrics, and boxes and AP by class."""
@@ -90,11 +90,11 @@ class _Measurement:
 
     def add_accuracy(self, points: Sequence[Point]) -> None:
         """Add all figures but the times."""
-        table, same = self.table, {}
+        table, options = self.table, {}
         if points:
-            same = dict(runtime=points[0].runtime, precision=points[0].precision)
-        missing = self._measurable(table.missing([Point('frame', **same), *points]))
-        compared = [replace(point, **same) for point in COMPARED]
+            options = dict(runtime=points[0].runtime, precision=points[0].precision)
+        missing = self._measurable(table.missing([Point('frame', **options), *points]))
+        compared = [replace(point, **options) for point in COMPARED]
         self.reference = Reference.load(table)
         needed = dict.fromkeys([*missing, *([] if self.reference else compared)])
         group_of = lambda point: (point.scale != 1, -point.scale, point.uses_temporal)  # noqa: E731
@@ -112,8 +112,8 @@ class _Measurement:
             asked = [point for point in group if point in missing]
             names = self.truth.classes if self.truth else executor.model.dataset_meta['classes']
             figures_of = partial(self._figures, runs=runs, names=names)
-            found = pool_map(figures_of, [actual[point] for point in asked], default_workers())
-            for point, figures in zip(asked, found, strict=True):
+            rows = pool_map(figures_of, [actual[point] for point in asked], default_workers())
+            for point, figures in zip(asked, rows, strict=True):
                 table.rows[actual[point]] = replace(figures, asked=point.runtime)
             table.save()
 
@@ -165,18 +165,17 @@ class _Measurement:
 
     def _figures(self, point: Point, runs: dict[Point, list[Run]], names: Sequence[str]) -> Figures:
         """Return the figures of a point, but for its time, given the runs of all points."""
-        own, unseen = runs[point], runs[stand_in(point)]
-        pairs = zip(own, unseen, strict=False)
-        phases = [self._accuracy(*pair, names) for pair in pairs]
-        frames, keys, lights = np.sum([run.counted for run in own], axis=0)
-        total = sum(len(run.seen) for run in own)
-        boxes = sum((run.detections.scores >= self.min_score).sum() for run in own)
+        pairs, every = zip(runs[point], runs[stand_in(point)], strict=False), runs[point]
+        phases = [self._accuracy(run, unseen, names) for run, unseen in pairs]
+        frames, keys, lights = np.sum([run.counted for run in every], axis=0)
+        total = sum(len(run.seen) for run in every)
+        boxes = sum((run.detections.scores >= self.min_score).sum() for run in every)
         return Figures(
             {name: float(np.mean([phase[name] for phase, _ in phases])) for name in phases[0][0]},
             boxes=float(boxes / total),
             interval=float(frames / keys),
             lights=float(lights / frames),
-            filtering=sum(run.filtering for run in own) / total,
+            filtering=sum(run.filtering for run in every) / total,
             classes=phases[0][1],
         )
 
@@ -185,8 +184,8 @@ class _Measurement:
         reference, truth = self.reference, self.truth
 
         def against(is_raw: bool) -> Accuracy:
-            boxes, found = reference.compared(unseen if is_raw else run, is_raw)
-            return agreement(boxes, found, len(run.seen), self.min_score, names)
+            compared = reference.compared(unseen if is_raw else run, is_raw)
+            return agreement(*compared, len(run.seen), self.min_score, names)
 
         if truth is None:
             metrics, classes = against(reference.is_raw)

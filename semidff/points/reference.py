@@ -1,7 +1,8 @@
 """Reference of the agreement, without labels: a detector's boxes on every frame, filtered or not.
 
-Filtered ones do not flicker, but where the filter is wrong, they would call it the truth. Therefore,
-its boxes and those of *interpolate* are compared with the detector's on frames that neither has seen.
+Filtered boxes do not flicker, but where the filter is wrong, they would make its errors the truth.
+Therefore, its boxes and those of *interpolate* are compared with the detector's on frames that
+neither has seen.
 """
 
 import json
@@ -90,8 +91,8 @@ def reference_of(runs: Sequence[Run], min_score: float) -> Reference:
     raw = raw.select(np.flatnonzero(raw.scores >= min_score))
     left_out, *others = _unseen(runs[-1], raw, *others)
     ious = np.array([_best_ious(left_out, other) for other in others])
-    found = (ious >= 0.5).all(0)
-    return Reference(raw, filtered, tuple((ious * found).sum(1) / max(found.sum(), 1)))
+    both = (ious >= 0.5).all(0)
+    return Reference(raw, filtered, tuple((ious * both).sum(1) / max(both.sum(), 1)))
 
 
 def stand_in(point: Point) -> Point:

@@ -137,11 +137,10 @@ def _advice(table: Table, point: Point, fps: float | None) -> str:
 
 
 def _meaning(table: Table, max_loss: float, fps: float | None) -> str:
-    """Say what the columns are."""
     facts, runtimes = table.evidence, sorted({point.runtime for point in table.rows})
     text = (
-        f'AP, AP_50 and AP_75 in percent, by {_AGAINST[facts["reference"]]}; boxes of a score of at '
-        f'least {facts["min_score"]:g}. {facts["boxes"]} boxes in {facts["frames"]} frames of '
+        f'AP, AP_50 and AP_75 in percent, by {_AGAINST[facts["reference"]]}; boxes of a score of '
+        f'at least {facts["min_score"]:g}. {facts["boxes"]} boxes in {facts["frames"]} frames of '
         f'{facts["clips"]} clips. Speed is measured from decoding to boxes, in '
         f'{", ".join(runtimes)}, on {facts["timed"]}. l: frames from one key frame to the next. A '
         f'recommended point loses at most {100 * max_loss:g} points of AP and AP_50, and has at '
@@ -158,7 +157,6 @@ def _meaning(table: Table, max_loss: float, fps: float | None) -> str:
 
 
 def _live(table: Table) -> str:
-    """Return the table of live video."""
     every = [(point, live) for point, figures in table.rows.items() for live in figures.live]
     if not every:
         return ''

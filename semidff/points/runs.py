@@ -47,11 +47,11 @@ class Run:
     @classmethod
     def of(cls, results: SampleList, counted: Sequence[int] = (), filtering: float = 0.0) -> 'Run':
         """Take the results of the frames of a clip."""
-        found = [result.pred_instances for result in results]
+        instances = [result.pred_instances for result in results]
         labels, scores, boxes = (
-            torch.cat([one[key] for one in found]) for key in ('labels', 'scores', 'bboxes')
+            torch.cat([boxes[key] for boxes in instances]) for key in ('labels', 'scores', 'bboxes')
         )
-        frames = np.repeat(np.arange(len(found)), [len(one) for one in found])
+        frames = np.repeat(np.arange(len(instances)), [len(boxes) for boxes in instances])
         columns = labels.numpy(), scores.float().numpy(), boxes.float().numpy()
         seen = np.array([result.get('is_key_frame', False) for result in results])
         return cls(Detections(frames, *columns), seen, np.array(counted), filtering)
@@ -64,7 +64,7 @@ class Run:
             replace(part.detections, frames=part.detections.frames + start)
             for part, start in zip(parts, starts, strict=False)
         ]
-        columns = ([getattr(found, name) for found in moved] for name in vars(moved[0]))
+        columns = ([getattr(boxes, name) for boxes in moved] for name in vars(moved[0]))
         return cls(
             Detections(*map(np.concatenate, columns)),
             np.concatenate([part.seen for part in parts]),
@@ -196,11 +196,12 @@ def _complete(
 
 
 class Memo:
-    """Executor that remembers the detections of another one in one video at one input size.
+    """Executor that remembers the detections of another executor, in a video at an input size.
 
-    Methods and schedules differ in the pairs of key frame and frame that they choose, so that they share most
-    detections. Features are not kept: those of a key frame are computed again when a pair is missing. Frames have their
-    ``frame_id`` in the metainfo, and are computed one by one, so that results do not depend on batches.
+    Methods and schedules differ in the pairs of key frame and frame that they choose, so that they
+    share most detections. Features are not kept: those of a key frame are computed again when a
+    pair is missing. Frames have their ``frame_id`` in the metainfo, and are computed one by one, so
+    that results do not depend on batches.
     """
 
     def __init__(self, executor: Executor) -> None:
@@ -251,7 +252,7 @@ def _boxes(found: InstanceData) -> InstanceData:
 
 
 class _Key:
-    """A key frame, with features if they were computed. A method may detect at another input size."""
+    """A key frame, with features if they were computed; methods may detect at other input sizes."""
 
     def __init__(self, inputs: Tensor, sample: DetDataSample) -> None:
         self.inputs, self.sample, self.index = inputs, sample, (sample.frame_id, inputs.shape)

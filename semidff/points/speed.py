@@ -1,17 +1,13 @@
 """Speed of video detectors: the protocol of all measurements of this package.
 
-What is measured is how files are processed: in chunks, and on a CPU several intervals at once. A
-*clip* is a key frame, which is not counted, and the l frames after it, of which the last is the
-next key frame: so work at a key frame on the frames before it is counted. Its frames are read and
-prepared; then all *workers* run the clip at the same time. Seconds are those of the detection
-(``Frame.seconds``); what else the stages do is shared by all frames.
+Files are processed in chunks, on a CPU several intervals at once. A *clip* is a key frame, which is
+not counted, and the l frames after it, of which the last is the next key frame: so work at a key
+frame on the frames before it is counted. Its frames are prepared; then all *workers* run the clip
+at the same time. Seconds are those of the detection (``Frame.seconds``); all frames share the rest.
 
-What is compared takes turns: in each round all run one clip, one after the other and on the same
-frames, so that noise of the machine affects all alike, and speed-ups compare times of the same
-round. The first round is warm-up, which compiles, too, and is not counted.
-
-The time at an interval l, which need not be an integer, is (t_key + n t_light) / l with n light
-frames.
+What is compared takes turns: each round runs everything on a clip with the same frames, so that
+noise of the machine affects all of it, and speed-ups compare times of a round. The first round is
+the warm-up. The time at an interval l is (t_key + n t_light) / l with n light frames.
 """
 
 import math

@@ -66,7 +66,7 @@ class Row(NamedTuple):
 
     @property
     def options(self) -> tuple:
-        """Arguments of :class:`~semidff.inference.Acceleration`; rows that share them share a model."""
+        """Arguments of :class:`~semidff.inference.Acceleration`."""
         return self.point.precision, *self[4:], self.point.runtime
 
     @property

@@ -46,8 +46,8 @@ class Figures:
     """What was measured of a point: means over all frames of all clips.
 
     Attributes:
-        metrics: ``AP``, ``AP_50``, ``AP_75``, 0 to 1; with labels, also ``mAP``. What is measured
-            against another reference has a prefix: ``filtered/AP``, ``unseen/AP``, ``agreement/AP``.
+        metrics: ``AP``, ``AP_50``, ``AP_75``, 0 to 1; with labels, also ``mAP``. Those by another
+            reference have a prefix: ``filtered/AP``, ``unseen/AP``, ``agreement/AP``.
         boxes: Confident boxes per frame.
         interval: Average key-frame interval that occurred.
         lights: Share of light frames.
@@ -112,7 +112,6 @@ class Table:
         return table
 
     def save(self) -> None:
-        """Write the file."""
         content = dict(
             key=self.key,
             evidence=self.evidence,
@@ -215,7 +214,6 @@ class Table:
 
 
 def _is_dense(point: Point) -> bool:
-    """Return whether a point is the detector on every frame, as it is."""
     return point.method == 'frame' and point.filter is None
 
 
@@ -232,7 +230,7 @@ def key_of(
     trained: str | None = None,
     **settings: Any,
 ) -> dict[str, Any]:
-    """Return what figures depend on: weights, config, content of clips and labels, versions, machine.
+    """Return what figures depend on: weights, config, clips, labels, versions, machine.
 
     The number of threads is that of the cores, unless the user has set it: PyTorch's is that of the
     cores that are idle now.

@@ -24,7 +24,7 @@ def test_counts_multiply_adds_by_hand():
     offsets, weight = torch.zeros(2, 18, 10, 12), torch.zeros(8, 3, 3, 3)
     expected = 2 * 120 * 3 * 9 * (8 + 4)  # four neighbors of each input
     assert count(deform_conv2d, image, offsets, weight, None, 1, 1)[0] == expected
-    # four neighbors for each element, independent of the padding of the warp and of the memory layout
+    # four neighbors for each element, whatever the padding of the warp and the memory layout
     with torch.no_grad():
         for maps in (image, image.contiguous(memory_format=torch.channels_last)):
             flops, moved = count(warp, maps, torch.zeros(2, 2, 10, 12))
@@ -37,7 +37,8 @@ def test_counts_the_parts_of_rfcn_by_hand():
     report = measure_complexity(model, 70, 100)
     cells, width = 5 * 7, 32
     hidden = model.temporal.flow_network.hidden_channels
-    # RPN: 2 anchors of 2 scores and 4 deltas; head: 3 x 3 bins of 3 scores and 4 deltas; half the channels each
+    # RPN: 2 anchors of 2 scores and 4 deltas; head: 3 x 3 bins of 3 scores and 4 deltas; each on
+    # half the channels
     outputs = 2 * (2 + 4) + 9 * (3 + 4)
     assert (report['height'], report['width']) == (70, 100)
     parts = report['parts']

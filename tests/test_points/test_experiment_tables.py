@@ -56,7 +56,7 @@ def test_means_and_deviations_over_seeds_and_comparisons_within_a_seed_group_and
 
 
 def test_figures_of_fewer_seeds_are_marked():
-    """Seed 2 has no gap recovery, since copy is as good as frame; speed is of one seed by design."""
+    """Seed 2 has no gap recovery, since copy is as good as frame; speed is of the first seed."""
     third = {FRAME: 0.8, COPY: 0.8, TWO_STEP: 0.7}
     measured = {row: {**own, 2: measure(third[row])} for row, own in MEASURED.items()}
     reg = Row('reg', 'propagate', 10)

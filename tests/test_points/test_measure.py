@@ -1,4 +1,4 @@
-"""Measurements: detections are those of the engine, shared ones are computed once, nothing is measured twice."""
+"""Measurements: detections are those of the inference, and nothing is measured twice."""
 
 import copy
 import json
@@ -15,7 +15,7 @@ from semidff.inference import Stages
 from semidff.inference.executors import ExportedGraphs, as_executor
 from semidff.inference.point import Point, grid
 from semidff.points import measure as module
-from semidff.points.clips import Clip, labeled_clips, unlabeled_clips
+from semidff.points.clips import Clip, labeled_clips
 from semidff.points.live import measure_live
 from semidff.points.measure import fastest_runtime, measure
 from semidff.points.report import report
@@ -110,7 +110,7 @@ def test_filtered_points_have_the_results_of_the_engine(clip, model, tmp_path, m
 
 
 def test_times_are_means_of_key_light_and_tracked_frames(clip, model, laps, tmp_path):
-    """Seven frames with three key frames; later times are relative to the detector's in their rounds."""
+    """Seven frames with three key frames. Later times are relative to the detector's."""
     points = [Point('propagate', 3), Point('propagate', 3, light_every=2), Point('track', 3)]
     table_of(tmp_path, points[:2], [clip], model)
     laps.update({method: 3 * seconds for method, seconds in laps.items()})
@@ -226,7 +226,7 @@ def test_clips_that_are_processed_at_once(folder, clip, model, laps, tmp_path):
     points, found = [Point('propagate', 3), Point('track', 3, filter='both')], []
     for threads in (1, 2):
         with torch_threads(threads):
-            clips = [clip, *unlabeled_clips([folder / 'in.mp4'])]
+            clips = [clip, Clip(str(folder / 'in.mp4'))]
             found.append(metrics_of(table_of(tmp_path / str(threads), points, clips, model)))
     for point, metrics in found[0].items():
         assert metrics == pytest.approx(found[1][point], abs=1e-3)
@@ -247,7 +247,7 @@ def test_methods_without_training_run_the_detector_of_before(clip, model, laps, 
 
 
 def test_labels(folder, model, laps, tmp_path):
-    """With labels, mAP is that of the metric; its agreement with tools/test.py is tested with the schedules."""
+    """With labels, mAP is that of the metric; test_schedule_fit compares it with tools/test.py."""
     nameless = copy.copy(model)
     nameless.dataset_meta = dict(classes=())  # the classes are those of the json
     clips, truth = labeled_clips(folder / 'val.json', None, None)

@@ -1,4 +1,4 @@
-"""What methods are compared with, without labels: the filter's boxes where it predicts those that are left out."""
+"""Reference without labels: the filter's boxes where it predicts left-out ones."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def run_of(point: Point, widths: np.ndarray, score: float = 0.9) -> Run:
 
 
 def runs_of_a_box(kind: str) -> dict[Point, list[Run]]:
-    """Runs of a noisy detector, with a filter that makes noisy boxes steady, and all boxes too narrow that grow."""
+    """Runs of a noisy detector; the filter makes boxes steady, and boxes that grow too narrow."""
     widths = WIDTHS[kind]
     noisy = widths + np.random.default_rng(0).normal(0, 1 if kind == 'growing' else 4, FRAMES)
     filtered = widths * (0.7 if kind == 'growing' else 1)

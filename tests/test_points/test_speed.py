@@ -1,4 +1,4 @@
-"""The protocol of speed: what runs in which order, what counts of a clip, and figures of given times."""
+"""Protocol of speed: what runs in which order, what counts of a clip, and figures of times."""
 
 import threading
 import time
@@ -191,7 +191,7 @@ def rows(tmp_path):
 
 @pytest.fixture
 def laps(monkeypatch):
-    """Milliseconds of key and light frames, by turns, on a GPU that decodes in 2 and resizes in 1."""
+    """Milliseconds of key and light frames, by turns; decoding takes 2 and resizing 1."""
     turns = []
 
     def run(timer, frames):
@@ -308,7 +308,8 @@ def test_figures_of_rows(rows, laps):
         expected = dict(fps=fps, speed_up=speed_up, spread=0.5, workers=1)
         assert {key: report['rows'][name][key] for key in expected} == pytest.approx(expected)
     assert next(speed_tables(report)) == [
-        ('normalization to boxes', 'key, ms', 'non-key, ms', 'fps', 'speed-up', 'spread', 'workers'),
+        ('normalization to boxes', 'key, ms', 'non-key, ms', 'fps', 'speed-up', 'spread',
+         'workers'),
         ('a', '800.0', '-', '1.25', '1.00', '50.0%', '1'),
         ('b', '600.0', '0.0', '3.33', '2.00', '50.0%', '1'),
     ]  # fmt: skip

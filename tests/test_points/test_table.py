@@ -1,4 +1,4 @@
-"""The table: what is best, what is missing, and what a report says, for figures that are made up."""
+"""Tables of invented figures: what is best, what is missing, and what a report says."""
 
 import math
 import os
@@ -144,7 +144,7 @@ def test_a_table_is_read_as_it_was_written(tmp_path):
 
 
 def test_a_point_is_that_of_the_runtime_that_computed_it():
-    """What fell back to PyTorch is not measured again, and not called by the other runtime's name."""
+    """What fell back to PyTorch is not measured again, and does not have the other's name."""
     found = table(track=figures(0.9, 30, asked='openvino'))
     assert found.missing([replace(TRACK, runtime='openvino')]) == []
     assert found.missing([replace(LONG, runtime='openvino')]) == [replace(LONG, runtime='openvino')]
