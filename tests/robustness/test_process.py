@@ -17,16 +17,11 @@ from tests.tiny.videos import frame
 
 VIDEO = ('in.mp4', 'config.py', 'two.pth', '--device', 'cpu')
 FULL = (
-    (1000, 'video_demo.py', (*VIDEO, '--out', 'a.mp4'), 'a.mp4'),
     (3000, 'video_demo.py', (*VIDEO, '--out', 'a.mp4'), 'a.mp4'),
-    (1000, 'video_demo.py', (*VIDEO, '--json', 'a.json'), 'a.json'),
-    (1000, 'video_demo.py', (*VIDEO, '--txt', 'a.txt'), 'a.txt'),
-    (100, 'analysis/complexity.py', ('config.py', '--size', '64', '96', '--json', 'c.json'), 'c.json'),
-    (4000, 'analysis/show_propagation.py',
-     ('config.py', 'two.pth', 'in.mp4', '--key', '0', '--current', '1', '--out', 'p.png', '--device', 'cpu'), 'p.png'),
+    (1000, 'video_demo.py', (*VIDEO, '--json', 'a.json', '--txt', 'a.txt'), 'a.json'),
     (5000, 'convert_checkpoint.py', ('join', '--part', 'x=two.pth', '--out', 'j.pth'), 'j.pth'),
     (20_000, 'train.py', ('train.py',), 'work/last_checkpoint'),
-)  # fmt: skip
+)
 
 
 def run_with_limits() -> None:

@@ -8,7 +8,7 @@ import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import count, islice
 
@@ -19,6 +19,7 @@ from mmdet.structures import DetDataSample
 from mmengine.config import Config
 
 from semidff import apis
+from semidff.adaptation.folder import AdaptedFolder
 from semidff.apis import VideoInferencer
 from semidff.checkpoints.safe import CheckpointError
 from semidff.datasets import CocoVIDDataset
@@ -499,17 +500,14 @@ def test_class_names(project, tmp_path):
     assert [c['name'] for c in categories] == ['class 0', 'class 1'][: len(categories)]
 
 
-@pytest.mark.parametrize('model', ['video detector', 'image detector'])
-def test_a_preprocessor_beside_the_model_is_used(project, model):
+def test_a_preprocessor_beside_the_model_is_used(project):
     """As mmengine's Runner does."""
     settings = dict(type='DetDataPreprocessor', mean=[120.0] * 3, std=[30.0] * 3)
     results = []
     for beside in (True, False):
         config = Config.fromfile(project / 'config.py')
+        config.model = config.model.detector
         config.model.pop('data_preprocessor', None)
-        config.model.detector.pop('data_preprocessor', None)
-        if model == 'image detector':
-            config.model = config.model.detector
         (config if beside else config.model).data_preprocessor = settings
         inferencer = VideoInferencer(
             config, project / 'one.pth', device='cpu', method='frame', show_progress=False
@@ -538,43 +536,41 @@ def test_the_runtime_is_that_of_the_folder_or_another_one(project, tmp_path):
     for name, weights in (('last.pth', 'two.pth'), ('detector.pth', 'one.pth')):
         os.link(project / weights, tmp_path / name)
     kinds = []
-    for options in ({}, dict(runtime='torch')):
+    for options in ({}, dict(runtime='torch', precision='bf16')):
         inferencer = VideoInferencer(tmp_path, device='cpu', **options)
         kinds.append(type(inferencer.stages.method.executor))
     assert kinds == [ExportedGraphs, type(inferencer.model)]
+    assert inferencer.model.autocast is torch.bfloat16
     config.recommended = dict(method='propagate', runtime='auto')  # of 0.3.0
     config.dump(tmp_path / 'config.py')
     assert VideoInferencer(tmp_path, device='cpu').point.runtime == 'openvino'
 
 
+POINT = Point('track', 5, 0.5, filter='both', precision='bf16')
+OLD = dict(method='copy', key_interval=5, smooth=0, smooth_boxes=8)  # before 0.3
+
+
 @pytest.mark.parametrize(
-    ('options', 'expected'),
+    ('recommended', 'options', 'expected'),
     [
-        ({}, Point('track', 5, 0.5, filter='both', precision='bf16')),
-        (dict(key_interval=3), Point('track', 3, 0.5, filter='both', precision='bf16')),
-        (dict(filter='causal'), Point('track', 5, 0.5, filter='causal', precision='bf16')),
-        (dict(method='copy'), Point('copy', 10, 0.5, filter='both', precision='bf16')),
-        (dict(method='frame', filter='none'), Point('frame', scale=0.5, precision='bf16')),
-        (dict(point=Point('copy')), Point('copy')),
+        (asdict(POINT), {}, POINT),
+        (asdict(POINT), dict(key_interval=3), replace(POINT, key_interval=3)),
+        (asdict(POINT), dict(filter='causal'), replace(POINT, filter='causal')),
+        (asdict(POINT), dict(method='copy'), Point('copy', 10, 0.5, 1, 'both', precision='bf16')),
+        (
+            asdict(POINT),
+            dict(method='frame', filter='none'),
+            Point('frame', 1, 0.5, precision='bf16'),
+        ),
+        (asdict(POINT), dict(point=Point('copy')), Point('copy')),
+        (OLD, {}, Point('copy', 5, filter='both')),
     ],
 )
 def test_options_change_their_part_of_what_a_folder_recommends(
-    project, tmp_path, options, expected
+    tmp_path, recommended, options, expected
 ):
     """The folder of an adaptation without training has no weights of a temporal module."""
-    config = Config.fromfile(project / 'config.py')
-    point = Point('track', 5, 0.5, filter='both', precision='bf16')
-    config.recommended = asdict(point)
-    config.dump(tmp_path / 'config.py')
-    os.link(project / 'one.pth', tmp_path / 'detector.pth')
-    inferencer = VideoInferencer(tmp_path, device='cpu', show_progress=False, **options)
-    assert inferencer.point == expected
-    assert (inferencer.model.autocast is torch.bfloat16) == (expected.precision == 'bf16')
-
-
-def test_a_folder_of_before_0_3_is_filtered_in_place_of_smoothed(project, tmp_path):
-    config = Config.fromfile(project / 'config.py')
-    config.recommended = dict(method='copy', key_interval=5, smooth=0, smooth_boxes=8)
-    config.dump(tmp_path / 'config.py')
-    os.link(project / 'one.pth', tmp_path / 'detector.pth')
-    assert VideoInferencer(tmp_path, device='cpu').point == Point('copy', 5, filter='both')
+    Config(dict(recommended=recommended)).dump(tmp_path / 'config.py')
+    (tmp_path / 'detector.pth').touch()
+    folder = AdaptedFolder.read(tmp_path, **options)
+    assert folder.point == expected and folder.weights == str(tmp_path / 'detector.pth')

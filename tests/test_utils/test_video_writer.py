@@ -81,28 +81,6 @@ def test_longer_pauses_are_an_hour(tmp_path, every):
     assert packet_times(tmp_path / 'out.mp4')[1:] == pytest.approx(expected, abs=1e-3)
 
 
-@pytest.mark.parametrize('size', [(32, 16400), (16400, 32)])
-def test_frames_that_are_too_large_are_refused_with_size_and_limit(tmp_path, size):
-    with (
-        pytest.raises(ValueError, match=r'out\.mp4: frames are .*16400.*16384'),
-        VideoWriter(tmp_path / 'out.mp4', fps=10) as writer,
-    ):
-        writer.write(np.zeros((*size, 3), np.uint8))
-    with VideoWriter(tmp_path / 'out.mp4', fps=10) as writer:
-        writer.write(np.zeros((16, 16384, 3), np.uint8))
-    assert len(packet_times(tmp_path / 'out.mp4')) == 1
-
-
-def test_errors_leave_nothing(tmp_path):
-    with pytest.raises(KeyError), VideoWriter(tmp_path / 'out.mp4', fps=10) as writer:
-        writer.write(GRAY)
-        raise KeyError
-    assert not list(tmp_path.iterdir())
-    for fps in (90_000, float('nan')):
-        with pytest.raises(ValueError, match='fps is'):
-            VideoWriter(tmp_path / 'out.mp4', fps)
-
-
 @pytest.mark.parametrize('limit', [40_000, 100])
 def test_a_full_disk_is_reported(tmp_path, limit):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
