@@ -20,7 +20,7 @@ from semidff.checkpoints.read import read_checkpoint
 from semidff.checkpoints.safe import CheckpointError
 from semidff.converters.mxnet.checkpoint import to_checkpoint
 from semidff.converters.mxnet.names import NameMappingError, convert, targets
-from semidff.datasets import PackFramePair, SampleStream
+from semidff.datasets import PackFramePair
 from semidff.datasets.ilsvrc_format import read_detections
 from semidff.datasets.vid_json import check_vid_json
 from semidff.datasets.video_list import VideoListError, load_videos
@@ -34,7 +34,6 @@ from tests.damaged_video import picture, write_video
 from tests.test_checkpoints.test_strict import net
 from tests.test_converters.mxnet_params import heads
 from tests.test_converters.test_mxnet.test_checkpoint import broken
-from tests.test_datasets.test_samplers import numbers
 from tests.test_datasets.test_transforms.test_pack import pair
 from tests.test_datasets.test_vid_json import valid
 from tests.test_evaluation import test_vid_metric, test_vid_metric_sparse
@@ -111,12 +110,6 @@ def datasets() -> Iterator[Refusal]:
             words,
             lambda i=index: open_video(write_video(Path('v.mp4'))).frames([0, i]),
         )
-    for arguments, words in (
-        (dict(datasets=[numbers()], ratio=(2, 1)), 'a share of each of 1'),
-        (dict(dataset=numbers(), ratio=(0,)), 'a share of each'),
-        (dict(datasets=[numbers(), []]), 'dataset 1 .*is empty'),
-    ):
-        yield ValueError, words, partial(SampleStream, **arguments)
     pixels = np.zeros((10, 96, 3), np.uint8)
     yield ValueError, 'differ in size.*share_random_params', lambda: PackFramePair()(pair(pixels))
 

@@ -25,8 +25,7 @@ def class_names(cfg: Config | ConfigDict, meta: Mapping) -> tuple[str, ...]:
         warnings.warn(
             'class names are neither in the checkpoint nor in the config, and the annotation file '
             'of its test data set does not exist; classes are named "class 0", "class 1", ... '
-            '(give '
-            "classes=('first', 'second', ...))",
+            "(set classes=('first', 'second', ...))",
             stacklevel=2,
         )
     return (names,) if isinstance(names, str) else tuple(names or ())

@@ -51,8 +51,7 @@ class CocoVIDDataset(CocoDataset):
         if self.test_mode and list(self.cat2label.values()) != [*range(len(match[0]))]:
             log_warning(
                 f'{self.ann_file}: has other classes than the metainfo, or another order; evaluate '
-                'with VIDMetric, '
-                "because mmdetection's CocoMetric confuses them"
+                "with VIDMetric, because mmdetection's CocoMetric confuses them"
             )
         name = content['images'][0]['file_name']
         if not self.data_root and not self.data_prefix['img'] and not osp.exists(name):

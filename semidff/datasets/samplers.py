@@ -53,25 +53,14 @@ class SampleStream(Dataset):
         configs = [dataset] if datasets is None else list(datasets)
         self.datasets = [DATASETS.build(c) if isinstance(c, dict) else c for c in configs]
         self.ratio = tuple(ratio or (1,) * len(configs))
-        if len(self.ratio) != len(configs) or min(self.ratio) < 1:
-            raise ValueError(f'ratio={self.ratio} needs a share of each of {len(configs)} datasets')
-        for index, dataset in enumerate(self.datasets):
+        for dataset in self.datasets:
             if hasattr(dataset, 'full_init'):
                 dataset.full_init()
-            if len(dataset) == 0:
-                raise ValueError(
-                    f'dataset {index} of the stream ({type(dataset).__name__}) is empty: check its '
-                    'ann_file and filter_cfg'
-                )
         metainfos = (getattr(dataset, 'metainfo', None) or {} for dataset in self.datasets)
         classes = [tuple(info['classes']) for info in metainfos if info.get('classes')]
-        for other in classes[1:]:
-            if other != classes[0]:
-                raise ValueError(
-                    'the datasets of the stream have different classes, or in another order: '
-                    f'{short(classes[0])} and {short(other)}; give all of them '
-                    'metainfo=dict(classes=...)'
-                )
+        if len(set(classes)) > 1:
+            listed = ' and '.join(map(short, dict.fromkeys(classes)))
+            raise ValueError(f'the datasets have different classes, or in another order: {listed}')
 
     @property
     def metainfo(self) -> dict:

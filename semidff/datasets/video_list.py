@@ -79,8 +79,7 @@ def load_frames(
         if words is None:
             raise VideoListError(
                 f'{ann_file}: {line!r} names no frame; write "video frame" or "video 1 frame '
-                'length" on each line, or '
-                "set lists='videos'"
+                "length\" on each line, or set lists='videos'"
             )
         video, number = words[1] or words[3], words[2] or words[4]
         path = str(root / os.path.expanduser(video))

@@ -94,8 +94,7 @@ class LoadPartsHook(Hook):
             if not gives_detector_weights(runner.cfg):
                 log_warning(
                     'The teacher has random weights: set model.checkpoint, or a load_parts entry '
-                    'with '
-                    "part='spatial.detector', to those of the image detector"
+                    "with part='spatial.detector', to those of the image detector"
                 )
             replaced = any(f'{entry.part}.'.startswith(('.', 'spatial.')) for entry in entries)
             model.reset_teacher(keep=() if replaced else self._loaded_teacher)

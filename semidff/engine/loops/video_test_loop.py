@@ -79,8 +79,7 @@ class VideoTestLoop(TestLoop):
             if others:
                 raise MethodError(
                     "protocol 'pairs' supports VIDMetric and VideoIoUMetric only, and has no "
-                    'consecutive frames; '
-                    f'leave out {", ".join(others)}'
+                    f'consecutive frames; leave out {", ".join(others)}'
                 )
         dataset, sampler = self.dataloader.dataset, self.dataloader.sampler
         if self.point.key_interval > 1 or self.point.filter or (schedule and method != 'frame'):
