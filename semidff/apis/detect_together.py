@@ -56,7 +56,7 @@ def _results(
             with failures.skipped(given):
                 source = inferencer.open(given, **options)
                 frames = stack.enter_context(inferencer.frames_of(source, video_id, max_frames))
-                sources[stages.open(together, frames)] = source
+                sources[together.open(frames)] = source
         ready = together.streams
         while streams := together.streams:
             patient = ready or streams

@@ -1,4 +1,5 @@
-"""The stage that detects on key and light frames: at once, in a pool of threads, or on several streams together."""
+"""The stage that detects on key and light frames: at once, in a pool of threads, or on several
+streams together."""
 
 import copy
 import math
@@ -9,6 +10,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from mmdet.structures import DetDataSample
@@ -16,49 +18,58 @@ from mmdet.structures import DetDataSample
 from semidff.datasets.video_readers import Frame
 
 from .follow import Follow
-from .methods import VideoMethod
 from .schedule import KEY, TRACKED
+
+if TYPE_CHECKING:
+    from .stages import Stages
 
 _LARGEST_CHUNK = 16
 _CHUNK_PIXELS = dict(cpu=2**20, cuda=2**22)
 """Pixels of the network's input in a chunk. Larger chunks are not faster, and take memory."""
 
-Run = Callable[[list[Frame]], None]
-"""Detects on frames of one kind and size, and completes them: ``done`` has the results, or the error."""
-
 
 class Detection:
-    """Detection on the frames of a stream, and the only queue of a stream: frames leave it in their order.
+    """Detection on the frames of a stream, and the only queue of a stream: frames leave it in their
+    order.
 
-    Light frames of an interval wait until they fill a chunk, or until the interval ends; with a method that needs the
-    next key frame, until that frame comes.
+    Light frames of an interval wait until they fill a chunk, or until the interval ends; with a
+    method that needs the next key frame, until that frame comes.
 
     Args:
-        submit: Runs the detection of frames, now or later.
-        ahead: Number of frames that may be submitted ahead of the frame that is handed on; 0: frames are detected when
-            they are submitted.
-        chunk: Largest number of frames of a batch; 1 for live video, None for what the device processes fast. A method
-            that needs the next key frame ignores 1.
+        submit: Calls ``stages.detect`` with frames, now or later.
+        prepare: Calls ``stages.prepare_executor`` with the first frame of a new size.
+        ahead: Number of frames that may be submitted ahead of the frame that is handed on; 0:
+            frames are detected when they are submitted.
+        chunk: Largest number of frames of a batch; 1 for live video, None for what the device
+            processes fast. A method that needs the next key frame ignores 1.
     """
 
     def __init__(
-        self, method: VideoMethod, submit: Run, ahead: int = 0, chunk: int | None = None
+        self,
+        stages: 'Stages',
+        submit: Callable[[list[Frame]], None],
+        prepare: Callable[[Frame], None],
+        ahead: int = 0,
+        chunk: int | None = None,
     ) -> None:
-        self._method, self._submit, self._ahead = method, submit, ahead
+        self._method = method = stages.method
+        self._submit, self._prepare, self._ahead = submit, prepare, ahead
         self._chunk = None if chunk == 1 and method.needs_next else chunk
         device = next(method.executor.model.parameters()).device.type
         self._pixels = _CHUNK_PIXELS.get(device, _CHUNK_PIXELS['cpu'])
         self._order: deque[Frame] = deque()
         self._waiting: list[Frame] = []  # light frames that are not submitted
-        self._held = (
-            0  # frames at the end of the order that wait: these, and tracked frames among them
-        )
+        self._held = 0  # frames at the end of the order that wait, with tracked ones among them
+        self._size: tuple | None = None  # of the frames
         self._key: Frame | None = None  # the last key frame
         self._done: Frame | None = None  # the last key frame that was handed on
 
     def push(self, frame: Frame) -> None:
         """Take the next frame of the stream."""
         frame.done = Future()
+        if frame.begins_scene and frame.size != self._size:
+            self._size = frame.size
+            self._prepare(frame)
         if frame.kind == KEY:
             if self._method.needs_next:
                 self._order.append(frame)
@@ -81,7 +92,7 @@ class Detection:
         if frame.kind == TRACKED or not self._method.reads_pixels:
             frame.inputs = None  # intervals may be long
         if not self._method.needs_next and (
-            self._held >= (self._chunk or _LARGEST_CHUNK) or len(self._waiting) >= self._size()
+            self._held >= (self._chunk or _LARGEST_CHUNK) or len(self._waiting) >= self._batch()
         ):
             self._flush()
 
@@ -102,7 +113,7 @@ class Detection:
                 self._done, frame = frame, handed_on(frame)
             yield frame
 
-    def _size(self) -> int:
+    def _batch(self) -> int:
         """Return the number of frames of a batch."""
         first = self._waiting[0].inputs if self._waiting else None
         if self._chunk or first is None:
@@ -110,8 +121,9 @@ class Detection:
         return min(_LARGEST_CHUNK, max(1, self._pixels // math.prod(first.shape[1:])))
 
     def _flush(self, last: Frame | None = None) -> None:
-        """Submit the waiting frames once the key frames that they need are detected, so that no thread waits."""
-        size = self._size()
+        """Submit the waiting frames once the key frames that they need are detected, so that no
+        thread waits."""
+        size = self._batch()
         frames, self._waiting, self._held = self._waiting, [], 0
         needed = [key.done for key in (self._key, last) if key and key.done]
         for start in range(0, len(frames), size):
@@ -120,19 +132,23 @@ class Detection:
 
 def detect(
     frames: Iterable[Frame],
-    method: VideoMethod,
-    run: Run,
+    stages: 'Stages',
     pool: Pool | None = None,
     ahead: int = 0,
     chunk: int | None = None,
 ) -> Iterator[Frame]:
-    """Detect on the frames of a stream, one batch after the other, or several at a time in a pool of threads."""
+    """Detect on the frames of a stream, one batch after the other, or several at a time in a pool
+    of threads."""
 
     def submit(batch: list[Frame]) -> None:
         with suppress(RuntimeError):  # the pool is shut down
-            pool.submit(run, batch)
+            pool.submit(stages.detect, batch)
 
-    detection = Detection(method, submit if pool else run, ahead, chunk)
+    def prepare(frame: Frame) -> None:
+        pool.submit(stages.prepare_executor, frame).result()
+
+    calls = (submit, prepare) if pool else (stages.detect, stages.prepare_executor)
+    detection = Detection(stages, *calls, ahead, chunk)
     for frame in frames:
         detection.push(frame)
         yield from detection.finished()
@@ -172,15 +188,16 @@ class Together:
         streams: The videos that have not ended.
     """
 
-    def __init__(self, method: VideoMethod, run: Run) -> None:
-        self._method, self._run = method, run
+    def __init__(self, stages: 'Stages') -> None:
+        self._stages = stages
         self._tasks: list[list[Frame]] = []
         self.streams: list[Stream] = []
 
-    def open(self, frames: Iterator[Frame], follow: Follow) -> Stream:
-        """Add a video, given as the frames that leave its schedule."""
-        detection = Detection(self._method, self._tasks.append, chunk=1)
-        self.streams.append(Stream(frames, detection, follow))
+    def open(self, frames: Iterable[Frame]) -> Stream:
+        """Add a video, given as its prepared frames."""
+        stages = self._stages
+        detection = Detection(stages, self._tasks.append, stages.prepare_executor, chunk=1)
+        self.streams.append(Stream(stages.schedule(frames), detection, stages.new_follow()))
         return self.streams[-1]
 
     def work(self) -> Iterator[Frame]:
@@ -196,31 +213,31 @@ class Together:
                 shape = None if first.inputs is None else first.inputs.shape
                 alike[first.kind == KEY, shape, len(frames) > 1 and id(frames)] += frames
             for batch in alike.values():
-                self._run(batch)
+                self._stages.detect(batch)
         for stream in self.streams:
             yield from stream.finished()
         self.streams = [stream for stream in self.streams if not stream.ended]
 
 
 @torch.no_grad()
-def detect_pairs(
-    frames: Iterable[Frame], method: VideoMethod, interval: int
-) -> Iterator[DetDataSample]:
+def detect_pairs(frames: Iterable[Frame], stages: 'Stages') -> Iterator[DetDataSample]:
     """Predict each labeled frame i from the key frames i, i - 1, ..., i - l + 1 (DFF section 5.2).
 
-    Only frames that a labeled frame needs become key frames, and only once; at most l frames are kept. Where the key
-    frame lies before the first frame of the video, the first frame is the key frame.
+    Only frames that a labeled frame needs become key frames, and only once; at most l frames are
+    kept. Where the key frame lies before the first frame of the video, the first frame is the key
+    frame.
 
     Args:
-        frames: The frames of a video, whose samples have ``frame_id`` (0-based) and, without labels,
-            ``is_labeled=False``.
-        interval: Number l of distances.
+        frames: The frames of a video, whose samples have ``frame_id`` (0-based) and, without
+            labels, ``is_labeled=False``.
 
     Yields:
         The l results of each labeled frame, with the metainfo ``key_distance`` 0 to l - 1.
     """
+    method, interval = stages.method, stages.point.key_interval
     last: dict[int, Frame] = {}
     keys: set[int] = set()
+    size = None
 
     def detected(frame: Frame, key: Frame | None) -> DetDataSample:
         sample = frame.sample.new()
@@ -234,6 +251,9 @@ def detect_pairs(
 
     for frame in frames:
         current = frame.number = frame.sample.frame_id
+        if frame.size != size:
+            size = frame.size
+            stages.prepare_executor(frame)
         last = {n: one for n, one in last.items() if n > current - interval} | {current: frame}
         if not frame.sample.get('is_labeled', True):
             continue
@@ -246,10 +266,10 @@ def detect_pairs(
                     result = detected(frame, last[number])
             elif number >= 0:
                 raise ValueError(
-                    f'frame {current} of video {frame.sample.get("video_name", "?")!r} is labeled, but frame {number} '
-                    f"before it is not in the data: protocol 'pairs' needs the {interval - 1} frames before each "
-                    'labeled one; list them in the json with is_labeled=false (frame_id counts from 0), or use '
-                    "protocol 'dense'"
+                    f'frame {current} of video {frame.sample.get("video_name", "?")!r} is labeled, '
+                    f"but frame {number} before it is not in the data: protocol 'pairs' needs the "
+                    f'{interval - 1} frames before each labeled one; list them in the json with '
+                    "is_labeled=false (frame_id counts from 0), or use protocol 'dense'"
                 )
             else:
                 result = result.new()  # before the first frame: repeat the pair (0, i)
@@ -258,7 +278,8 @@ def detect_pairs(
 
 
 def handed_on(frame: Frame) -> Frame:
-    """Return a key frame for later stages; itself, to which non-key frames refer, keeps what these need alone."""
+    """Return a key frame for later stages; itself, to which non-key frames refer, keeps what these
+    need alone."""
     other = copy.copy(frame)
     other.release()
     frame.image = frame.picture = frame.sample = None

@@ -1,4 +1,5 @@
-"""The stage behind the detection: the filter of tracks on the results of one stream, with identities and masks."""
+"""The stage behind the detection: the filter of tracks on the results of one stream, with
+identities and masks."""
 
 import copy
 from collections import deque
@@ -24,7 +25,8 @@ class Observation(NamedTuple):
 
     Attributes:
         arguments: Those of :meth:`~semidff.filter.VideoFilter.push`.
-        template: Boxes, scores and labels of the detections, whose types results have; None on a tracked frame.
+        template: Boxes, scores and labels of the detections, whose types results have; None on a
+            tracked frame.
         masks: Their masks as run-length codes; None without masks.
     """
 
@@ -36,12 +38,14 @@ class Observation(NamedTuple):
 class Follow:
     """Filters the results of a stream, see :class:`~semidff.filter.TrackFilter`.
 
-    Results have ``instances_id`` (identities, see :class:`~semidff.filter.Tracked`), and masks where the detections
-    have some, moved with their boxes. Other fields of a detector's results are left out, except with ``identities``.
+    Results have ``instances_id`` (identities, see :class:`~semidff.filter.Tracked`), and masks
+    where the detections have some, moved with their boxes. Other fields of a detector's results are
+    left out, except with ``identities``.
 
     Args:
         num_classes: Number of classes of the detector.
-        kind: A filter of :data:`~semidff.inference.point.FILTERS`; None: results are those of the method.
+        kind: A filter of :data:`~semidff.inference.point.FILTERS`; None: results are those of the
+            method.
         ahead: See :class:`~semidff.filter.VideoFilter`.
     """
 
@@ -54,7 +58,8 @@ class Follow:
         self._count = 0
 
     def push(self, frame: Frame) -> Iterator[Frame]:
-        """Take the next frame, with its result unless it is tracked; yield the frames whose results are final."""
+        """Take the next frame, with its result unless it is tracked; yield the frames whose results
+        are final."""
         if self.kind is None:
             yield frame
             return
@@ -87,7 +92,8 @@ class Follow:
         return Observation((frame.picture, size, arrays, frame.kind == LIGHT), template, masks)
 
     def advance(self, observation: Observation) -> list[Tracked]:
-        """Take the next frame as the filter sees it; return the objects of the frames that are final."""
+        """Take the next frame as the filter sees it; return the objects of the frames that are
+        final."""
         if observation.template is not None:
             self._template = observation.template
         if observation.masks is not None:
@@ -103,11 +109,13 @@ class Follow:
         return other
 
     def take_identities(self, other: 'Follow') -> None:
-        """Reuse the track ids that another stage, which has taken the same frames, assigned to the same objects."""
+        """Reuse the track ids that another stage, which has taken the same frames, assigned to the
+        same objects."""
         self._filter.take_identities(other._filter)
 
     def _named(self, tracked: Tracked) -> Frame:
-        """Return the frame with the method's result and the identities of the tracks to which its boxes belong."""
+        """Return the frame with the method's result and the identities of the tracks to which its
+        boxes belong."""
         frame = self._waiting.popleft()
         found = frame.sample.pred_instances
         found.instances_id = torch.full_like(found.labels, -1)

@@ -1,4 +1,5 @@
-"""The stage that divides a video into key, light and tracked frames, and what its decisions are made of."""
+"""The stage that divides a video into key, light and tracked frames, and what its decisions are
+made of."""
 
 import copy
 import math
@@ -19,8 +20,9 @@ _KNOWN = 30  # last steps, whose median is the usual step
 class FrameTimes:
     """Time stamps of the frames that a source delivers, in seconds, and the gaps among them.
 
-    Gaps are where a recorder paused, a camera was lost, frames are missing, or recordings were joined: a step of more
-    than 2 s and of more than 5 usual steps (the median of the last 30), or a step back.
+    Gaps are where a recorder paused, a camera was lost, frames are missing, or recordings were
+    joined: a step of more than 2 s and of more than 5 usual steps (the median of the last 30), or a
+    step back.
     """
 
     def __init__(self) -> None:
@@ -59,8 +61,9 @@ class FrameTimes:
 class KeyFrameSchedule(ABC):
     """Decides, causally and frame by frame, which frames are key frames.
 
-    Each stream has a deep copy of the schedule, which may remember frames. The first frame of a stream, the first frame
-    of another size and the frame after a cut or a gap in time are always key frames (``frame.begins_scene``).
+    Each stream has a deep copy of the schedule, which may remember frames. The first frame of a
+    stream, the first frame of another size and the frame after a cut or a gap in time are always
+    key frames (``frame.begins_scene``).
     """
 
     observes = False  # observe() is called with each non-key frame, which has its flow field
@@ -70,7 +73,8 @@ class KeyFrameSchedule(ABC):
     def is_key(self, frame: Frame, distance: int) -> bool:
         """Return whether a frame, at a distance from the last key frame, is a key frame.
 
-        It is not called for frames that begin a scene. ``frame.number`` counts the frames of the stream, from 0.
+        It is not called for frames that begin a scene. ``frame.number`` counts the frames of the
+        stream, from 0.
         """
 
     def is_cut(self, frame: Frame) -> bool:
@@ -93,13 +97,15 @@ def schedule(
 ) -> Iterator[Frame]:
     """Set ``kind``, ``key``, ``number`` and ``begins_scene`` of the frames of a stream.
 
-    A frame of another size than the one before, after a gap in time (see :class:`FrameTimes`), or after a scene cut
-    that the rule finds, begins a new scene.
+    A frame of another size than the one before, after a gap in time (see :class:`FrameTimes`), or
+    after a scene cut that the rule finds, begins a new scene.
 
     Args:
-        light_every: Non-key frames at multiples of this distance from their key frame, or the next ones if these were
-            dropped, are light frames; the others are tracked. 0: all are tracked.
-        observe: Called with each frame to set its flow field, ahead of the detection, if the rule observes.
+        light_every: Non-key frames at multiples of this distance from their key frame, or the next
+            ones if these were dropped, are light frames; the others are tracked. 0: all are
+            tracked.
+        observe: Called with each frame to set its flow field, ahead of the detection, if the rule
+            observes.
         may_be_key: Called for each frame; without it, key frames begin scenes only.
     """
     rule, times = copy.deepcopy(rule), FrameTimes()

@@ -1,15 +1,14 @@
-"""The stages of video inference (DFF Algorithm 1): prepare, schedule, detect, follow. A frame travels through them."""
+"""The stages that a frame travels through (DFF Algorithm 1): prepare, schedule, detect, follow."""
 
 import copy
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor as Pool
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from queue import SimpleQueue
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from mmdet.structures import DetDataSample
@@ -23,38 +22,39 @@ from semidff.models.key_frame import KeyFrame
 from semidff.utils.threads import opencv_threads, torch_threads, worker_threads
 
 from .bounded import detect_bounded
-from .detect import Stream, Together, detect, detect_pairs
+from .detect import Together, detect, detect_pairs
 from .executors import Executor, as_executor
 from .follow import Follow
 from .methods import MethodError, VideoMethod, method_class, methods_where, pairwise_methods
 from .point import ADAPTIVE, Point
-from .schedule import KEY, KeyFrameSchedule, schedule
+from .schedule import KEY, LIGHT, KeyFrameSchedule, schedule
 from .schedules import build_schedule
 
-_LOCKS: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
-_CREATING = threading.Lock()
-
 _FRAMES_AHEAD = 16
-"""Frames of a file for each worker, all of which are in memory. Workers have to wait for the decoder with fewer."""
+"""Frames of a file in memory for each worker. With fewer, workers wait for the decoder."""
 
 _LARGEST_AHEAD = 100
-"""Frames, as :data:`~semidff.filter.video.AHEAD`, with long or unbounded intervals. Their pictures are in memory."""
+"""Largest number of frames, as :data:`~semidff.filter.video.AHEAD`, whose pictures are in
+memory."""
 
 
 class Stages:
-    """The stages of a video detector, run at an operating point; each is a generator of frames, in their order.
+    """The stages of a video detector at an operating point; each is a generator of frames.
 
-    Any number of videos may run at a time, in several threads. Those that share a detector take turns, since some
-    detectors of mmdet keep intermediate results of a frame in themselves (DDQ-DETR: the masks of its queries).
+    Any number of videos may run at a time, in several threads. They take turns with the detector,
+    since some detectors of mmdet keep intermediate results of a frame in themselves (DDQ-DETR: the
+    masks of its queries).
 
     Args:
-        model: A ``VideoDetector``, any mmdet detector for methods without temporal module, or an executor of one. It is
-            put into eval mode.
-        point: Method, key-frame interval, light frames and filter; scale, runtime and precision are those of what the
-            test pipeline and ``model`` are.
-        schedule: Key-frame schedule or its config; None for a key frame every ``point.key_interval`` frames.
-        keep_fields: Whether propagated results hold their ``feature_flow`` (2, h, w) and ``scale_field`` (1, h, w),
-            for visualization; methods that propagate no features ignore it.
+        model: A ``VideoDetector``, any mmdet detector for methods without temporal module, or an
+            executor of one. It is put into eval mode.
+        point: Method, key-frame interval, light frames and filter; scale, runtime and precision are
+            those of what the test pipeline and ``model`` are.
+        schedule: Key-frame schedule or its config; None for a key frame every
+            ``point.key_interval`` frames.
+        keep_fields: Whether propagated results hold their ``feature_flow`` (2, h, w) and
+            ``scale_field`` (1, h, w), for visualization; methods that propagate no features ignore
+            it.
 
     Example:
         >>> stages = Stages(model, Point('propagate', key_interval=10))
@@ -72,8 +72,11 @@ class Stages:
         self.point = point = point or Point()
         kind, executor = method_class(point.run_as), as_executor(model)
         self.model = executor.model.eval()
-        options = {'keep_fields': keep_fields} if kind.propagates else {}
+        options = dict(keep_fields=keep_fields) if kind.propagates else {}
         self.method: VideoMethod = kind(executor, **options)
+        self._free: SimpleQueue[VideoMethod] = SimpleQueue()  # methods that no thread uses
+        self._free.put(self.method)
+        self._made = 1
         if point.filter and self.model.spatial.prediction != 'pred_instances':
             raise MethodError(
                 f'the filter tracks boxes, but this model predicts {self.model.spatial.prediction}'
@@ -84,24 +87,10 @@ class Stages:
         if self.rule.observes and (kind.needs_next or not self.method.has_flow):
             able = methods_where(lambda kind: kind.propagates and not kind.needs_next)
             raise MethodError(
-                f'{type(self.rule).__name__} observes the feature flow, which method {point.run_as!r} of this model '
-                f'does not have at that point: choose one of {", ".join(able)}, with a temporal module that has a flow'
+                f'{type(self.rule).__name__} observes the feature flow, which method '
+                f'{point.run_as!r} of this model does not have at that point: choose one of '
+                f'{", ".join(able)}, with a temporal module that has a flow'
             )
-        self._create_locks()
-
-    def _create_locks(self) -> None:
-        """Create the lock and the queue of free methods; they are not pickled."""
-        with _CREATING:
-            self._lock = _LOCKS.setdefault(self.model.spatial.detector, threading.RLock())
-        self._free: SimpleQueue[VideoMethod] = SimpleQueue()  # for the workers of all runs
-        self._made = 0
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {k: value for k, value in vars(self).items() if k not in ('_lock', '_free', '_made')}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._create_locks()
 
     def prepare(
         self, frames: Iterable[Frame], pipeline: Callable[[dict], dict], **metainfo: Any
@@ -137,53 +126,47 @@ class Stages:
     ) -> Iterator[Frame]:
         """Yield the prepared frames of a video with their results, in frame order.
 
-        A frame's ``sample`` is its result: ``pred_instances`` (boxes in the original image, on the host) or
-        ``pred_sem_seg``, and the metainfo ``is_key_frame`` and ``frame_kind``. The non-key frames of an interval are
-        processed as batches, which is faster than one at a time. On a CPU, several workers, each with its share of
-        PyTorch's threads, process intervals at the same time: a frame does not keep many cores busy, since the threads
-        wait for one another, spinning, at each of some hundred operators. An error is raised at its frame.
+        A frame's ``sample`` is its result: ``pred_instances`` (boxes in the original image, on the
+        host) or ``pred_sem_seg``, and the metainfo ``is_key_frame`` and ``frame_kind``. The non-key
+        frames of an interval are processed as batches, which is faster than one at a time. On a
+        CPU, several workers, each with its share of PyTorch's threads, process intervals at the
+        same time: more threads for a frame would mostly wait for one another. An error is raised
+        at its frame.
 
         Args:
             workers: Number of workers; 1 for a model that is compiled or on a GPU.
-            chunk: Largest number of frames of a batch; by default what the device processes fast; 1 for live video,
-                whose frames have their results at once, unless the method needs later frames.
+            chunk: Largest number of frames of a batch; by default what the device processes fast;
+                1 for live video, whose frames have their results at once, unless the method needs
+                later frames.
         """
         errors, follow = [], self.new_follow()
         with self._pool(workers) as (pool, ahead, options):
             frames = self.schedule(_until_error(frames, errors), **options)
-            for frame in detect(frames, self.method, self.detect, pool, ahead, chunk):
+            for frame in detect(frames, self, pool, ahead, chunk):
                 yield from follow.push(frame)
             yield from follow.flush()
         if errors:
             raise errors[0]
 
     def run_bounded(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """Yield the frames of a live video with their results, none of which waits for the detector.
+        """Yield the frames of a live video with their results, none of which waits for the
+        detector.
 
-        Key frames are detected in a second thread, which has three quarters of PyTorch's threads; other frames, and
-        OpenCV, have the rest. See :func:`~semidff.inference.bounded.detect_bounded`.
+        Key frames are detected in a second thread, which has three quarters of PyTorch's threads;
+        other frames, and OpenCV, have the rest. See
+        :func:`~semidff.inference.bounded.detect_bounded`.
         """
         self.make_methods(2)
         cores = torch.get_num_threads()
         share = max(cores // 4, 1)
         with worker_threads(1, max(cores - share, 1)) as detector, opencv_threads(share):
-            run = self.bounded(frames, detector)
+            run = detect_bounded(frames, self, detector)
             while True:
-                # Frames are prepared in here, too: threads that wait for those of the detector take 5 times as long.
+                # Frames are prepared in here, too: threads that wait for the detector's are slow.
                 with torch_threads(share):
                     if (frame := next(run, None)) is None:
                         return
                 yield frame
-
-    def bounded(self, frames: Iterable[Frame], detector: Pool) -> Iterator[Frame]:
-        """Yield what :meth:`run_bounded` does, with the given second thread."""
-        errors, tracks = [], self.point.light_every != 1
-        frames = _until_error(frames, errors)
-        yield from detect_bounded(
-            frames, self.schedule, self.detect, detector, self.new_follow(), tracks
-        )
-        if errors:
-            raise errors[0]
 
     @property
     def can_be_bounded(self) -> bool:
@@ -192,21 +175,19 @@ class Stages:
         return self.point.is_causal and has_others and self.make_methods(2)
 
     def run_pairs(self, frames: Iterable[Frame]) -> Iterator[DetDataSample]:
-        """Yield the results of protocol *pairs*, see :func:`~semidff.inference.detect.detect_pairs`."""
+        """Yield the results of protocol *pairs*, see
+        :func:`~semidff.inference.detect.detect_pairs`."""
         if self.point.method not in (able := pairwise_methods()):
             raise MethodError(
-                f'method {self.point.method!r} depends on all frames since the key frame, but protocol '
-                f"'pairs' predicts from two frames: choose one of {', '.join(able)}, or protocol 'dense'"
+                f'method {self.point.method!r} depends on all frames since the key frame, but '
+                f"protocol 'pairs' predicts from two frames: choose one of {', '.join(able)}, or "
+                "protocol 'dense'"
             )
-        return detect_pairs(frames, self.method, self.point.key_interval)
+        return detect_pairs(frames, self)
 
     def together(self) -> Together:
         """Return the detection of several videos with a frame of each in a batch."""
-        return Together(self.method, self.detect)
-
-    def open(self, together: Together, frames: Iterable[Frame]) -> Stream:
-        """Add a video, given as its prepared frames, to those that are detected together."""
-        return together.open(self.schedule(frames), self.new_follow())
+        return Together(self)
 
     def new_follow(self) -> Follow:
         """Return the last stage of a stream."""
@@ -236,19 +217,42 @@ class Stages:
             frame.done.set_result(result)
 
     @torch.no_grad()
+    def prepare_executor(self, frame: Frame) -> None:
+        """Let the executor prepare for frames of this size, before workers see them."""
+        has_light = self.rule.longest > 1 and self.point.light_every != 0
+        has_fields = self.rule.observes or getattr(self.method, 'keep_fields', False)
+
+        def predict() -> None:
+            sample = frame.sample.clone()
+            sample.set_metainfo(dict(frame_id=-1))  # remembered as no frame of the video
+            key = replace(frame, kind=KEY, key=None, sample=sample.clone())
+            method.key([key])
+            if has_light:
+                light = replace(frame, kind=LIGHT, key=key, sample=sample)
+                if self.rule.observes:
+                    inputs, _ = method.batch([frame])
+                    light.flow_field = method.executor.flow_field(inputs, key.features)
+                method.non_key([light])
+
+        with self._free_method() as method:
+            method.executor.prepare((type(method), has_light, has_fields, frame.size), predict)
+
+    @torch.no_grad()
     def _observe(self, frame: Frame) -> None:
         """Compute the flow field of a frame; of key frames, the image is enough."""
-        executor = self.method.executor
-        inputs, _ = self.method.batch([frame])
-        if frame.kind == KEY:
-            frame.key_image = executor.model.key_image(inputs)
-        else:
-            frame.flow_field = executor.flow_field(inputs, KeyFrame(frame.key.key_image, ()))
+        with self._free_method() as method:
+            inputs, _ = method.batch([frame])
+            if frame.kind == KEY:
+                frame.key_image = method.executor.model.key_image(inputs)
+            else:
+                key = KeyFrame(frame.key.key_image, ())
+                frame.flow_field = method.executor.flow_field(inputs, key)
 
     @contextmanager
     def _pool(self, workers: int) -> Iterator[tuple[Pool | None, int, dict]]:
-        """Yield a pool of workers, frames that run ahead of results, and options of the schedule."""
-        if workers == 1 or not self.make_methods(workers):
+        """Yield a pool of workers, frames that run ahead of results, and options of the
+        schedule."""
+        if workers == 1 or not self.make_methods(workers + self.rule.observes):
             yield None, 0, {}
             return
         # The workers have the other cores.
@@ -258,25 +262,21 @@ class Stages:
             yield pool, _FRAMES_AHEAD * workers, options
 
     def make_methods(self, count: int) -> bool:
-        """Make methods for threads of their own; return whether there can be as many."""
-        with self._lock:
-            for _ in range(self._made, count):
-                executor = self.method.executor.independent()
-                if executor is None:
-                    return False
-                method = copy.copy(self.method)
-                method.executor = executor
-                self._free.put(method)
-                self._made += 1
+        """Make methods for as many threads; return whether there can be so many."""
+        while self._made < count:
+            with self._free_method() as method:
+                executor = method.executor.independent()
+            if executor is None:
+                return False
+            other = copy.copy(self.method)
+            other.executor = executor
+            self._free.put(other)
+            self._made += 1
         return True
 
     @contextmanager
     def _free_method(self) -> Iterator[VideoMethod]:
         """Yield a method that no other thread uses."""
-        if not self._made:
-            with self._lock:
-                yield self.method
-            return
         method = self._free.get()
         try:
             yield method
@@ -285,7 +285,8 @@ class Stages:
 
 
 def _until_error(frames: Iterable[Frame], errors: list[Exception]) -> Iterator[Frame]:
-    """Yield frames; keep their error, which is raised behind the results of the frames ahead of it."""
+    """Yield frames; keep their error, which is raised behind the results of the frames ahead of
+    it."""
     try:
         yield from frames
     except Exception as error:

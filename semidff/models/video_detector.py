@@ -1,9 +1,10 @@
 """The video detector: feature network, temporal module and task network (DFF section 3, Algorithm 1; semi-DFF 3.1)."""
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmdet.models.detectors import BaseDetector
@@ -194,6 +195,9 @@ class VideoDetector(BaseDetector):
             inputs = self.normalized(inputs)
             image = self.temporal.prepare(inputs) if self.has_temporal else None
             return KeyFrame(image, self.spatial.features(inputs, samples))
+
+    def prepare(self, key: Hashable, predict: Callable[[], Any]) -> None:
+        """Do nothing: eager frames need no preparation."""
 
     def predict_key(self, inputs: Tensor, samples: SampleList) -> tuple[SampleList, KeyFrame]:
         """Detect on key frames (N, 3, H, W) with the whole spatial module (Algorithm 1, lines 3-4, 8-9)."""

@@ -2,10 +2,11 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
+from typing import Any
 
 import numpy as np
 import torch
@@ -207,6 +208,9 @@ class Memo:
     def __init__(self, executor: Executor) -> None:
         self.executor, self.model = executor, executor.model
         self._known: dict[tuple, InstanceData] = {}
+
+    def prepare(self, key: Hashable, predict: Callable[[], Any]) -> None:
+        self.executor.prepare(key, predict)
 
     def predict_key(self, inputs: Tensor, samples: SampleList) -> tuple[SampleList, '_Keys']:
         keys = _Keys(map(_Key, inputs.split(1), samples))

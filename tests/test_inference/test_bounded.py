@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from semidff.inference import KeyFrameSchedule
+from semidff.inference.bounded import detect_bounded
 from tests.tiny import models
 from tests.tiny.stages import frame_of, results, stages
 from tests.tiny.videos import batch
@@ -81,7 +82,7 @@ def test_every_kind_of_detector(kind, method, options):
 
 def bounded(run, detector, batches):
     """Results of frames, each of which is read when its result is requested."""
-    return (frame.sample for frame in run.bounded(map(frame_of, batches), detector))
+    return (frame.sample for frame in detect_bounded(map(frame_of, batches), run, detector))
 
 
 def check(model, method, options, busy):

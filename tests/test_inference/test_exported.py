@@ -5,13 +5,17 @@ import functools
 import os
 import subprocess
 import sys
+import threading
 from itertools import product
 
 import pytest
 import torch
+from mmengine.config import Config
 
-from semidff.inference import Acceleration, accelerate
+from semidff.inference import Acceleration, FixedSchedule, accelerate
 from semidff.inference.executors import ExportedGraphs, as_executor
+from semidff.inference.executors import exported as exported_graphs
+from semidff.inference.executors.exported import digest_of
 from tests.test_inference.test_contract import (
     FILE,
     SETTINGS,
@@ -79,7 +83,8 @@ def test_a_correction_as_adapt_makes_it(runtime):
 
 @pytest.mark.parametrize('runtime', RUNTIMES)
 def test_frames_that_are_padded(runtime, log):
-    """By more than the frames are downsampled for the flow network, which OpenVINO joins with their scale."""
+    """By more than the frames are downsampled for the flow network, which OpenVINO joins with their
+    scale."""
     frames = video(0)[:3]
     for data in frames:
         data['inputs'] = [data['inputs'][0][:, :44, :72]]
@@ -108,12 +113,11 @@ def test_networks_are_not_run_in_pytorch(cache):
     assert_same(found, expected)
 
 
-@pytest.mark.parametrize('runtime', RUNTIMES)
-def test_damaged_graphs_are_made_again(runtime, tmp_path, log):
+def test_damaged_graphs_are_made_again(tmp_path, log):
+    options = Acceleration(runtime='onnxruntime')
+
     def run() -> list:
-        executor = accelerate(
-            copy.deepcopy(detector('retinanet')), Acceleration(runtime=runtime), cache=tmp_path
-        )
+        executor = accelerate(copy.deepcopy(detector('retinanet')), options, cache=tmp_path)
         return results(stages(executor, 'copy', key_interval=2), video(0)[:3])
 
     expected = run()
@@ -137,6 +141,57 @@ def test_what_cannot_be_exported_runs_in_pytorch(log, monkeypatch):
     said = [record.getMessage() for record in log.records if 'runs in PyTorch' in record.msg]
     assert [text.split()[0] for text in said] == ['KeyGraph', 'NonKeyGraph']
     assert 'not in onnxruntime: no such operator' in said[0]
+    assert executor.runs_in == 'torch'
+
+
+def test_graphs_are_prepared_ahead_of_the_workers(monkeypatch):
+    """Once for each size of frames; other threads run meanwhile."""
+    threads = []
+
+    def export(*arguments, **options):
+        threads.append(threading.current_thread())
+        raise RuntimeError('no export')
+
+    monkeypatch.setattr(exported_graphs, 'export_graph', export)
+    run = stages(
+        accelerate(copy.deepcopy(detector('retinanet')), Acceleration(runtime='onnxruntime')),
+        schedule=FixedSchedule(4),
+    )
+    for workers in (2, 1):
+        results(run, video(1), workers)
+    assert len(threads) == 4, 'key frames and non-key frames of two sizes'
+
+
+# What a graph depends on, and what it does not.
+CHANGES = dict(
+    weights=lambda model: next(model.parameters()).data.mul_(1.01),
+    statistics=lambda model: next(model.buffers()).data.add_(1),
+    mean=lambda model: model.data_preprocessor.mean.add_(1),
+    std=lambda model: model.data_preprocessor.std.mul_(2),
+    input_scale=lambda model: setattr(model.temporal.flow_network, 'input_scale', 0.7),
+    config=lambda model: setattr(model, 'cfg', Config(dict(model=dict(test_cfg=dict(nms_pre=7))))),
+    module=lambda model: setattr(model.spatial.detector, 'neck', torch.nn.ReLU()),
+)
+SAME = dict(
+    copy=lambda model: None,
+    mode=lambda model: model.eval(),
+    classes=lambda model: setattr(model, 'dataset_meta', dict(classes=('a', 'b'))),
+    data=lambda model: setattr(model, 'cfg', Config(dict(test_dataloader=dict(batch_size=2)))),
+    use=lambda model: results(stages(model, key_interval=2), video(0)[:2]),
+)
+
+
+def test_whatever_changes_is_exported_again(monkeypatch):
+    own = digest_of(detector('retinanet'))
+    for name, change in (CHANGES | SAME).items():
+        model = copy.deepcopy(detector('retinanet'))
+        change(model)
+        assert (digest_of(model) == own) == (name in SAME), name
+    assert digest_of(detector('retinanet'), 'another size') != own
+    for package in (exported_graphs, exported_graphs.mmdet, exported_graphs.mmcv):
+        with monkeypatch.context() as patched:
+            patched.setattr(package, '__version__', '0')
+            assert digest_of(detector('retinanet')) != own, package
 
 
 HANDLED = """
@@ -153,11 +208,16 @@ signal.raise_signal(signal.SIGTERM)
 """
 
 
-def test_signals_are_handled_after_openvino(tmp_path):
+@pytest.fixture(scope='module')
+def graph(tmp_path_factory):
+    path = tmp_path_factory.mktemp('graph') / 'graph.onnx'
+    torch.onnx.export(torch.nn.ReLU().eval(), (torch.ones(1, 3),), path, dynamo=True)
+    return str(path)
+
+
+def test_signals_are_handled_after_openvino(graph):
     """Its plugin, unloaded, frees the stack of signal handlers: Ctrl-C was a segmentation fault."""
-    model = torch.nn.ReLU().eval()
-    torch.onnx.export(model, (torch.ones(1, 3),), tmp_path / 'graph.onnx', dynamo=True)
-    command = [sys.executable, '-c', HANDLED, str(tmp_path / 'graph.onnx')]
+    command = [sys.executable, '-c', HANDLED, graph]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.stdout == 'handled\n', done.stderr
 
@@ -172,18 +232,14 @@ for runtime in RUNTIMES.values():
 """
 
 
-def test_runtimes_report_nothing_to_their_makers(tmp_path):
-    model = torch.nn.ReLU().eval()
-    torch.onnx.export(model, (torch.ones(1, 3),), tmp_path / 'graph.onnx', dynamo=True)
-    (home := tmp_path / 'home').mkdir()
+def test_runtimes_report_nothing_to_their_makers(graph, tmp_path):
     left_out = 'CI', 'ORT_DISABLE_TELEMETRY', 'XDG_CACHE_HOME'
     environment = {name: value for name, value in os.environ.items() if name not in left_out}
-    command = [sys.executable, '-c', REPORTS_NOTHING, str(tmp_path / 'graph.onnx')]
-    done = subprocess.run(
-        command, env=dict(environment, HOME=str(home)), capture_output=True, text=True
-    )
+    environment['HOME'] = str(tmp_path)
+    command = [sys.executable, '-c', REPORTS_NOTHING, graph]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, ''), done.stderr
-    assert list(home.rglob('*')) == []
+    assert list(tmp_path.rglob('*')) == []
 
 
 def raises(*arguments, **options):

@@ -58,7 +58,7 @@ def together(stages: Stages, turns: Iterable[dict[int, dict]]) -> list[SampleLis
         for number, batch in turn.items():
             if number not in streams:
                 feeds[number] = deque()
-                streams[number] = stages.open(work, iter(feeds[number].popleft, None))
+                streams[number] = work.open(iter(feeds[number].popleft, None))
                 found[str(number)] = []
             feeds[number].append(frame := frame_of(batch))
             frame.path = str(number)

@@ -1,6 +1,7 @@
 """What methods ask of an executor."""
 
-from typing import Protocol
+from collections.abc import Callable, Hashable
+from typing import Any, Protocol
 
 from mmdet.structures import SampleList
 from torch import Tensor, nn
@@ -10,10 +11,11 @@ from semidff.models.video_detector import VideoDetector
 
 
 class Executor(Protocol):
-    """Computes key frames and non-key frames (DFF Algorithm 1), in batches of any number of frames of one size.
+    """Computes key frames and non-key frames (DFF Algorithm 1), in batches of any number of frames
+    of one size.
 
-    The eager executor is :class:`~semidff.models.VideoDetector` itself. Frames come from its ``preprocess``; sizes may
-    change from call to call. Results are on the host.
+    The eager executor is :class:`~semidff.models.VideoDetector` itself. Frames come from its
+    ``preprocess``; sizes may change from call to call. Results are on the host.
 
     Attributes:
         model: The video detector, with its settings.
@@ -21,8 +23,16 @@ class Executor(Protocol):
 
     model: VideoDetector
 
+    def prepare(self, key: Hashable, predict: Callable[[], Any]) -> None:
+        """Prepare for frames of a new size, before workers predict them; once for each ``key``.
+
+        ``predict`` calls the following methods as the workers will do. Until an executor is
+        prepared, it predicts in PyTorch.
+        """
+
     def predict_key(self, inputs: Tensor, samples: SampleList) -> tuple[SampleList, KeyFrame]:
-        """Detect on key frames (N, 3, H, W); return the results, and what non-key frames need of the key frames."""
+        """Detect on key frames (N, 3, H, W); return the results, and what non-key frames need of
+        the key frames."""
 
     def predict_non_key(
         self,
@@ -33,7 +43,8 @@ class Executor(Protocol):
     ) -> SampleList:
         """Detect on non-key frames (N, 3, H, W), given their key frames, N or one for all.
 
-        ``flow_field`` is the result of :meth:`flow_field` for the same frames, if it was computed already.
+        ``flow_field`` is the result of :meth:`flow_field` for the same frames, if it was computed
+        already.
         """
 
     def flow_field(self, inputs: Tensor, key: KeyFrame) -> FlowField:
@@ -43,15 +54,18 @@ class Executor(Protocol):
         """Return an executor of the same detector with another temporal module, or without one."""
 
     def independent(self) -> 'Executor | None':
-        """Return an executor that shares the weights and can run in another thread; None if there is none."""
+        """Return an executor that shares the weights and can run in another thread; None if there
+        is none."""
 
 
 def as_executor(model: nn.Module | Executor) -> Executor:
-    """Return the eager executor of a video detector or of any mmdet detector; an executor as it is."""
+    """Return the eager executor of a video detector or of any mmdet detector; an executor as it
+    is."""
     return VideoDetector.wrap(model) if isinstance(model, nn.Module) else model
 
 
 def executors_at_once(executor: Executor, count: int) -> list[Executor]:
-    """Return as many executors that can run in threads at the same time; the given one alone if there are no others."""
+    """Return as many executors that can run in threads at the same time; the given one alone if
+    there are no others."""
     copies = [executor.independent() for _ in range(count)] if count > 1 else [None]
     return copies if all(copies) else [executor]

@@ -1,4 +1,5 @@
-"""CUDA graphs of key frames and of non-key frames, from pixels to raw outputs or boxes: one launch for a frame.
+"""CUDA graphs of key frames and of non-key frames, from pixels to raw outputs or boxes: one launch
+for a frame.
 
 On a CPU, a graph calls the function in place of its capture, with the same static memory.
 """
@@ -32,9 +33,9 @@ _BOXES, _IMAGE, _RAW = 'boxes', 'image', 'raw '
 class CapturedFunction:
     """A function from tensors to tensors by name, with static memory for inputs and outputs.
 
-    The first one of its inputs, whose sizes those of all calls are, is the frames. ``pool`` and ``stream``, on a GPU,
-    are the memory of the graphs and the stream of the capture. If the graph's outputs are not those of the function, an
-    AssertionError is raised.
+    The first one of its inputs, whose sizes those of all calls are, is the frames. ``pool`` and
+    ``stream``, on a GPU, are the memory of the graphs and the stream of the capture. If the graph's
+    outputs are not those of the function, an AssertionError is raised.
     """
 
     def __init__(
@@ -67,7 +68,8 @@ class CapturedFunction:
             torch.testing.assert_close(self._outputs[name], outputs[name], **options)
 
     def __call__(self, frames: Tensor, *others: Tensor) -> dict[str, Tensor]:
-        """Return the outputs, which the next call overwrites; of the other inputs, those that changed are copied."""
+        """Return the outputs, which the next call overwrites; of the other inputs, those that
+        changed are copied."""
         self._inputs[0].copy_(frames, non_blocking=True)
         changed = [i for i, given in enumerate(others, 1) if self._given[i]() is not given]
         if changed:
@@ -87,10 +89,11 @@ class CapturedFunction:
 
 
 class CudaGraphs:
-    """Executor with CUDA graphs: one for key frames and one for non-key frames of each size of the batch.
+    """Executor with CUDA graphs: one for key frames and one for non-key frames of each size of the
+    batch.
 
-    A size runs eagerly the first time and is captured the second time. What cannot be captured runs eagerly, and so do
-    frames whose flow field is known. Copies have no graphs yet.
+    A size runs eagerly the first time and is captured the second time. What cannot be captured runs
+    eagerly, and so do frames whose flow field is known. Copies have no graphs yet.
     """
 
     def __init__(self, model: VideoDetector) -> None:
@@ -102,6 +105,9 @@ class CudaGraphs:
 
     def __reduce__(self) -> tuple:
         return CudaGraphs, (self.model,)
+
+    def prepare(self, key: Hashable, predict: Callable[[], Any]) -> None:
+        """A size is captured when it occurs again."""
 
     def predict_key(self, inputs: Tensor, samples: SampleList) -> tuple[SampleList, KeyFrame]:
         outputs = self._run(KeyGraph, inputs, samples)
@@ -165,7 +171,8 @@ class CudaGraphs:
         return graph(*inputs)
 
     def _capture(self, graph: Graph, inputs: Sequence[Tensor]) -> CapturedFunction | None:
-        """Capture as much as can be captured: up to boxes, up to raw outputs, or up to the split point."""
+        """Capture as much as can be captured: up to boxes, up to raw outputs, or up to the split
+        point."""
         frames, errors, captured = inputs[0], [], None
         stream = torch.cuda.current_stream() if frames.is_cuda else None
         for end in (_BOXES, _RAW, None):
@@ -197,12 +204,14 @@ class CudaGraphs:
 
 @lru_cache(maxsize=64)
 def _geometry(sizes: tuple, device: torch.device) -> Tensor:
-    """Height, width and factors (w, h) of each frame, (N, 4), made once since it is copied to the device."""
+    """Height, width and factors (w, h) of each frame, (N, 4), made once since it is copied to the
+    device."""
     return torch.tensor(sizes, dtype=torch.float64, device=device)
 
 
 def _function(graph: Graph, end: str | None) -> Callable:
-    """Return the function of frames, their geometry and key-frame maps that is captured, up to ``end``."""
+    """Return the function of frames, their geometry and key-frame maps that is captured, up to
+    ``end``."""
     model, spatial = graph.model, graph.model.spatial
 
     def run(frames: Tensor, geometry: Tensor, *key: Tensor) -> dict[str, Tensor]:

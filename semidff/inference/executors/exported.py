@@ -1,6 +1,7 @@
-"""Exported graphs in a runtime, with post-processing in PyTorch, and the description of graphs in a folder."""
+"""Exported graphs in a runtime, with post-processing in PyTorch, and the description of graphs in a
+folder."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -8,7 +9,8 @@ from hashlib import sha256
 from itertools import chain
 from os.path import isfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from threading import Lock
+from typing import Any
 
 import mmcv
 import mmdet
@@ -26,18 +28,22 @@ from semidff.models.graphs import (
 )
 from semidff.models.key_frame import FlowField, KeyFrame
 from semidff.models.spatial.head_family import levels, numbered
-from semidff.models.temporal.warp import MapSampler
+from semidff.models.temporal.warp import gathered_cells
 from semidff.models.video_detector import VideoDetector
 from semidff.utils.atomic_write import atomic_write, read_json, write_json
 from semidff.utils.logs import log_warning
 from semidff.version import __version__
 
-from .onnx_export import TURNS, ExportError, export_graph
+from .onnx_export import ExportError, export_graph
 from .runtimes import RUNTIMES, Runtime
 
 KEY, NON_KEY, FILE = 'key.onnx', 'non_key.onnx', 'video_detector.json'
 MAX_GRAPHS = 16
-"""Graphs that are kept: four of each size of frames, two without schedules that observe the flow."""
+"""Graphs that are kept: four of each size of frames, two without schedules that observe the
+flow."""
+
+_PREPARING = Lock()
+"""One thread exports at a time: PyTorch's exporter keeps its state in the process."""
 
 Shapes = dict[str, list]  # the first number is 1, or 'N' for any
 
@@ -77,36 +83,67 @@ class Description:
         return None
 
 
-class _Compiled(NamedTuple):
-    runtime: Runtime
-    raw: dict[str, str]  # as of Description
-    # Whether there are boxes, which are not used: those of equal scores may change places.
-    with_boxes: bool = False
+class _Compiled:
+    """A graph in a runtime: compiled once for each number of threads, since workers have shares of
+    them.
+
+    Args:
+        graph: ONNX file or its content.
+        raw: As of :class:`Description`.
+        total: Number of threads that all workers have together.
+        with_boxes: Whether the graph has boxes. They are not used: those of equal scores may change
+            places.
+    """
+
+    def __init__(
+        self,
+        make: Callable[..., Runtime],
+        graph: Path | bytes,
+        raw: dict[str, str],
+        total: int,
+        with_boxes: bool = False,
+    ) -> None:
+        self._make, self._graph, self._total, self._with_boxes = make, graph, total, with_boxes
+        self.raw, self._runtimes, self._lock = raw, {}, Lock()
+        self.runtime()  # fails here if at all
+
+    def runtime(self) -> Runtime:
+        """Return the runtime for the threads of the calling thread."""
+        threads = torch.get_num_threads()
+        with self._lock:
+            if threads not in self._runtimes:
+                streams = max(self._total // threads, 1)
+                self._runtimes[threads] = self._make(self._graph, threads, streams)
+        return self._runtimes[threads]
 
     def run(
         self, inputs: Mapping[str, Tensor], sample: DetDataSample | None = None
     ) -> dict[str, Tensor]:
         """Return the outputs, which the next call may overwrite."""
         device = next(iter(inputs.values())).device
-        if self.with_boxes:
+        if self._with_boxes:
             geometry = *sample.img_shape[:2], *sample.get('scale_factor', (1, 1))[:2]
             inputs = dict(inputs, geometry=torch.tensor([geometry], dtype=torch.float32))
         arrays = {name: maps.contiguous().cpu().numpy() for name, maps in inputs.items()}
-        found = self.runtime(arrays)
-        return {name: torch.from_numpy(array).to(device) for name, array in found.items()}
+        outputs = self.runtime()(arrays)
+        return {name: torch.from_numpy(array).to(device) for name, array in outputs.items()}
 
 
 class ExportedGraphs:
-    """Executor that runs exported graphs in a runtime, frame by frame: on CPUs, batches take as long.
+    """Executor that runs exported graphs in a runtime, frame by frame: on CPUs, batches take as
+    long.
 
-    Graphs are exported for each size of frames, when they are needed first. What cannot be exported runs in PyTorch.
+    Graphs are exported for each size of frames by :meth:`prepare`. What has no graph runs in
+    PyTorch.
 
     Args:
         model: The video detector, whose post-processing and data preprocessor are used.
-        folder: Folder of graphs of it, see :func:`~semidff.deployment.export_onnx`, for frames of their size.
+        folder: Folder of its graphs, see :func:`~semidff.deployment.export_onnx`, for frames of
+            their size.
         runtime: ``onnxruntime`` or ``openvino``.
-        cache: Folder in which graphs are kept for the next time; None: they are in memory alone.
-        **options: Of the runtime: ``precision``, ``providers`` of onnxruntime, ``device`` of OpenVINO.
+        cache: Folder in which graphs are kept for the next process; None: they are in memory alone.
+            **options: Of the runtime: ``precision``, ``providers`` of onnxruntime, ``device`` of
+            OpenVINO.
 
     Example:
         >>> stages = Stages(ExportedGraphs(model, 'exported'), Point('propagate', key_interval=10))
@@ -126,7 +163,10 @@ class ExportedGraphs:
         self._arguments = dict(folder=folder, runtime=runtime, cache=cache, **options)
         self._make = partial(RUNTIMES[runtime], **options)
         self._threads = torch.get_num_threads()
-        self._graphs: dict[tuple, _Compiled | None] = {}  # of all independent executors
+        # Shared by all independent executors. None: a graph that cannot be exported.
+        self._graphs: dict[tuple, _Compiled | None] = {}
+        self._prepared: set[Hashable] = set()
+        self._preparing = False
 
     @property
     def runs_in(self) -> str:
@@ -136,22 +176,35 @@ class ExportedGraphs:
     def __reduce__(self) -> tuple:
         return partial(ExportedGraphs, self.model, **self._arguments), ()
 
+    def prepare(self, key: Hashable, predict: Callable[[], Any]) -> None:
+        with _PREPARING:
+            if key in self._prepared:
+                return
+            if len(self._graphs) >= MAX_GRAPHS:
+                self._graphs.clear()
+                self._prepared.clear()
+            self._preparing = True
+            try:
+                predict()
+            finally:
+                self._preparing = False
+            self._prepared.add(key)
+
     def predict_key(self, inputs: Tensor, samples: SampleList) -> tuple[SampleList, KeyFrame]:
         given = [dict(frame=frame) for frame in inputs.split(1)]
-        graphs = [self._graph(KeyGraph, *one) for one in zip(given, samples, strict=True)]
-        with TURNS.running():
-            if not all(graphs):
-                return self.model.predict_key(inputs, samples)
-            raw, keys = [], []
-            for graph, one, sample in zip(graphs, given, samples, strict=True):
-                maps = graph.run(one, sample)
-                image = maps.get('key_image')
-                if image is None and self.model.has_temporal:
-                    image = self.model.key_image(one['frame'])
-                features = tuple(map(torch.clone, levels('features', maps)))
-                keys.append(KeyFrame(None if image is None else image.clone(), features))
-                raw.append({name: maps[own].clone() for name, own in graph.raw.items()})
-            return self._predict(raw, samples, {}), KeyFrame.batch(keys)
+        graphs = [self._graph(KeyGraph, *each) for each in zip(given, samples, strict=True)]
+        if not all(graphs):
+            return self.model.predict_key(inputs, samples)
+        raw, keys = [], []
+        for graph, frame, sample in zip(graphs, given, samples, strict=True):
+            maps = graph.run(frame, sample)
+            image = maps.get('key_image')
+            if image is None and self.model.has_temporal:
+                image = self.model.key_image(frame['frame'])
+            features = tuple(map(torch.clone, levels('features', maps)))
+            keys.append(KeyFrame(None if image is None else image.clone(), features))
+            raw.append({name: maps[output].clone() for name, output in graph.raw.items()})
+        return self._predict(raw, samples, {}), KeyFrame.batch(keys)
 
     def predict_non_key(
         self,
@@ -160,40 +213,32 @@ class ExportedGraphs:
         key: KeyFrame,
         flow_field: FlowField | None = None,
     ) -> SampleList:
-        given, kind = [], NonKeyGraph if flow_field is None else PropagationGraph
-        for index, frame in enumerate(inputs.split(1)):
+        raw, kind = [], NonKeyGraph if flow_field is None else PropagationGraph
+        for index, (frame, sample) in enumerate(zip(inputs.split(1), samples, strict=True)):
             image, features = key.frame(index)
-            one = dict(key_image=image, frame=frame)
+            given = dict(key_image=image, frame=frame)
             if flow_field is not None:
                 fields = zip(FIELDS, flow_field.frame(index).fields, strict=True)
-                one = {name: maps for name, maps in fields if maps is not None}
-            given.append(one | numbered('key_features', features))
-        graphs = [self._graph(kind, one) for one in given]
-        with TURNS.running():
-            if not all(graphs):
+                given = {name: maps for name, maps in fields if maps is not None}
+            given |= numbered('key_features', features)
+            graph = self._graph(kind, given)
+            if graph is None:
                 return self.model.predict_non_key(inputs, samples, key, flow_field)
-            raw = []
-            for graph, one, sample in zip(graphs, given, samples, strict=True):
-                maps = graph.run(one, sample)
-                raw.append({name: maps[own].clone() for name, own in graph.raw.items()})
-            return self._predict(raw, samples, self.model.non_key_test_cfg)
+            maps = graph.run(given, sample)
+            raw.append({name: maps[output].clone() for name, output in graph.raw.items()})
+        return self._predict(raw, samples, self.model.non_key_test_cfg)
 
     def flow_field(self, inputs: Tensor, key: KeyFrame) -> FlowField:
-        images = [
-            key.image[index if len(key.image) > 1 else 0][None] for index in range(len(inputs))
-        ]
-        frames = zip(images, inputs.split(1), strict=True)
-        given = [dict(key_image=image, frame=frame) for image, frame in frames]
-        graphs = [self._graph(FlowGraph, one) for one in given]
-        with TURNS.running():
-            if not all(graphs):
+        fields = []
+        for index, frame in enumerate(inputs.split(1)):
+            image = key.image[index if len(key.image) > 1 else 0][None]
+            given = dict(key_image=image, frame=frame)
+            graph = self._graph(FlowGraph, given)
+            if graph is None:
                 return self.model.flow_field(inputs, key)
-            found = []
-            for graph, one in zip(graphs, given, strict=True):
-                maps = {name: field.clone() for name, field in graph.run(one).items()}
-                fields = map(maps.get, FIELDS)
-                found.append(FlowField(one['key_image'], maps['current'], *fields))
-            return FlowField.batch(found)
+            maps = {name: field.clone() for name, field in graph.run(given).items()}
+            fields.append(FlowField(image, maps['current'], *map(maps.get, FIELDS)))
+        return FlowField.batch(fields)
 
     def with_temporal(self, temporal: nn.Module | None) -> 'ExportedGraphs':
         model = self.model.with_temporal(temporal)
@@ -205,67 +250,55 @@ class ExportedGraphs:
             return None
         other = ExportedGraphs(model, **self._arguments)
         other._threads, other._graphs = self._threads, self._graphs
+        other._prepared = self._prepared
         return other
 
     def _predict(
         self, raw: Sequence[dict[str, Tensor]], samples: SampleList, test_cfg: dict
     ) -> SampleList:
         """Post-process raw outputs of frames, together, which takes less time."""
-        batch = {name: torch.cat([one[name] for one in raw]) for name in raw[0]}
+        batch = {name: torch.cat([maps[name] for maps in raw]) for name in raw[0]}
         return self.model.spatial.predict_raw(batch, samples, test_cfg)
-
-    def outputs(
-        self, kind: type[Graph], inputs: dict[str, Tensor], sample: DetDataSample
-    ) -> dict[str, Tensor]:
-        """Return all outputs of a graph."""
-        found = self._graph(kind, inputs, sample).run(inputs, sample)
-        return {name: maps.clone() for name, maps in found.items()}
 
     def _graph(
         self, kind: type[Graph], inputs: dict[str, Tensor], sample: DetDataSample | None = None
     ) -> _Compiled | None:
-        """Return the graph for inputs (1, ...) of these sizes; None if there can be none."""
+        """Return the graph for inputs (1, ...) of these sizes; None if there is none."""
         # OpenCV's flow, which has no parameters, is computed outside of PyTorch.
         if kind is not KeyGraph and not _has_weights(self.model.temporal):
             return None
         sizes = tuple((tuple(maps.shape), maps.dtype) for maps in inputs.values())
-        # Workers have their shares of the threads.
-        signature = kind, sizes, sample and sample.img_shape[:2], torch.get_num_threads()
-        if signature not in self._graphs:
-            with TURNS.exporting():
-                if signature not in self._graphs:
-                    self._graphs[signature] = self._compile(kind, inputs, sample)
-                    while len(self._graphs) > MAX_GRAPHS:
-                        del self._graphs[next(iter(self._graphs))]
+        signature = kind, sizes, sample and sample.img_shape[:2]
+        if self._preparing and signature not in self._graphs:
+            try:
+                self._graphs[signature] = self._compile(kind, inputs, sample)
+            except Exception as error:  # whatever the code of a detector, or a runtime, raises
+                log_warning(f'{kind.__name__} runs in PyTorch, not in {self.runtime}: {error}')
+                self._graphs[signature] = None
         return self._graphs.get(signature)
 
     def _compile(
         self, kind: type[Graph], inputs: dict[str, Tensor], sample: DetDataSample | None
-    ) -> _Compiled | None:
-        threads = torch.get_num_threads()
-        streams = max(self._threads // threads, 1)
-        about, file = self.description, {KeyGraph: KEY, NonKeyGraph: NON_KEY}.get(kind)
-        if about and file and about.fits(inputs['frame']):
-            runtime = self._make(Path(self._arguments['folder'], file), threads, streams)
-            return _Compiled(runtime, about.raw, 'geometry' in about.key_inputs)
-        try:
-            kept = self._cached_file(kind, inputs, sample)
-            if kept and isfile(kept):
-                try:
-                    runtime = self._make(kept, threads, streams)
-                    return _Compiled(runtime, read_json(kept.with_suffix('.json')))
-                except Exception as error:  # whatever a runtime raises
-                    log_warning(f'{kept}: cannot be used, is made again ({error})')
-            graph, raw = self._export(kind, inputs, sample)
-            if kept:
-                with suppress(OSError):  # a folder of others, or a full disk
-                    write_json(raw, kept.with_suffix('.json'))
-                    with atomic_write(kept, binary=True) as unfinished:
-                        unfinished.write(graph)
-            return _Compiled(self._make(graph, threads, streams), raw)
-        except Exception as error:  # whatever the code of a detector, or a runtime, raises
-            log_warning(f'{kind.__name__} runs in PyTorch, not in {self.runtime}: {error}')
-            return None
+    ) -> _Compiled:
+        about, name = self.description, {KeyGraph: KEY, NonKeyGraph: NON_KEY}.get(kind)
+        make = partial(_Compiled, self._make, total=self._threads)
+        if about and name and about.fits(inputs['frame']):
+            has_boxes = 'geometry' in about.key_inputs
+            return make(Path(self._arguments['folder'], name), about.raw, with_boxes=has_boxes)
+        file = self._cached_file(kind, inputs, sample)
+        if file and isfile(file):
+            try:
+                return make(file, read_json(file.with_suffix('.json')))
+            except Exception as error:  # whatever a runtime raises
+                log_warning(f'{file}: cannot be used, is made again ({error})')
+        graph, raw = self._export(kind, inputs, sample)
+        if file:
+            with suppress(OSError):  # a folder of others, or a full disk
+                write_json(raw, file.with_suffix('.json'))
+                with atomic_write(file, binary=True) as unfinished:
+                    unfinished.write(graph)
+                graph = file
+        return make(graph, raw)
 
     def _cached_file(
         self, kind: type[Graph], inputs: dict[str, Tensor], sample: DetDataSample | None
@@ -275,8 +308,8 @@ class ExportedGraphs:
             return None
         sizes = [[*maps.shape, maps.dtype] for maps in inputs.values()]
         gathers = kind in (NonKeyGraph, PropagationGraph) and RUNTIMES[self.runtime].gathers
-        own = sizes, sample and sample.img_shape, gathers
-        digest = digest_of(self.model, torch.__version__, *own)
+        given = sizes, sample and sample.img_shape, gathers
+        digest = digest_of(self.model, torch.__version__, *given)
         return Path(self._arguments['cache'], f'{kind.__name__}-{digest}.onnx')
 
     @torch.inference_mode(False)
@@ -293,15 +326,13 @@ class ExportedGraphs:
         inputs = {name: maps.contiguous().clone() for name, maps in inputs.items()}
         outputs = graph.named(*inputs.values())
         raw = {} if kind is FlowGraph else graph.raw_names(outputs)
-        MapSampler.gathers = RUNTIMES[self.runtime].gathers
-        try:
+        with gathered_cells(RUNTIMES[self.runtime].gathers):
             return export_graph(graph, inputs, list(outputs)), raw
-        finally:
-            MapSampler.gathers = False
 
 
 def digest_of(model: VideoDetector, *others: Any) -> str:
-    """Return a hash of a model's weights and settings, of the code that computes it, and of other things."""
+    """Return a hash of a model's weights and settings, of the code that computes it, and of other
+    things."""
     versions, config = (__version__, mmdet.__version__, mmcv.__version__), model_settings(model)
     digest = sha256(repr((versions, model, config, others)).encode())
     for name, tensor in chain(model.named_parameters(), model.named_buffers()):
@@ -310,7 +341,8 @@ def digest_of(model: VideoDetector, *others: Any) -> str:
 
 
 def model_settings(model: VideoDetector) -> list[tuple]:
-    """Return the config of a model, and the numbers and texts that its modules have as attributes."""
+    """Return the config of a model, and the numbers and texts that its modules have as
+    attributes."""
     config = getattr(model, 'cfg', {}).get('model')
     settings = [
         (name, key, value)

@@ -1,4 +1,5 @@
-"""What a function exchanges between host and device, recorded so that a CUDA graph needs no exchange."""
+"""What a function exchanges between host and device, recorded so that a CUDA graph needs no
+exchange."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,12 +17,13 @@ _MAKERS = {torch.tensor: 0, torch.as_tensor: 0, Tensor.new_tensor: 1}
 class HostValues:
     """What the host reads from the device and sends to it, in the order of the calls.
 
-    Neither is possible during a capture. It is recorded ahead of it, and must be the same for different frames, so
-    that it depends on their size alone. Transformers of DETR's kind read the sizes of their maps from the device.
+    Neither is possible during a capture. It is recorded ahead of it, and must be the same for
+    different frames, so that it depends on their size alone. Transformers of DETR's kind read the
+    sizes of their maps from the device.
 
     Attributes:
-        held: Tensors that the function used in its last call and did not make, such as constants in a cache: a captured
-            graph needs them longer than the cache does.
+        held: Tensors that the function used in its last call and did not make, such as constants in
+            a cache: a captured graph needs them longer than the cache does.
     """
 
     def __init__(self) -> None:
@@ -101,7 +103,8 @@ class _Makers(TorchFunctionMode):
         return func(*args, **kwargs)
 
     def _on_device(self, index: Any, device: torch.device) -> Any:
-        """Return an index whose lists are tensors: ``maps[:, [0]]`` sends its list to the device."""
+        """Return an index whose lists are tensors: ``maps[:, [0]]`` sends its list to the
+        device."""
         if isinstance(index, tuple):
             return tuple(self._on_device(part, device) for part in index)
         if not isinstance(index, list):

@@ -15,7 +15,8 @@ import numpy as np
 
 Arrays = dict[str, np.ndarray]
 
-# Both report their use to their makers from their import on, with an identification in the user's home folder.
+# Both report their use to their makers from their import on, with an identification in the user's
+# home folder.
 os.environ.setdefault('ORT_DISABLE_TELEMETRY', '1')
 sys.modules.setdefault('openvino_telemetry', None)  # OpenVINO does without the package
 
@@ -26,7 +27,8 @@ class Runtime(ABC):
     Args:
         graph: An ONNX file or its content.
         threads: Number of CPU threads of each of as many ``streams`` that may run at the same time.
-        precision: Of convolutions and matrix products, as of :class:`~semidff.inference.Acceleration`.
+        precision: Of convolutions and matrix products, as of
+            :class:`~semidff.inference.Acceleration`.
 
     Attributes:
         gathers: Whether it gathers the cells of a warp faster than it samples maps.
@@ -42,7 +44,8 @@ class Runtime(ABC):
     @classmethod
     @abstractmethod
     def check(cls, precision: str = 'fp32', **options: Any) -> None:
-        """Import the library; raise its ImportError, or a ValueError if it has no such precision."""
+        """Import the library; raise its ImportError, or a ValueError if it has no such
+        precision."""
 
     @abstractmethod
     def __call__(self, inputs: Arrays) -> Arrays:
@@ -79,7 +82,8 @@ class OnnxRuntime(Runtime):
 
 
 class OpenVino(Runtime):
-    """A graph in OpenVINO on a ``device``. Each thread has an infer request of the compiled graph."""
+    """A graph in OpenVINO on a ``device``. Each thread has an infer request of the compiled
+    graph."""
 
     gathers = True
     _precisions = dict(fp32='f32', bf16='bf16', fp16='f16')
@@ -124,8 +128,9 @@ class OpenVino(Runtime):
 def _core() -> Any:
     """Return OpenVINO, which stays loaded.
 
-    Its CPU plugin replaces the stack of signal handlers of the thread that loads it. A second one, or one that is
-    unloaded by another thread, leaves the thread with freed memory, and the next signal ends the process.
+    Its CPU plugin replaces the stack of signal handlers of the thread that loads it. A second one,
+    or one that is unloaded by another thread, leaves the thread with freed memory, and the next
+    signal ends the process.
     """
     import openvino
 

@@ -8,14 +8,16 @@ values that DFF's kernel reads outside the map.
 
 In predictions on CPUs, ``embedding_bag`` replaces ``grid_sample`` for channels-last maps of many channels: a cell is
 the weighted sum of four rows of the map. This takes a ninth of the time, and the result is channels-last too. Graphs
-that are exported may gather the four cells instead (:attr:`MapSampler.gathers`).
+that are exported may gather the four cells instead (:func:`gathered_cells`).
 
 Cell ``i`` of a map of stride ``s`` is centered at pixel ``(i + 0.5) s`` of the frame. Maps with sides rounded up extend
 beyond the frame by different amounts, so that resizing one map to the size of another misaligns them: at height 600 by
 up to 27 pixels for a level of stride 64. :func:`align` samples a field at the cells of a level instead.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache, reduce, wraps
 
 import torch
@@ -26,6 +28,7 @@ from torch import Tensor
 _MANY = 64
 # Channels from which on torch's average pooling of channels-last maps is the faster one.
 _VECTOR = 16
+_GATHERS = ContextVar('_GATHERS', default=False)
 
 _Constants = Callable[..., tuple[Tensor, ...]]
 
@@ -66,16 +69,21 @@ def constants(function: _Constants) -> _Constants:
     return find
 
 
+@contextmanager
+def gathered_cells(gathers: bool) -> Iterator[None]:
+    """Context in which this thread gathers the cells of a warp of one frame, for an export."""
+    token = _GATHERS.set(gathers)
+    try:
+        yield
+    finally:
+        _GATHERS.reset(token)
+
+
 class MapSampler:
     """Samples maps of key frames, (N, C, H, W) or (1, C, H, W), at the positions to which a flow points.
 
     The flow is that of :func:`warp`; with ``border``, cells outside the map repeat its border instead of being zero.
-
-    Attributes:
-        gathers: Whether a graph of one frame that is exported gathers cells.
     """
-
-    gathers = False
 
     def __init__(self, flow: Tensor, border: bool = False) -> None:
         flow = flow if flow.dtype.itemsize > 2 else flow.float()
@@ -92,7 +100,7 @@ class MapSampler:
         in_rows = maps.is_contiguous(memory_format=torch.channels_last) and not maps.is_contiguous()
         recorded = torch.is_grad_enabled() or torch.compiler.is_compiling()
         on_cpu = maps.device.type == 'cpu' and maps.shape[1] >= _MANY
-        if self.gathers and torch.compiler.is_exporting() and len(self._position) == 1:
+        if _GATHERS.get() and len(self._position) == 1:
             sampled = self._gather(maps)
         elif on_cpu and in_rows and not recorded:
             sampled = self._sum_rows(maps)
