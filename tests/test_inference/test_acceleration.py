@@ -10,7 +10,7 @@ from semidff.inference import Acceleration, accelerate
 from tests.tiny import models
 from tests.tiny.splits import cut
 from tests.tiny.stages import live, stages
-from tests.tiny.videos import batch, build, detector_cfg
+from tests.tiny.videos import batch
 
 BF16 = Acceleration('bf16')
 
@@ -42,13 +42,6 @@ def test_half_precision_is_that_of_autocast(kind):
     assert not torch.is_autocast_enabled('cpu')
 
 
-def test_an_image_detector_becomes_a_video_detector():
-    image_detector = build(detector_cfg())
-    expected = detect(copy.deepcopy(image_detector), 'frame', frames=2)
-    found = detect(accelerate(image_detector, Acceleration()), 'frame', frames=2)
-    assert models.unmatched(expected, found, 0) == 0 and sum(map(len, found)) > 0
-
-
 def test_shares_modules_and_attributes_and_can_be_copied():
     model = detector('rfcn')
     model.dataset_meta = dict(classes=('a', 'b'))
@@ -57,11 +50,6 @@ def test_shares_modules_and_attributes_and_can_be_copied():
     assert fast.dataset_meta == model.dataset_meta
     assert detect(copy.deepcopy(fast))[2].scores.equal(detect(fast)[2].scores)
     assert list(fast.state_dict()) == list(model.state_dict())
-
-
-def test_unknown_precision():
-    with pytest.raises(ValueError, match="precision 'int8' is unknown; choose one of fp32, bf16"):
-        accelerate(detector('rfcn'), Acceleration('int8'))
 
 
 def test_compiled_graphs_give_the_same():

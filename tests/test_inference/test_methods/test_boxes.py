@@ -22,6 +22,9 @@ class Detections:
         self.model.spatial = SimpleNamespace(prediction='pred_instances', detector=self.model)
         self.model.preprocess = lambda frames, samples: (frames, samples)
 
+    def prepare(self, key, predict):
+        pass
+
     def predict_key(self, inputs, samples):
         (sample,) = samples
         boxes, scores, labels = self.keys[sample.frame_id]
