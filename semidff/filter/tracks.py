@@ -1,4 +1,4 @@
-"""The recursive filter: tracks of objects that move with the video and are corrected by detections."""
+"""The recursive filter: tracks that move with the video and are corrected by detections."""
 
 import copy
 from collections.abc import Callable
@@ -34,15 +34,16 @@ _FADE = 0.85  # of the evidence that an object exists, at each frame
 _NOISE = 4e-4, 1e-2  # squares, of boxes and of scores of key frames to begin with
 _LIGHT = 0.12, 0.12  # weights of those of light frames to begin with
 _RENEWAL = 0.2  # of the velocity, at each step
-_DRIFT = 6.0  # noise that a step adds: that of a detection of score 1 for an error of a sixth of the size
-# Errors of a box after a step: pixels of the picture, even if all points agree, and at most; a share of the step; a
-# multiple of the growth.
+_DRIFT = 6.0  # noise of a step: that of a detection of score 1 for an error of a sixth of the size
+# Errors of a box after a step: pixels of the picture, even if all points agree, and at most; a
+# share of the step; a multiple of the growth.
 _JITTER, _LARGEST_SPREAD, _OF_STEP, _OF_GROWTH = 0.5, 10.0, 0.05, 2.0
 _RECENT = 0.3  # of the means of a track's residuals, at each detection
 _LARGEST_RESIDUAL = 0.3  # that counts where the filter judges itself or light frames
 _FORGET = 0.98  # of what a video has taught, at each frame with detections
 _PRIOR = 10.0  # detections, as which these count
-_TRUSTED = 2.0  # Others predict the next detection so many times better: the filter's boxes are not reported.
+# Where another prediction is so many times better, the filter's boxes are not reported.
+_TRUSTED = 2.0
 _LEAST_JUDGED = 20  # predictions
 
 
@@ -51,16 +52,16 @@ class Estimate(NamedTuple):
 
     Attributes:
         boxes: (n, 4), xyxy.
-        scores: (n, 2, C): of each class, the mean score of detections of which it is the best class, and of those of
-            which it is another one.
+        scores: (n, 2, C): of each class, the mean score of detections of which it is the best
+            class, and of those of which it is another one.
         weights, evidence: (n,), how much is known of the boxes, and of the scores.
         ids: (n,) identities.
         sources: (n, 2): frame and index of the last detection.
         source_boxes: (n, 4), its boxes.
         weak: Detections with low scores, and their sources.
         began: Whether there were detections at all.
-        camera: Motion of the camera since the frame before, see :func:`~semidff.filter.motion.camera_motion`; None if
-            it was not needed.
+        camera: Motion of the camera since the frame before, see
+            :func:`~semidff.filter.motion.camera_motion`; None if it was not needed.
     """
 
     boxes: np.ndarray
@@ -92,11 +93,13 @@ class Tracked(NamedTuple):
 class Reliability:
     """How much light frames are worth, learned from residuals.
 
-    A detection differs from the prediction by the errors of both. That of the prediction is known relative to the noise
-    of key frames, which tells this noise, and with it that of light frames. A source is worth the inverse of its noise.
+    A detection differs from the prediction by the errors of both. That of the prediction is known
+    relative to the noise of key frames, which tells this noise, and with it that of light frames. A
+    source is worth the inverse of its noise.
 
     Attributes:
-        geometry, existence: Weights of boxes and of scores of light frames, relative to those of key frames.
+        geometry, existence: Weights of boxes and of scores of light frames, relative to those of
+            key frames.
     """
 
     def __init__(self) -> None:
@@ -109,7 +112,8 @@ class Reliability:
 
         Args:
             boxes: Squared residuals (n,) of linked detections, in sizes of the boxes.
-            known: Squared errors (n,) of their predictions, relative to the noise of a detection of a key frame.
+            known: Squared errors (n,) of their predictions, relative to the noise of a detection of
+                a key frame.
             scores: Squared residuals (m,) of the scores of all tracks.
         """
         noise = self._noise(0)
@@ -133,8 +137,9 @@ class Reliability:
 class _Tracks:
     """Arrays of n tracks; as in :class:`Estimate`, and what it does not tell.
 
-    ``carried`` is the last detection, moved without averaging; ``residuals`` and ``squares`` are recent means;
-    ``settled`` is the sum of the scores of all detections; ``missed`` counts key frames without a detection.
+    ``carried`` is the last detection, moved without averaging; ``residuals`` and ``squares`` are
+    recent means; ``settled`` is the sum of the scores of all detections; ``missed`` counts key
+    frames without a detection.
     """
 
     ids: np.ndarray
@@ -188,10 +193,11 @@ class _Tracks:
 class TrackFilter:
     """Follows the objects of one video, causally.
 
-    On every frame, boxes are moved and scaled by sparse optical flow (:mod:`semidff.filter.motion`), and what is known
-    of them fades. On frames with detections, a track's box becomes the weighted mean of itself and of its detection;
-    its score is a weighted mean of all scores, with 0 where it was not detected. So an object is not lost if the
-    detector misses it once, and a false one fades. The equations are in docs/filter.md.
+    On every frame, boxes are moved and scaled by sparse optical flow
+    (:mod:`semidff.filter.motion`), and what is known of them fades. On frames with detections, a
+    track's box becomes the weighted mean of itself and of its detection; its score is a weighted
+    mean of all scores, with 0 where it was not detected. So an object is not lost if the detector
+    misses it once, and a false one fades. The equations are in docs/filter.md.
 
     Args:
         num_classes: Number of classes C.
@@ -203,7 +209,8 @@ class TrackFilter:
         >>> tracks = TrackFilter(num_classes=80)
         >>> for number, image in enumerate(video):
         ...     found = detect(image) if number % 10 == 0 else None  # boxes, scores, labels
-        ...     boxes, scores, labels, ids, *_ = report(tracks.step(picture_of(image), image.shape[:2], found))
+        ...     estimate = tracks.step(picture_of(image), image.shape[:2], found)
+        ...     boxes, scores, labels, ids, *_ = report(estimate)
     """
 
     def __init__(
@@ -239,7 +246,8 @@ class TrackFilter:
         Args:
             picture: Its gray picture, see :func:`~semidff.filter.motion.picture_of`.
             size: Its height and width, in whose pixels boxes are.
-            detections: Boxes (n, 4) xyxy, scores and labels (n,); None if nothing was detected on this frame.
+            detections: Boxes (n, 4) xyxy, scores and labels (n,); None if nothing was detected on
+                this frame.
             light: Whether they are of a light frame, so that key frames tell how reliable they are.
             number: What ``sources`` calls this frame; default: one more than the frame before.
             camera: Motion of the camera since the frame before, if it is known.
@@ -274,7 +282,7 @@ class TrackFilter:
 
     @property
     def trusted(self) -> bool:
-        """Whether the filter predicts the detections of this video; its boxes are reported only then."""
+        """Whether the filter predicts the detections well, so that its boxes are reported."""
         return self._best == 0
 
     @property
@@ -285,7 +293,7 @@ class TrackFilter:
 
     @staticmethod
     def _predictions(tracks: _Tracks) -> tuple[np.ndarray, ...]:
-        """Return boxes of the filter, and without it: of the last detection, moved and where it was."""
+        """Return the filter's boxes, those of the last detections moved, and where these were."""
         return tracks.boxes, tracks.carried, tracks.source_boxes
 
     def new_id(self) -> int:
@@ -293,31 +301,9 @@ class TrackFilter:
         self._next_id += 1
         return self._next_id - 1
 
-    def fork(self) -> 'TrackFilter':
-        """Return a copy, which goes on by itself."""
-        other = copy.deepcopy(self)
-        other._fork = self._next_id
-        return other
-
-    def take_identities(self, other: 'TrackFilter') -> None:
-        """Name what this fork of a filter has found as the filter itself does, which has taken as many frames."""
-        mine, theirs, first = self._tracks, other._tracks, self._fork
-        new = np.flatnonzero(mine.ids >= first)
-        free = np.flatnonzero(~np.isin(theirs.ids, mine.ids[mine.ids < first]))
-        rows, columns = link(
-            mine.boxes[new], mine.scores[new], theirs.boxes[free], theirs.scores[free]
-        )
-        linked = mine.ids[new[rows]].tolist(), theirs.ids[free[columns]].tolist()
-        names = dict(zip(*linked, strict=True))
-        self._ended = self._ended[~np.isin(self._ended.ids, linked[1])]
-        self._next_id = max(self._next_id, other._next_id)
-        for tracks in (mine, self._ended):
-            for old in tracks.ids[tracks.ids >= first].tolist():
-                names[old] = names[old] if old in names else self.new_id()
-            tracks.ids = np.array([names.get(old, old) for old in tracks.ids.tolist()], int)
-
     def _move(self, picture: np.ndarray, scale: float, camera: np.ndarray | None) -> np.ndarray:
-        """Move all tracks, given pixels of the picture per pixel of the frame; return the camera's motion."""
+        """Move all tracks, given pixels of the picture per pixel of the frame; return the camera's
+        motion."""
         tracks, boxes = self._tracks, self._tracks.boxes * scale
         if camera is None:
             strong = boxes[tracks.total >= _FOLLOWED]
@@ -416,7 +402,8 @@ class TrackFilter:
         self._tracks = self._tracks + new
 
     def _identities(self, found: Objects, indices: np.ndarray) -> list[int]:
-        """Return identities of new tracks: those of undetected objects that were last detected there, or would be now.
+        """Return identities of new tracks: those of undetected objects that were last detected
+        there, or would be now.
 
         If such an object still has a track, which has lost it, that gets a new identity.
         """
@@ -442,8 +429,9 @@ class TrackFilter:
 def report(estimate: Estimate) -> Tracked:
     """Return the objects of a frame.
 
-    An object has the class of most evidence, and as score that of its detections, whatever class they had, so that one
-    whose class alternates is one box. Other classes that the detector gave it at the same time follow.
+    An object has the class of most evidence, and as score that of its detections, whatever class
+    they had, so that one whose class alternates is one box. Other classes that the detector gave it
+    at the same time follow.
     """
     first, second = estimate.scores[:, 0], estimate.scores[:, 1]
     labels, (weak, weak_sources) = classes_of(estimate.scores), estimate.weak
@@ -470,11 +458,12 @@ def combine(
 ) -> Estimate:
     """Return what two filters know of a frame, one of which runs through the video backward.
 
-    Boxes and scores of linked objects are weighted by how much is known of them. What only one filter knows appears or
-    ends between two frames with detections, and its score is halved.
+    Boxes and scores of linked objects are weighted by how much is known of them. What only one
+    filter knows appears or ends between two frames with detections, and its score is halved.
 
     Args:
-        names: Identities for those of the backward filter, on later frames; those of this frame are added.
+        names: Identities for those of the backward filter, on later frames; those of this frame are
+            added.
         new_id: Returns an identity for an object that the forward filter does not know.
     """
     one, other = link(forward.boxes, forward.scores, backward.boxes, backward.scores)

@@ -1,6 +1,5 @@
 """The filter over a video: causal, or both ways with a bounded number of frames ahead."""
 
-import copy
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -24,8 +23,9 @@ class VideoFilter:
 
     Args:
         num_classes: Number of classes.
-        both_ways: Whether each result depends on later frames, too: a second filter runs from ``2 · ahead`` frames
-            later backward. Results wait for these frames, whose pictures are in memory.
+        both_ways: Whether each result depends on later frames, too: a second filter runs from ``2 ·
+            ahead`` frames later backward. Results wait for these frames, whose pictures are in
+            memory.
         ahead: Half of that; at least the number of frames from one key frame to the next.
         reliability: See :class:`~semidff.filter.TrackFilter`.
     """
@@ -54,7 +54,8 @@ class VideoFilter:
         detections: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
         light: bool = False,
     ) -> list[Tracked]:
-        """Take the next frame, see :meth:`TrackFilter.step`; return the results that are final, in frame order."""
+        """Take the next frame, see :meth:`TrackFilter.step`; return final results in frame
+        order."""
         self._number += 1
         arguments = picture, size, detections, light, self._number
         estimate = self._forward.step(*arguments)
@@ -68,20 +69,10 @@ class VideoFilter:
         return self._finish(len(self._waiting))
 
     def new_scene(self) -> list[Tracked]:
-        """Forget all tracks; return the results that wait. Identities of the next frames are new ones."""
+        """Return the results that wait, and forget all tracks; later identities are new ones."""
         finished = self.flush()
         self._forward = TrackFilter(self._num_classes, first_id=self._forward.new_id())
         return finished
-
-    def fork(self) -> 'VideoFilter':
-        """Return a copy of a causal filter, which goes on by itself."""
-        other = copy.copy(self)
-        other._forward = self._forward.fork()
-        return other
-
-    def take_identities(self, other: 'VideoFilter') -> None:
-        """See :meth:`TrackFilter.take_identities`."""
-        self._forward.take_identities(other._forward)
 
     def _finish(self, count: int) -> list[Tracked]:
         """Return the results of the first waiting frames."""
@@ -106,13 +97,15 @@ def filter_coco(
 
     Args:
         images: The frames of a video (H, W, 3), uint8, BGR.
-        detections: ``image_id`` (number of the frame, from 0), ``category_id``, ``bbox`` (x, y, width, height) and
-            ``score``. Frames without any are frames on which the detector did not run, whose boxes are tracked.
+        detections: ``image_id`` (number of the frame, from 0), ``category_id``, ``bbox`` (x, y,
+            width, height) and ``score``. Frames without any are frames on which the detector did
+            not run, whose boxes are tracked.
         both_ways: See :class:`VideoFilter`.
         detected: Numbers of further frames on which the detector ran, and found nothing.
 
     Yields:
-        The same for every frame, with ``track_id``: the identity; -1 for scores below 0.05, and further classes.
+        The same for every frame, with ``track_id``: the identity; -1 for scores below 0.05, and
+        further classes.
     """
     frames: dict[int, list[dict]] = {number: [] for number in detected}
     for one in detections:

@@ -1,10 +1,8 @@
 """The stage behind the detection: the filter of tracks on the results of one stream, with
 identities and masks."""
 
-import copy
 from collections import deque
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -18,21 +16,6 @@ from semidff.filter import Tracked, VideoFilter
 
 from .methods.boxes import arrays_of, instances_like
 from .schedule import LIGHT, TRACKED
-
-
-class Observation(NamedTuple):
-    """What the filter takes of a frame.
-
-    Attributes:
-        arguments: Those of :meth:`~semidff.filter.VideoFilter.push`.
-        template: Boxes, scores and labels of the detections, whose types results have; None on a
-            tracked frame.
-        masks: Their masks as run-length codes; None without masks.
-    """
-
-    arguments: tuple
-    template: InstanceData | None = None
-    masks: list[dict] | None = None
 
 
 class Follow:
@@ -57,61 +40,41 @@ class Follow:
         self._masks: dict[int, list[dict]] = {}  # of each frame, run-length codes
         self._count = 0
 
-    def push(self, frame: Frame) -> Iterator[Frame]:
-        """Take the next frame, with its result unless it is tracked; yield the frames whose results
-        are final."""
+    def push(self, frame: Frame, late: InstanceData | None = None) -> Iterator[Frame]:
+        """Take the next frame, with its result unless it is tracked; yield frames with final
+        results.
+
+        Args:
+            late: Detections of an earlier key frame, moved to a tracked frame, which the filter
+                takes as those of a key frame.
+        """
         if self.kind is None:
             yield frame
             return
         if frame.begins_scene:
             yield from self._finished(self._filter.new_scene())
         self._waiting.append(frame)
-        observation = self.observed(frame)
+        size, arrays = tuple(frame.sample.ori_shape[:2]), None
+        detections = late if frame.kind == TRACKED else frame.sample.pred_instances
+        if detections is not None:
+            arrays = arrays_of(detections)
+            names = 'bboxes', 'scores', 'labels'
+            self._template = InstanceData(**{name: detections[name] for name in names})
+            if 'masks' in detections and self.kind != 'identities':
+                pixels = detections.masks.cpu().numpy().astype(np.uint8)
+                self._masks[self._count] = encode(np.asfortranarray(pixels.transpose(1, 2, 0)))
+        self._count += 1
+        results = self._filter.push(frame.picture, size, arrays, frame.kind == LIGHT)
         if self.kind == 'identities':
-            yield self._named(*self.advance(observation))
+            yield self._named(*results)
             return
         if frame.kind != TRACKED:
             del frame.sample.pred_instances  # Masks would wait as long as the frame.
-        yield from self._finished(self.advance(observation))
+        yield from self._finished(results)
 
     def flush(self) -> Iterator[Frame]:
         """Yield the frames that wait for later ones."""
         return self._finished(self._filter.flush())
-
-    def observed(self, frame: Frame) -> Observation:
-        """Return what the filter takes of a frame."""
-        size = tuple(frame.sample.ori_shape[:2])
-        if frame.kind == TRACKED:
-            return Observation((frame.picture, size))
-        found, masks = frame.sample.pred_instances, None
-        arrays = arrays_of(found)
-        if 'masks' in found and self.kind != 'identities':
-            pixels = found.masks.cpu().numpy().astype(np.uint8)
-            masks = encode(np.asfortranarray(pixels.transpose(1, 2, 0)))
-        template = InstanceData(bboxes=found.bboxes, scores=found.scores, labels=found.labels)
-        return Observation((frame.picture, size, arrays, frame.kind == LIGHT), template, masks)
-
-    def advance(self, observation: Observation) -> list[Tracked]:
-        """Take the next frame as the filter sees it; return the objects of the frames that are
-        final."""
-        if observation.template is not None:
-            self._template = observation.template
-        if observation.masks is not None:
-            self._masks[self._count] = observation.masks
-        self._count += 1
-        return self._filter.push(*observation.arguments)
-
-    def fork(self) -> 'Follow':
-        """Return a copy of a causal stage, which goes on by itself."""
-        other = copy.copy(self)
-        other._filter, other._masks = self._filter.fork(), dict(self._masks)
-        other._waiting = deque()
-        return other
-
-    def take_identities(self, other: 'Follow') -> None:
-        """Reuse the track ids that another stage, which has taken the same frames, assigned to the
-        same objects."""
-        self._filter.take_identities(other._filter)
 
     def _named(self, tracked: Tracked) -> Frame:
         """Return the frame with the method's result and the identities of the tracks to which its

@@ -504,8 +504,8 @@ def test_pictures_of_another_size():
 
 
 def test_combined_estimates():
-    one_id = iter([7]).__next__
     """Linked objects are weighted by what is known of them, scores of others halved."""
+    one_id = iter([7]).__next__
     far = [100.0, 90, 130, 120]
     forward, backward = TrackFilter(1), TrackFilter(1)
     for _ in range(3):
@@ -516,22 +516,3 @@ def test_combined_estimates():
     assert both.boxes[0] == pytest.approx(mean([one.boxes[0], other.boxes[0]], weights))
     assert both.scores[:, 0, 0] == pytest.approx([mean([0.8, 0.5], evidence), 0.2])
     assert both.boxes[1].tolist() == far and both.ids.tolist() == [0, 7]
-
-
-def test_a_fork_takes_the_identities_of_the_filter_that_went_on():
-    """An object that only one of them has found gets a new one."""
-    known, light, missed, gone = ((at, 10, at + 20, 60.0) for at in (5, 35, 65, 95))
-    tracks = TrackFilter(1)
-    tracks.step(STILL, SIZE, found((known, 0.9)))
-    fork = tracks.fork()
-    tracks.step(STILL, SIZE)
-    tracks.step(STILL, SIZE, found((known, 0.8), (light, 0.7), (gone, 0.6)), light=True)
-    fork.step(STILL, SIZE, found((known, 0.9), (missed, 0.8)))
-    fork.step(STILL, SIZE, found((known, 0.8), (light, 0.7)), light=True)
-    fork.take_identities(tracks)
-    before, after = (
-        {tuple(box): name for box, name in zip(one.boxes.round(), one.ids, strict=True)}
-        for one in (report(of.step(STILL, SIZE)) for of in (tracks, fork))
-    )
-    assert before == {known: 0, light: 1, gone: 2}
-    assert after == {known: 0, light: 1, missed: 3}
