@@ -1,13 +1,10 @@
-"""The stage that detects on key and light frames: at once, in a pool of threads, or on several
-streams together."""
+"""The stage that detects on key and light frames, of a video or of several videos together."""
 
 import copy
 import math
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor as Pool
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,7 +14,6 @@ from mmdet.structures import DetDataSample
 
 from semidff.datasets.video_readers import Frame
 
-from .follow import Follow
 from .schedule import KEY, TRACKED
 
 if TYPE_CHECKING:
@@ -28,30 +24,35 @@ _CHUNK_PIXELS = dict(cpu=2**20, cuda=2**22)
 """Pixels of the network's input in a chunk. Larger chunks are not faster, and take memory."""
 
 
-class Detection:
-    """Detection on the frames of a stream, and the only queue of a stream: frames leave it in their
-    order.
+class Stream:
+    """A video between its schedule and its results, and its only queue: frames leave it in order.
 
     Light frames of an interval wait until they fill a chunk, or until the interval ends; with a
     method that needs the next key frame, until that frame comes.
 
     Args:
+        frames: The frames that leave the schedule.
         submit: Calls ``stages.detect`` with frames, now or later.
         prepare: Calls ``stages.prepare_executor`` with the first frame of a new size.
         ahead: Number of frames that may be submitted ahead of the frame that is handed on; 0:
             frames are detected when they are submitted.
         chunk: Largest number of frames of a batch; 1 for live video, None for what the device
             processes fast. A method that needs the next key frame ignores 1.
+
+    Attributes:
+        ended: Whether there are no more frames, or the source has raised an error.
     """
 
     def __init__(
         self,
         stages: 'Stages',
+        frames: Iterator[Frame],
         submit: Callable[[list[Frame]], None],
         prepare: Callable[[Frame], None],
         ahead: int = 0,
         chunk: int | None = None,
     ) -> None:
+        self._frames, self._follow = frames, stages.new_follow()
         self._method = method = stages.method
         self._submit, self._prepare, self._ahead = submit, prepare, ahead
         self._chunk = None if chunk == 1 and method.needs_next else chunk
@@ -63,9 +64,41 @@ class Detection:
         self._size: tuple | None = None  # of the frames
         self._key: Frame | None = None  # the last key frame
         self._done: Frame | None = None  # the last key frame that was handed on
+        self.ended = False
 
-    def push(self, frame: Frame) -> None:
-        """Take the next frame of the stream."""
+    def read(self) -> None:
+        """Take the next frame."""
+        self.ended = True
+        try:
+            frame = next(self._frames, None)
+        except Exception:
+            self._end()
+            raise
+        if frame is None:
+            self._end()
+        else:
+            self._take(frame)
+            self.ended = False
+
+    def _end(self) -> None:
+        self._flush()
+        self._ahead = 0
+
+    def finished(self) -> Iterator[Frame]:
+        """Yield the frames whose results are final, in their order."""
+        while len(self._order) > self._held + self._ahead:
+            frame = self._order.popleft()
+            result, frame.done, frame.inputs = frame.done.result(), None, None
+            frame.sample = frame.sample if result is None else result
+            if frame.kind == KEY:
+                if self._done:
+                    self._done.release()
+                self._done, frame = frame, handed_on(frame)
+            yield from self._follow.push(frame)
+        if self.ended:
+            yield from self._follow.flush()
+
+    def _take(self, frame: Frame) -> None:
         frame.done = Future()
         if frame.begins_scene and frame.size != self._size:
             self._size = frame.size
@@ -96,23 +129,6 @@ class Detection:
         ):
             self._flush()
 
-    def end(self) -> None:
-        """End the stream: detect on the frames that wait, and hand on all."""
-        self._flush()
-        self._ahead = 0
-
-    def finished(self) -> Iterator[Frame]:
-        """Hand on frames in their order, with their results."""
-        while len(self._order) > self._held + self._ahead:
-            frame = self._order.popleft()
-            result, frame.done, frame.inputs = frame.done.result(), None, None
-            frame.sample = frame.sample if result is None else result
-            if frame.kind == KEY:
-                if self._done:
-                    self._done.release()
-                self._done, frame = frame, handed_on(frame)
-            yield frame
-
     def _batch(self) -> int:
         """Return the number of frames of a batch."""
         first = self._waiting[0].inputs if self._waiting else None
@@ -121,64 +137,13 @@ class Detection:
         return min(_LARGEST_CHUNK, max(1, self._pixels // math.prod(first.shape[1:])))
 
     def _flush(self, last: Frame | None = None) -> None:
-        """Submit the waiting frames once the key frames that they need are detected, so that no
-        thread waits."""
+        """Submit the waiting frames once their key frames are detected; no thread waits for
+        these."""
         size = self._batch()
         frames, self._waiting, self._held = self._waiting, [], 0
         needed = [key.done for key in (self._key, last) if key and key.done]
         for start in range(0, len(frames), size):
             _after(needed, partial(self._submit, frames[start : start + size]))
-
-
-def detect(
-    frames: Iterable[Frame],
-    stages: 'Stages',
-    pool: Pool | None = None,
-    ahead: int = 0,
-    chunk: int | None = None,
-) -> Iterator[Frame]:
-    """Detect on the frames of a stream, one batch after the other, or several at a time in a pool
-    of threads."""
-
-    def submit(batch: list[Frame]) -> None:
-        with suppress(RuntimeError):  # the pool is shut down
-            pool.submit(stages.detect, batch)
-
-    def prepare(frame: Frame) -> None:
-        pool.submit(stages.prepare_executor, frame).result()
-
-    calls = (submit, prepare) if pool else (stages.detect, stages.prepare_executor)
-    detection = Detection(stages, *calls, ahead, chunk)
-    for frame in frames:
-        detection.push(frame)
-        yield from detection.finished()
-    detection.end()
-    yield from detection.finished()
-
-
-class Stream:
-    """A video of :class:`Together`; ``ended`` when it has no more frames."""
-
-    def __init__(self, frames: Iterator[Frame], detection: Detection, follow: Follow) -> None:
-        self._frames, self._detection, self._follow = frames, detection, follow
-        self.ended = False
-
-    def read(self) -> None:
-        """Take the next frame. After an error of the source, the video has ended."""
-        self.ended = True
-        if (frame := next(self._frames, None)) is not None:
-            self.ended = False
-            self._detection.push(frame)
-
-    def end(self) -> None:
-        self._detection.end()
-
-    def finished(self) -> Iterator[Frame]:
-        """Yield the frames whose results are final."""
-        for frame in self._detection.finished():
-            yield from self._follow.push(frame)
-        if self.ended:
-            yield from self._follow.flush()
 
 
 class Together:
@@ -196,15 +161,12 @@ class Together:
     def open(self, frames: Iterable[Frame]) -> Stream:
         """Add a video, given as its prepared frames."""
         stages = self._stages
-        detection = Detection(stages, self._tasks.append, stages.prepare_executor, chunk=1)
-        self.streams.append(Stream(stages.schedule(frames), detection, stages.new_follow()))
+        calls = self._tasks.append, stages.prepare_executor
+        self.streams.append(Stream(stages, stages.schedule(frames), *calls, chunk=1))
         return self.streams[-1]
 
     def work(self) -> Iterator[Frame]:
         """Detect on what the videos have read; yield the frames whose results are final."""
-        for stream in self.streams:
-            if stream.ended:
-                stream.end()
         while self._tasks:
             tasks, alike = list(self._tasks), defaultdict(list)
             self._tasks.clear()
@@ -278,8 +240,7 @@ def detect_pairs(frames: Iterable[Frame], stages: 'Stages') -> Iterator[DetDataS
 
 
 def handed_on(frame: Frame) -> Frame:
-    """Return a key frame for later stages; itself, to which non-key frames refer, keeps what these
-    need alone."""
+    """Return a key frame for later stages; leave in it what its non-key frames need."""
     other = copy.copy(frame)
     other.release()
     frame.image = frame.picture = frame.sample = None

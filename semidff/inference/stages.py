@@ -3,8 +3,7 @@
 import copy
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor as Pool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property
 from queue import SimpleQueue
@@ -22,7 +21,7 @@ from semidff.models.key_frame import KeyFrame
 from semidff.utils.threads import opencv_threads, torch_threads, worker_threads
 
 from .bounded import detect_bounded
-from .detect import Together, detect, detect_pairs
+from .detect import Stream, Together, detect_pairs
 from .executors import Executor, as_executor
 from .follow import Follow
 from .methods import MethodError, VideoMethod, method_class, methods_where, pairwise_methods
@@ -116,10 +115,15 @@ class Stages:
                 frame.inputs = frame.inputs.pin_memory()  # for a copy that does not block
             yield frame
 
-    def schedule(self, frames: Iterable[Frame], **options: Any) -> Iterator[Frame]:
+    def schedule(
+        self,
+        frames: Iterable[Frame],
+        observe: Callable[[Frame], None] | None = None,
+        **options: Any,
+    ) -> Iterator[Frame]:
         """Set the kind of prepared frames, see :func:`~semidff.inference.schedule.schedule`."""
-        options = {'observe': self._observe, **options} if self.rule.observes else options
-        return schedule(frames, self.rule, self.point.light_every, **options)
+        observe = (observe or self._observe) if self.rule.observes else None
+        return schedule(frames, self.rule, self.point.light_every, observe, **options)
 
     def run(
         self, frames: Iterable[Frame], workers: int = 1, chunk: int | None = None
@@ -139,18 +143,20 @@ class Stages:
                 1 for live video, whose frames have their results at once, unless the method needs
                 later frames.
         """
-        errors, follow = [], self.new_follow()
-        with self._pool(workers) as (pool, ahead, options):
-            frames = self.schedule(_until_error(frames, errors), **options)
-            for frame in detect(frames, self, pool, ahead, chunk):
-                yield from follow.push(frame)
-            yield from follow.flush()
-        if errors:
-            raise errors[0]
+        error = None
+        with self._workers(workers) as (observe, *calls):
+            stream = Stream(self, self.schedule(frames, observe), *calls, chunk)
+            while not stream.ended:
+                try:
+                    stream.read()
+                except Exception as raised:
+                    error = raised  # behind the results of the frames ahead of it
+                yield from stream.finished()
+        if error:
+            raise error
 
     def run_bounded(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """Yield the frames of a live video with their results, none of which waits for the
-        detector.
+        """Yield the frames of a live video with their results, which wait for no detector.
 
         Key frames are detected in a second thread, which has three quarters of PyTorch's threads;
         other frames, and OpenCV, have the rest. See
@@ -175,8 +181,7 @@ class Stages:
         return self.point.is_causal and has_others and self.make_methods(2)
 
     def run_pairs(self, frames: Iterable[Frame]) -> Iterator[DetDataSample]:
-        """Yield the results of protocol *pairs*, see
-        :func:`~semidff.inference.detect.detect_pairs`."""
+        """Yield the results of protocol *pairs*, see :func:`.detect.detect_pairs`."""
         if self.point.method not in (able := pairwise_methods()):
             raise MethodError(
                 f'method {self.point.method!r} depends on all frames since the key frame, but '
@@ -249,17 +254,25 @@ class Stages:
                 frame.flow_field = method.executor.flow_field(inputs, key)
 
     @contextmanager
-    def _pool(self, workers: int) -> Iterator[tuple[Pool | None, int, dict]]:
-        """Yield a pool of workers, frames that run ahead of results, and options of the
-        schedule."""
-        if workers == 1 or not self.make_methods(workers + self.rule.observes):
-            yield None, 0, {}
+    def _workers(self, count: int) -> Iterator[tuple[Callable, Callable, Callable, int]]:
+        """Yield what observes, detects and prepares, and how many frames are submitted ahead."""
+        if count == 1 or not self.make_methods(count + self.rule.observes):
+            yield self._observe, self.detect, self.prepare_executor, 0
             return
         # The workers have the other cores.
-        with worker_threads(workers) as pool, worker_threads(1, share=1) as observing:
-            observe = lambda frame: observing.submit(self._observe, frame).result()  # noqa: E731
-            options = dict(observe=observe) if self.rule.observes else {}
-            yield pool, _FRAMES_AHEAD * workers, options
+        with worker_threads(count) as pool, worker_threads(1, share=1) as observing:
+
+            def observe(frame: Frame) -> None:
+                observing.submit(self._observe, frame).result()
+
+            def submit(frames: list[Frame]) -> None:
+                with suppress(RuntimeError):  # the pool is shut down
+                    pool.submit(self.detect, frames)
+
+            def prepare(frame: Frame) -> None:
+                pool.submit(self.prepare_executor, frame).result()
+
+            yield observe, submit, prepare, _FRAMES_AHEAD * count
 
     def make_methods(self, count: int) -> bool:
         """Make methods for as many threads; return whether there can be so many."""
@@ -282,12 +295,3 @@ class Stages:
             yield method
         finally:
             self._free.put(method)
-
-
-def _until_error(frames: Iterable[Frame], errors: list[Exception]) -> Iterator[Frame]:
-    """Yield frames; keep their error, which is raised behind the results of the frames ahead of
-    it."""
-    try:
-        yield from frames
-    except Exception as error:
-        errors.append(error)

@@ -181,6 +181,7 @@ SAME = dict(
 )
 
 
+@torch.no_grad()
 def test_whatever_changes_is_exported_again(monkeypatch):
     own = digest_of(detector('retinanet'))
     for name, change in (CHANGES | SAME).items():
