@@ -70,6 +70,7 @@ class Stages:
     ) -> None:
         self.point = point = point or Point()
         kind, executor = method_class(point.run_as), as_executor(model)
+        self._arguments = executor, point, schedule, keep_fields
         self.model = executor.model.eval()
         options = dict(keep_fields=keep_fields) if kind.propagates else {}
         self.method: VideoMethod = kind(executor, **options)
@@ -90,6 +91,9 @@ class Stages:
                 f'{point.run_as!r} of this model does not have at that point: choose one of '
                 f'{", ".join(able)}, with a temporal module that has a flow'
             )
+
+    def __reduce__(self) -> tuple:
+        return Stages, self._arguments
 
     def prepare(
         self, frames: Iterable[Frame], pipeline: Callable[[dict], dict], **metainfo: Any
@@ -224,8 +228,8 @@ class Stages:
     @torch.no_grad()
     def prepare_executor(self, frame: Frame) -> None:
         """Let the executor prepare for frames of this size, before workers see them."""
-        has_light = self.rule.longest > 1 and self.point.light_every != 0
         has_fields = self.rule.observes or getattr(self.method, 'keep_fields', False)
+        has_light = self.rule.longest > 1 and self.point.light_every != 0 and not has_fields
 
         def predict() -> None:
             sample = frame.sample.clone()
@@ -233,14 +237,10 @@ class Stages:
             key = replace(frame, kind=KEY, key=None, sample=sample.clone())
             method.key([key])
             if has_light:
-                light = replace(frame, kind=LIGHT, key=key, sample=sample)
-                if self.rule.observes:
-                    inputs, _ = method.batch([frame])
-                    light.flow_field = method.executor.flow_field(inputs, key.features)
-                method.non_key([light])
+                method.non_key([replace(frame, kind=LIGHT, key=key, sample=sample)])
 
         with self._free_method() as method:
-            method.executor.prepare((type(method), has_light, has_fields, frame.size), predict)
+            method.executor.prepare((type(method), has_light, frame.size), predict)
 
     @torch.no_grad()
     def _observe(self, frame: Frame) -> None:

@@ -9,19 +9,19 @@ from .key_frame import KeyFrame
 from .spatial.head_family import levels, numbered
 from .video_detector import VideoDetector
 
-FIELDS = 'flow', 'scale', 'context'
-
 
 class Graph(nn.Module, ABC):
-    """Part of a video detector with named inputs and outputs: what is exported, captured as a CUDA graph and timed.
+    """Part of a video detector with named inputs and outputs: what is exported, captured as a CUDA
+    graph and timed.
 
     Frames are those of ``model.preprocess``, or normalized ones.
 
     Args:
         model: A video detector; it is shared, not copied.
         samples: Data samples of the frames, if they may be padded.
-        with_boxes: Whether the post-processing is part of the graph, with ``geometry`` as the last input and ``boxes``
-            as the last output (:meth:`~semidff.models.spatial.SpatialModule.fixed_shape`), where it is known.
+        with_boxes: Whether the post-processing is part of the graph, with ``geometry`` as the last
+            input and ``boxes`` as the last output
+            (:meth:`~semidff.models.spatial.SpatialModule.fixed_shape`), where it is known.
     """
 
     def __init__(
@@ -40,7 +40,8 @@ class Graph(nn.Module, ABC):
         """Run the graph up to the split point; the image is None on non-key frames."""
 
     def named(self, *inputs: Tensor) -> dict[str, Tensor]:
-        """Run the graph; return the outputs by name, in their order, without raw outputs that are features."""
+        """Run the graph; return the outputs by name, in their order, without raw outputs that are
+        features."""
         geometry = None
         if self.with_boxes:
             *inputs, geometry = inputs
@@ -49,7 +50,7 @@ class Graph(nn.Module, ABC):
         raw = self.model.spatial.raw_outputs(features)
         known = {id(level) for level in features}
         maps |= numbered('features', features)
-        maps |= {name: found for name, found in raw.items() if id(found) not in known}
+        maps |= {name: output for name, output in raw.items() if id(output) not in known}
         if geometry is not None:
             boxes = self.model.spatial.fixed_shape(raw, geometry, self.test_cfg)
             maps |= {} if boxes is None else dict(boxes=boxes)
@@ -82,35 +83,10 @@ class KeyGraph(Graph):
 class NonKeyGraph(Graph):
     """Temporal module and task network on non-key frames, without the feature network.
 
-    ``key_image``, ``frame`` (N, 3, H, W), ``key_features_0``, ... → ``features_0``, ..., raw outputs.
+    ``key_image``, ``frame`` (N, 3, H, W), ``key_features_0``, ... → ``features_0``, ..., raw
+    outputs.
     """
 
     def compute(self, key_image: Tensor, frame: Tensor, *key_features: Tensor) -> KeyFrame:
         current = self.model.temporal.prepare(self.model.normalized(frame))
         return KeyFrame(None, self.model.temporal(key_image, current, key_features))
-
-
-class FlowGraph(Graph):
-    """The part of :class:`NonKeyGraph` that schedules and panels ask for.
-
-    ``key_image``, ``frame`` → ``current``, the temporal module's input, and those of ``flow``, ``scale`` and
-    ``context`` that the temporal module has.
-    """
-
-    def compute(self, key_image: Tensor, frame: Tensor) -> dict[str, Tensor]:
-        current = self.model.temporal.prepare(self.model.normalized(frame))
-        fields = dict(zip(FIELDS, self.model.temporal.fields(key_image, current), strict=True))
-        return dict(current=current) | {n: maps for n, maps in fields.items() if maps is not None}
-
-    named = compute
-
-
-class PropagationGraph(Graph):
-    """What follows :class:`FlowGraph`: its fields, in order, and the key frame's features → those of the frame."""
-
-    def compute(self, *inputs: Tensor) -> KeyFrame:
-        temporal = self.model.temporal
-        given = iter(inputs)
-        has = True, temporal.scale is not None, temporal.correction is not None
-        fields = [next(given) if one else None for one in has]
-        return KeyFrame(None, temporal.propagate(list(given), *fields))

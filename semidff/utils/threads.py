@@ -74,7 +74,8 @@ def default_workers(decoder_threads: int = 1) -> int:
 def worker_threads(workers: int, share: int | None = None) -> Iterator[ThreadPoolExecutor]:
     """Threads that each have a share of PyTorch's threads; the block ends with them.
 
-    The number that other threads have, and those that start later, stays as it is.
+    The number that other threads have, and those that start later, stays as it is; that of a thread
+    whose first operator of PyTorch runs while the workers start is ``share``, too.
 
     Args:
         share: Number of PyTorch's threads of each worker; None: those of this thread, divided.

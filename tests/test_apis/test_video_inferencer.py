@@ -295,8 +295,14 @@ def test_the_number_of_threads_stays(project, options):
             with ThreadPoolExecutor(1) as thread:
                 assert thread.submit(torch.get_num_threads).result() == 2
             assert torch.get_num_threads() == 2
-        with ThreadPoolExecutor(3) as pool:
-            list(pool.map(lambda n: list(make(project)(arrays(n))), range(2)))
+        begun = threading.Barrier(3)
+
+        def begin() -> None:
+            torch.get_num_threads()  # ahead of the start of any workers
+            begun.wait()
+
+        with ThreadPoolExecutor(3, initializer=begin) as pool:
+            list(pool.map(lambda n: list(make(project)(arrays(n))), range(3)))
             assert set(pool.map(lambda _: torch.get_num_threads(), range(3))) == {2}
 
 

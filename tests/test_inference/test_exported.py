@@ -48,8 +48,9 @@ def exported(runtime: str, kind: str, cache) -> ExportedGraphs:
 
 def cases():
     yield from product(RUNTIMES, ['retinanet'], ['propagate'], WAYS, ['cuts'])
-    yield from product(RUNTIMES, ['retinanet'], ['propagate'], [FILE, WORKERS], ['adaptive'])
-    yield from product(RUNTIMES, ['retinanet'], ['propagate'], ['batched'], ['fields'])
+    yield from product(
+        ['openvino'], ['retinanet'], ['propagate'], [WORKERS], ['adaptive', 'fields']
+    )
     others = 'frame', 'centered', 'blend', 'small', 'sff-fast'
     yield from product(RUNTIMES, ['retinanet'], others, [WORKERS], ['cuts'])
     yield from product(RUNTIMES, ['rfcn', 'faster_rcnn', 'yolox'], ['propagate'], [FILE], ['light'])
@@ -95,11 +96,8 @@ def test_frames_that_are_padded(runtime, log):
     found, expected = (results(stages(one, key_interval=3), frames) for one in (executor, model))
     assert_same(found, expected, atol=1e-3)
     inputs, samples = torch.stack(frames[0]['inputs']), frames[0]['data_samples']
-    fields = []
-    for one in (executor, as_executor(model)):
-        key = one.predict_key(inputs, samples)[1]
-        fields.append((key.image, *one.flow_field(inputs.roll(2, -1), key).fields))
-    torch.testing.assert_close(*fields, rtol=0.0, atol=1e-4)
+    images = [one.predict_key(inputs, samples)[1].image for one in (executor, as_executor(model))]
+    torch.testing.assert_close(*images, rtol=0.0, atol=1e-4)
     assert not [one for one in log.records if 'runs in PyTorch' in one.msg]
 
 

@@ -18,14 +18,7 @@ import torch
 from mmdet.structures import DetDataSample, SampleList
 from torch import Tensor, nn
 
-from semidff.models.graphs import (
-    FIELDS,
-    FlowGraph,
-    Graph,
-    KeyGraph,
-    NonKeyGraph,
-    PropagationGraph,
-)
+from semidff.models.graphs import Graph, KeyGraph, NonKeyGraph
 from semidff.models.key_frame import FlowField, KeyFrame
 from semidff.models.spatial.head_family import levels, numbered
 from semidff.models.temporal.warp import gathered_cells
@@ -39,8 +32,7 @@ from .runtimes import RUNTIMES, Runtime
 
 KEY, NON_KEY, FILE = 'key.onnx', 'non_key.onnx', 'video_detector.json'
 MAX_GRAPHS = 16
-"""Graphs that are kept: four of each size of frames, two without schedules that observe the
-flow."""
+"""Graphs that are kept: two of each size of frames."""
 
 _PREPARING = Lock()
 """One thread exports at a time: PyTorch's exporter keeps its state in the process."""
@@ -213,32 +205,21 @@ class ExportedGraphs:
         key: KeyFrame,
         flow_field: FlowField | None = None,
     ) -> SampleList:
-        raw, kind = [], NonKeyGraph if flow_field is None else PropagationGraph
+        if flow_field is not None:
+            return self.model.predict_non_key(inputs, samples, key, flow_field)
+        raw = []
         for index, (frame, sample) in enumerate(zip(inputs.split(1), samples, strict=True)):
             image, features = key.frame(index)
-            given = dict(key_image=image, frame=frame)
-            if flow_field is not None:
-                fields = zip(FIELDS, flow_field.frame(index).fields, strict=True)
-                given = {name: maps for name, maps in fields if maps is not None}
-            given |= numbered('key_features', features)
-            graph = self._graph(kind, given)
+            given = dict(key_image=image, frame=frame) | numbered('key_features', features)
+            graph = self._graph(NonKeyGraph, given)
             if graph is None:
-                return self.model.predict_non_key(inputs, samples, key, flow_field)
+                return self.model.predict_non_key(inputs, samples, key)
             maps = graph.run(given, sample)
             raw.append({name: maps[output].clone() for name, output in graph.raw.items()})
         return self._predict(raw, samples, self.model.non_key_test_cfg)
 
     def flow_field(self, inputs: Tensor, key: KeyFrame) -> FlowField:
-        fields = []
-        for index, frame in enumerate(inputs.split(1)):
-            image = key.image[index if len(key.image) > 1 else 0][None]
-            given = dict(key_image=image, frame=frame)
-            graph = self._graph(FlowGraph, given)
-            if graph is None:
-                return self.model.flow_field(inputs, key)
-            maps = {name: field.clone() for name, field in graph.run(given).items()}
-            fields.append(FlowField(image, maps['current'], *map(maps.get, FIELDS)))
-        return FlowField.batch(fields)
+        return self.model.flow_field(inputs, key)
 
     def with_temporal(self, temporal: nn.Module | None) -> 'ExportedGraphs':
         model = self.model.with_temporal(temporal)
@@ -280,9 +261,9 @@ class ExportedGraphs:
     def _compile(
         self, kind: type[Graph], inputs: dict[str, Tensor], sample: DetDataSample | None
     ) -> _Compiled:
-        about, name = self.description, {KeyGraph: KEY, NonKeyGraph: NON_KEY}.get(kind)
+        about, name = self.description, KEY if kind is KeyGraph else NON_KEY
         make = partial(_Compiled, self._make, total=self._threads)
-        if about and name and about.fits(inputs['frame']):
+        if about and about.fits(inputs['frame']):
             has_boxes = 'geometry' in about.key_inputs
             return make(Path(self._arguments['folder'], name), about.raw, with_boxes=has_boxes)
         file = self._cached_file(kind, inputs, sample)
@@ -307,7 +288,7 @@ class ExportedGraphs:
         if self._arguments['cache'] is None:
             return None
         sizes = [[*maps.shape, maps.dtype] for maps in inputs.values()]
-        gathers = kind in (NonKeyGraph, PropagationGraph) and RUNTIMES[self.runtime].gathers
+        gathers = kind is NonKeyGraph and RUNTIMES[self.runtime].gathers
         given = sizes, sample and sample.img_shape, gathers
         digest = digest_of(self.model, torch.__version__, *given)
         return Path(self._arguments['cache'], f'{kind.__name__}-{digest}.onnx')
@@ -325,7 +306,7 @@ class ExportedGraphs:
         graph = kind(model, samples)
         inputs = {name: maps.contiguous().clone() for name, maps in inputs.items()}
         outputs = graph.named(*inputs.values())
-        raw = {} if kind is FlowGraph else graph.raw_names(outputs)
+        raw = graph.raw_names(outputs)
         with gathered_cells(RUNTIMES[self.runtime].gathers):
             return export_graph(graph, inputs, list(outputs)), raw
 
