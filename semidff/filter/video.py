@@ -54,8 +54,7 @@ class VideoFilter:
         detections: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
         light: bool = False,
     ) -> list[Tracked]:
-        """Take the next frame, see :meth:`TrackFilter.step`; return final results in frame
-        order."""
+        """Take the next frame, see :meth:`TrackFilter.step`; return results that are final."""
         self._number += 1
         arguments = picture, size, detections, light, self._number
         estimate = self._forward.step(*arguments)

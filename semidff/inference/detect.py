@@ -137,8 +137,7 @@ class Stream:
         return min(_LARGEST_CHUNK, max(1, self._pixels // math.prod(first.shape[1:])))
 
     def _flush(self, last: Frame | None = None) -> None:
-        """Submit the waiting frames once their key frames are detected; no thread waits for
-        these."""
+        """Submit the waiting frames once their key frames are detected."""
         size = self._batch()
         frames, self._waiting, self._held = self._waiting, [], 0
         needed = [key.done for key in (self._key, last) if key and key.done]

@@ -1,5 +1,4 @@
-"""The stage behind the detection: the filter of tracks on the results of one stream, with
-identities and masks."""
+"""The stage behind the detection: the filter of tracks, with identities and masks."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -77,8 +76,7 @@ class Follow:
         return self._finished(self._filter.flush())
 
     def _named(self, tracked: Tracked) -> Frame:
-        """Return the frame with the method's result and the identities of the tracks to which its
-        boxes belong."""
+        """Return the frame with the method's result, and the track ids of its boxes."""
         frame = self._waiting.popleft()
         found = frame.sample.pred_instances
         found.instances_id = torch.full_like(found.labels, -1)

@@ -1,5 +1,4 @@
-"""The stage that divides a video into key, light and tracked frames, and what its decisions are
-made of."""
+"""The stage that divides a video into key, light and tracked frames."""
 
 import copy
 import math

@@ -33,8 +33,7 @@ _FRAMES_AHEAD = 16
 """Frames of a file in memory for each worker. With fewer, workers wait for the decoder."""
 
 _LARGEST_AHEAD = 100
-"""Largest number of frames, as :data:`~semidff.filter.video.AHEAD`, whose pictures are in
-memory."""
+"""Most frames, as :data:`~semidff.filter.video.AHEAD`: their pictures are in memory."""
 
 
 class Stages:

@@ -40,8 +40,7 @@ class Graph(nn.Module, ABC):
         """Run the graph up to the split point; the image is None on non-key frames."""
 
     def named(self, *inputs: Tensor) -> dict[str, Tensor]:
-        """Run the graph; return the outputs by name, in their order, without raw outputs that are
-        features."""
+        """Return the outputs by name, in their order, without raw outputs that are features."""
         geometry = None
         if self.with_boxes:
             *inputs, geometry = inputs

@@ -26,7 +26,8 @@ def detect(model, method='propagate', frames=7) -> list:
 
 @pytest.mark.parametrize('kind', models.KINDS)
 def test_half_precision_is_that_of_autocast(kind):
-    """Converting weights once gives the same result as autocast, which converts them for each frame."""
+    """Converting weights once gives the same result as autocast, which converts them for each
+    frame."""
     frames, samples = models.frames(2), models.samples(1)
     once, plain = accelerate(detector(kind), BF16), detector(kind)
     with torch.no_grad():

@@ -1,6 +1,7 @@
-"""The contract: whatever runs a detector, and however videos are driven, results are those of single live eager frames.
+"""The contract: however a detector and videos are run, results are those of single eager frames.
 
-The reference is checked by hand here and in ``test_stages.py``; all other ways are compared with it.
+The reference is checked by hand here and in ``test_stages.py``; all other ways are compared with
+it.
 """
 
 import copy
@@ -42,13 +43,14 @@ SETTINGS = dict(
     tracked=dict(schedule=SceneCutSchedule(4), light_every=0, filter='both'),
 )
 FILTERED = 'causal', 'both', 'light', 'tracked', 'identities'
-KEYS = [[0, 4, 8], [0, 4, 6, 8], [0, 4]]  # every 4 frames, and where a scene begins
-SCENES = [(0, 0, 9), (1, 0, 6), (1, 6, 8), (1, 8, 10), (2, 0, 7)]
+KEYS = [[0, 4, 8], [0, 4, 6, 8], [0, 4, 5]]  # every 4 frames, and where a scene begins
+SCENES = [(0, 0, 9), (1, 0, 6), (1, 6, 8), (1, 8, 10), (2, 0, 5), (2, 5, 7)]
 """Video, first frame and end of each scene."""
 
 
 def video(number: int) -> list[dict]:
-    """A video of one scene, one with a cut at frame 6 and another size from frame 8, and one of another size."""
+    """A video of one scene, one with a cut at frame 6 and another size from frame 8, and one of
+    that size with a gap in time ahead of frame 5."""
     frames = [batch(number, index) for index in range((9, 10, 7)[number])]
     for index, data in enumerate(frames):
         (image,) = data['inputs']
@@ -58,6 +60,7 @@ def video(number: int) -> list[dict]:
             image = image[:, :, :64].contiguous()
             data['data_samples'][0].set_metainfo(dict(ori_shape=(64, 64), img_shape=(64, 64)))
         data['inputs'] = [image]
+        data['data_samples'][0].set_metainfo(dict(after_gap=(number, index) == (2, 5)))
     return frames
 
 
@@ -71,7 +74,8 @@ def live(run: Stages, videos: list) -> list[SampleList]:
 
 
 def batched(run: Stages, videos: list) -> list[SampleList]:
-    """Streams in batches, begun one after the other: key frames of one meet other frames of the next."""
+    """Streams in batches, begun one after the other: key frames of one meet other frames of the
+    next."""
     turns = [
         {n: frames[tick - n] for n, frames in enumerate(videos) if 0 <= tick - n < len(frames)}
         for tick in range(12)
@@ -119,8 +123,8 @@ def channels_last(model: VideoDetector) -> Executor:
     return fast
 
 
-# What makes an executor of a model; tolerance of scores, and of boxes in 100 pixels; the share of other detections: NMS
-# and limits turn over near ties.
+# What makes an executor of a model; tolerance of scores, and of boxes in 100 pixels; the share of
+# other detections: NMS and limits turn over near ties.
 EXECUTORS: dict[str, tuple[Callable[[VideoDetector], Executor], float, float]] = dict(
     eager=(lambda model: model, 1e-5, 0.04),
     graphs=(lambda model: on_gpu(model, Acceleration()), 1e-5, 0.04),
@@ -213,7 +217,8 @@ def test_results_are_those_of_single_frames(executor, kind, method, way, setting
 @pytest.mark.parametrize('method', METHODS.module_dict)
 @pytest.mark.parametrize('setting', ['cuts', *FILTERED])
 def test_scenes_are_as_each_alone(method, setting):
-    """Key frames begin them, no results are lost, and nothing before, or of another stream, has an effect."""
+    """Key frames begin them, no results are lost, and nothing before, or of another stream, has an
+    effect."""
     found = reference('retinanet', method, setting)
     assert [[r.frame_id for r in own] for own in found] == [[*range(len(own))] for own in found]
     assert [[r.frame_id for r in own if r.is_key_frame] for own in found] == KEYS
@@ -254,8 +259,9 @@ def test_remembered_detections_are_shared_by_methods_and_schedules(large, monkey
     for method in ('frame', 'small', 'track', 'interpolate', 'propagate', 'centered', 'blend'):
         for first in (2, 4):
             found[method, first] = detect(remembered, method, first)
-    # first key frames 0, 4 (propagate: 5 pairs; centered: frame 3 from frame 4) and 0, 2, 6 (4 pairs, of which frame 1
-    # from 0 is known; centered: frame 5 from frame 6); blend: those of centered
+    # first key frames 0, 4 (propagate: 5 pairs; centered: frame 3 from frame 4) and 0, 2, 6 (4
+    # pairs, of which frame 1 from 0 is known; centered: frame 5 from frame 6); blend: those of
+    # centered
     assert len(calls) == 5 + 1 + 3 + 1
     for (method, first), own in found.items():
         assert_equal(own, detect(detector('retinanet'), method, first), 1e-6, 0)

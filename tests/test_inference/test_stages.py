@@ -147,29 +147,6 @@ def test_the_second_key_frame_may_come_sooner(model):
         assert keys_of(results_of(model, 'copy', video, schedule=first_three)) == [0, 3, 7]
 
 
-def timed(index: int, pause: float = 0) -> dict:
-    """A frame of a camera of 25 frames/s, which pauses ahead of frame 6."""
-    data = batch(0, index)
-    data['data_samples'][0].set_metainfo(dict(timestamp=index / 25 + pause * (index >= 6)))
-    return data
-
-
-@pytest.mark.parametrize('filter', [None, 'both'])
-@pytest.mark.parametrize('method', ['copy', 'centered', 'track'])
-def test_nothing_is_carried_across_a_gap_in_time(model, method, filter):
-    def run(frames):
-        return results(stages(model, method, INTERVAL, filter=filter), frames)
-
-    def push(frames):
-        return live(stages(model, method, INTERVAL, filter=filter), frames)
-
-    for walk in (run, push):
-        found = walk([timed(index, pause=100) for index in range(12)])
-        assert all_same(found, walk(batches(12)[:6]) + walk(batches(12)[6:]))
-        assert keys_of(found)[-2:] == [6, 10]
-    assert all_same(run([timed(index) for index in range(12)]), run(batches(12)))
-
-
 def without(frames: int, *dropped: int) -> list[dict]:
     """Frames of a live source that dropped some."""
     kept, before = [], -1
@@ -251,7 +228,7 @@ def test_what_is_kept_of_a_video_does_not_grow(model):
     assert frame.key.next is None
 
 
-# --- files ----------------------------------------------------------------------------------------------------
+# Files
 
 
 def batches(frames: int) -> list[dict]:

@@ -31,8 +31,7 @@ class Executor(Protocol):
         """
 
     def predict_key(self, inputs: Tensor, samples: SampleList) -> tuple[SampleList, KeyFrame]:
-        """Detect on key frames (N, 3, H, W); return the results, and what non-key frames need of
-        the key frames."""
+        """Detect on key frames (N, 3, H, W); return results, and what non-key frames need."""
 
     def predict_non_key(
         self,
@@ -54,18 +53,15 @@ class Executor(Protocol):
         """Return an executor of the same detector with another temporal module, or without one."""
 
     def independent(self) -> 'Executor | None':
-        """Return an executor that shares the weights and can run in another thread; None if there
-        is none."""
+        """Return an executor for another thread that shares the weights; None if there is none."""
 
 
 def as_executor(model: nn.Module | Executor) -> Executor:
-    """Return the eager executor of a video detector or of any mmdet detector; an executor as it
-    is."""
+    """Return the eager executor of a video detector or mmdet detector; an executor as it is."""
     return VideoDetector.wrap(model) if isinstance(model, nn.Module) else model
 
 
 def executors_at_once(executor: Executor, count: int) -> list[Executor]:
-    """Return as many executors that can run in threads at the same time; the given one alone if
-    there are no others."""
+    """Return executors for as many threads; ``executor`` alone if there are no others."""
     copies = [executor.independent() for _ in range(count)] if count > 1 else [None]
     return copies if all(copies) else [executor]

@@ -68,8 +68,7 @@ class CapturedFunction:
             torch.testing.assert_close(self._outputs[name], outputs[name], **options)
 
     def __call__(self, frames: Tensor, *others: Tensor) -> dict[str, Tensor]:
-        """Return the outputs, which the next call overwrites; of the other inputs, those that
-        changed are copied."""
+        """Return the outputs, which the next call overwrites; copy other inputs that changed."""
         self._inputs[0].copy_(frames, non_blocking=True)
         changed = [i for i, given in enumerate(others, 1) if self._given[i]() is not given]
         if changed:
@@ -171,8 +170,7 @@ class CudaGraphs:
         return graph(*inputs)
 
     def _capture(self, graph: Graph, inputs: Sequence[Tensor]) -> CapturedFunction | None:
-        """Capture as much as can be captured: up to boxes, up to raw outputs, or up to the split
-        point."""
+        """Capture up to boxes, up to raw outputs, or up to the split point: as much as can be."""
         frames, errors, captured = inputs[0], [], None
         stream = torch.cuda.current_stream() if frames.is_cuda else None
         for end in (_BOXES, _RAW, None):
@@ -196,22 +194,20 @@ class CudaGraphs:
             self._warned = True
             part = 'a part' if captured else 'all'
             log_warning(
-                f'{part} of the detector runs without CUDA graph, slower, for frames of {tuple(frames.shape)}: '
-                f'{type(errors[0]).__name__}: {errors[0]}'
+                f'{part} of the detector runs without CUDA graph, slower, for frames of '
+                f'{tuple(frames.shape)}: {type(errors[0]).__name__}: {errors[0]}'
             )
         return captured
 
 
 @lru_cache(maxsize=64)
 def _geometry(sizes: tuple, device: torch.device) -> Tensor:
-    """Height, width and factors (w, h) of each frame, (N, 4), made once since it is copied to the
-    device."""
+    """Height, width and factors (w, h) of each frame, (N, 4), copied to the device once."""
     return torch.tensor(sizes, dtype=torch.float64, device=device)
 
 
 def _function(graph: Graph, end: str | None) -> Callable:
-    """Return the function of frames, their geometry and key-frame maps that is captured, up to
-    ``end``."""
+    """Return the function that is captured, of frames, geometry and key-frame maps."""
     model, spatial = graph.model, graph.model.spatial
 
     def run(frames: Tensor, geometry: Tensor, *key: Tensor) -> dict[str, Tensor]:

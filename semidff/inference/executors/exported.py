@@ -1,5 +1,4 @@
-"""Exported graphs in a runtime, with post-processing in PyTorch, and the description of graphs in a
-folder."""
+"""Exported graphs in a runtime, with post-processing in PyTorch, and their description."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
@@ -312,8 +311,7 @@ class ExportedGraphs:
 
 
 def digest_of(model: VideoDetector, *others: Any) -> str:
-    """Return a hash of a model's weights and settings, of the code that computes it, and of other
-    things."""
+    """Return a hash of a model's weights and settings, versions of its code, and other things."""
     versions, config = (__version__, mmdet.__version__, mmcv.__version__), model_settings(model)
     digest = sha256(repr((versions, model, config, others)).encode())
     for name, tensor in chain(model.named_parameters(), model.named_buffers()):
@@ -322,8 +320,7 @@ def digest_of(model: VideoDetector, *others: Any) -> str:
 
 
 def model_settings(model: VideoDetector) -> list[tuple]:
-    """Return the config of a model, and the numbers and texts that its modules have as
-    attributes."""
+    """Return the config of a model, and the numbers and strings among its attributes."""
     config = getattr(model, 'cfg', {}).get('model')
     settings = [
         (name, key, value)

@@ -1,5 +1,4 @@
-"""What a function exchanges between host and device, recorded so that a CUDA graph needs no
-exchange."""
+"""What a function exchanges between host and device, recorded for CUDA graphs."""
 
 from collections.abc import Callable
 from typing import Any
@@ -103,8 +102,7 @@ class _Makers(TorchFunctionMode):
         return func(*args, **kwargs)
 
     def _on_device(self, index: Any, device: torch.device) -> Any:
-        """Return an index whose lists are tensors: ``maps[:, [0]]`` sends its list to the
-        device."""
+        """Return an index whose lists are tensors: ``maps[:, [0]]`` sends a list."""
         if isinstance(index, tuple):
             return tuple(self._on_device(part, device) for part in index)
         if not isinstance(index, list):

@@ -44,8 +44,7 @@ class Runtime(ABC):
     @classmethod
     @abstractmethod
     def check(cls, precision: str = 'fp32', **options: Any) -> None:
-        """Import the library; raise its ImportError, or a ValueError if it has no such
-        precision."""
+        """Import the library; raise ImportError, or ValueError without such a precision."""
 
     @abstractmethod
     def __call__(self, inputs: Arrays) -> Arrays:
@@ -82,8 +81,7 @@ class OnnxRuntime(Runtime):
 
 
 class OpenVino(Runtime):
-    """A graph in OpenVINO on a ``device``. Each thread has an infer request of the compiled
-    graph."""
+    """A graph in OpenVINO on a ``device``, with an infer request for each thread."""
 
     gathers = True
     _precisions = dict(fp32='f32', bf16='bf16', fp16='f16')
