@@ -92,6 +92,7 @@ WAYS = {'live': live, 'batched': batched} | {
     for workers, chunk in ((1, None), (1, 1), (2, None), (3, 3))
 }
 FILE, WORKERS = '1 workers, chunks of None', '2 workers, chunks of None'
+CHUNKS = '3 workers, chunks of 3'
 
 
 @functools.cache
@@ -174,7 +175,9 @@ def cases() -> Iterator[tuple[str, str, str, str, str]]:
     yield from product(['eager'], ['retinanet'], every, WAYS, ['cuts'])
     yield from product(['eager'], ['retinanet'], every, [WORKERS], FILTERED)
     yield from product(['eager'], ['rfcn', 'faster_rcnn'], fast, [WORKERS], ['light'])
-    yield from product(['eager'], ['retinanet'], ['propagate', 'interpolate'], WAYS, FILTERED)
+    yield from product(
+        ['eager'], ['retinanet'], ['propagate', 'interpolate'], ['batched', CHUNKS], FILTERED
+    )
     yield from product(['eager'], ['retinanet'], flows, list(WAYS)[1:], ['adaptive'])
     yield from product(['eager'], ['rfcn', 'faster_rcnn'], fast, ['batched', WORKERS], ['cuts'])
     yield from product(['graphs'], ['retinanet'], every, ['live', FILE], ['cuts'])
@@ -214,8 +217,13 @@ def test_results_are_those_of_single_frames(executor, kind, method, way, setting
         assert sum(flows) == sum(not result.is_key_frame for result in found)
 
 
-@pytest.mark.parametrize('method', METHODS.module_dict)
-@pytest.mark.parametrize('setting', ['cuts', *FILTERED])
+@pytest.mark.parametrize(
+    ('method', 'setting'),
+    [
+        *product(METHODS.module_dict, ['cuts', 'both']),
+        *product(['propagate', 'interpolate'], ['causal', 'light', 'tracked', 'identities']),
+    ],
+)
 def test_scenes_are_as_each_alone(method, setting):
     """Key frames begin them, no results are lost, and nothing before, or of another stream, has an
     effect."""

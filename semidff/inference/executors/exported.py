@@ -121,11 +121,11 @@ class _Compiled:
 
 
 class ExportedGraphs:
-    """Executor that runs exported graphs in a runtime, frame by frame: on CPUs, batches take as
-    long.
+    """Executor that runs exported graphs in a runtime.
 
-    Graphs are exported for each size of frames by :meth:`prepare`. What has no graph runs in
-    PyTorch.
+    Frames run one by one: on CPUs, batches take as long. Graphs are exported for each size of
+    frames by :meth:`prepare`. What has no graph runs in PyTorch, and so do non-key frames whose
+    flow field is known.
 
     Args:
         model: The video detector, whose post-processing and data preprocessor are used.
@@ -133,7 +133,7 @@ class ExportedGraphs:
             their size.
         runtime: ``onnxruntime`` or ``openvino``.
         cache: Folder in which graphs are kept for the next process; None: they are in memory alone.
-            **options: Of the runtime: ``precision``, ``providers`` of onnxruntime, ``device`` of
+        **options: Of the runtime: ``precision``, ``providers`` of onnxruntime, ``device`` of
             OpenVINO.
 
     Example:
@@ -168,8 +168,10 @@ class ExportedGraphs:
         return partial(ExportedGraphs, self.model, **self._arguments), ()
 
     def prepare(self, key: Hashable, predict: Callable[[], Any]) -> None:
+        if key in self._prepared:  # without waiting for the export of another executor
+            return
         with _PREPARING:
-            if key in self._prepared:
+            if key in self._prepared:  # by another worker meanwhile
                 return
             if len(self._graphs) >= MAX_GRAPHS:
                 self._graphs.clear()
