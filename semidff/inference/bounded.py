@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor as Pool
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import Any
 
 from mmengine.structures import InstanceData
 
@@ -15,9 +15,6 @@ from semidff.datasets.video_readers import Frame
 from .detect import handed_on
 from .follow import Follow
 from .schedule import KEY, LIGHT, TRACKED
-
-if TYPE_CHECKING:
-    from .stages import Stages
 
 
 @dataclass
@@ -30,7 +27,7 @@ class _Late:
     detections: InstanceData | None = None
     done: Future | None = None
 
-    def detect(self, stages: 'Stages') -> None:
+    def detect(self, stages: Any) -> None:
         stages.detect([self.frame])
         self.frame.sample = self.frame.done.result()
         if self.carrier.kind:
@@ -43,7 +40,7 @@ class _Late:
             self.detections = carried.sample.pred_instances
 
 
-def detect_bounded(frames: Iterable[Frame], stages: 'Stages', detector: Pool) -> Iterator[Frame]:
+def detect_bounded(frames: Iterable[Frame], stages: Any, detector: Pool) -> Iterator[Frame]:
     """Detect on the frames of a live video, and follow objects; ``detector`` is the second thread.
 
     A light frame depends on the features of the last key frame that is *finished*. The detections

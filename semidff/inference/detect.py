@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from mmdet.structures import DetDataSample
@@ -15,9 +15,6 @@ from mmdet.structures import DetDataSample
 from semidff.datasets.video_readers import Frame
 
 from .schedule import KEY, TRACKED
-
-if TYPE_CHECKING:
-    from .stages import Stages
 
 _LARGEST_CHUNK = 16
 _CHUNK_PIXELS = dict(cpu=2**20, cuda=2**22)
@@ -31,6 +28,7 @@ class Stream:
     method that needs the next key frame, until that frame comes.
 
     Args:
+        stages: :class:`~semidff.inference.Stages`.
         frames: The frames that leave the schedule.
         submit: Calls ``stages.detect`` with frames, now or later.
         prepare: Calls ``stages.prepare_executor`` with the first frame of a new size.
@@ -45,7 +43,7 @@ class Stream:
 
     def __init__(
         self,
-        stages: 'Stages',
+        stages: Any,
         frames: Iterator[Frame],
         submit: Callable[[list[Frame]], None],
         prepare: Callable[[Frame], None],
@@ -152,7 +150,7 @@ class Together:
         streams: The videos that have not ended.
     """
 
-    def __init__(self, stages: 'Stages') -> None:
+    def __init__(self, stages: Any) -> None:
         self._stages = stages
         self._tasks: list[list[Frame]] = []
         self.streams: list[Stream] = []
@@ -181,7 +179,7 @@ class Together:
 
 
 @torch.no_grad()
-def detect_pairs(frames: Iterable[Frame], stages: 'Stages') -> Iterator[DetDataSample]:
+def detect_pairs(frames: Iterable[Frame], stages: Any) -> Iterator[DetDataSample]:
     """Predict each labeled frame i from the key frames i, i - 1, ..., i - l + 1 (DFF section 5.2).
 
     Only frames that a labeled frame needs become key frames, and only once; at most l frames are
