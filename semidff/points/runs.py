@@ -157,7 +157,10 @@ def _detect(
         rule: KeyFrameSchedule = FixedSchedule(point.key_interval, first)
         if point.method == ADAPTIVE:
             rule = AdaptiveSchedule(predictor, interval=point.key_interval)
-        done = detected[point, first] = list(Stages(memo, point, rule).run(frames()))
+        done = detected[point, first] = []
+        for frame in Stages(memo, point, rule).run(frames()):
+            frame.flow_field = None  # with its images, larger than the frame
+            done.append(frame)
         for frame in done:
             if frame.key:
                 frame.key.release()
