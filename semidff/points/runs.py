@@ -215,14 +215,13 @@ class Memo:
     def prepare(self, key: Hashable, predict: Callable[[], Any]) -> None:
         self.executor.prepare(key, predict)
 
-    def predict_key(self, inputs: Tensor, samples: SampleList) -> tuple[SampleList, '_Keys']:
-        keys = _Keys(map(_Key, inputs.split(1), samples))
-        for key, sample in zip(keys, samples, strict=True):
-            if key.index not in self._known:
-                [result], key.frame = self.executor.predict_key(key.inputs, [sample])
-                self._known[key.index] = _boxes(result.pred_instances)
-            self._repeat(key.index, sample)
-        return samples, keys
+    def predict_key(self, inputs: Tensor, samples: SampleList) -> tuple[SampleList, '_Key']:
+        key = _Key(inputs, *samples)  # key frames are detected one by one
+        if key.index not in self._known:
+            [result], key.frame = self.executor.predict_key(inputs, samples)
+            self._known[key.index] = _boxes(result.pred_instances)
+        self._repeat(key.index, key.sample)
+        return samples, key
 
     def predict_non_key(
         self,
@@ -265,7 +264,5 @@ class _Key:
         self.inputs, self.sample, self.index = inputs, sample, (sample.frame_id, inputs.shape)
         self.frame: KeyFrame | None = None
 
-
-class _Keys(list[_Key]):
-    def split(self) -> list[_Key]:
-        return self
+    def split(self) -> list['_Key']:
+        return [self]
