@@ -1,7 +1,7 @@
 """Objectives of a distillation step: the regression loss and the semantic loss (semi-DFF 3.4)."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch.nn.functional as F
 from mmdet.registry import MODELS
@@ -11,6 +11,9 @@ from torch import Tensor
 from .losses import binary_distillation_loss, box_distillation_loss, class_distillation_loss
 from .spatial import HeadOutput, SpatialModule
 
+if TYPE_CHECKING:
+    from .semi_dff import Teacher
+
 
 class Distillation(NamedTuple):
     """Student and teacher on a batch of current frames.
@@ -18,26 +21,31 @@ class Distillation(NamedTuple):
     Attributes:
         propagated: Propagated features, (N, C, H_l, W_l) per level.
         target: The teacher's features of the current frames, likewise.
-        sequence: The student's features of the key frames, the features propagated to the middle frames of triplets,
-            and ``propagated``.
+        sequence: The student's features of the key frames, the features propagated to the middle
+            frames of triplets, and ``propagated``.
         test_cfg: Test settings of non-key frames, which select the proposals.
     """
 
     student: SpatialModule
-    teacher: SpatialModule
+    teacher: 'Teacher'
     propagated: Sequence[Tensor]
     target: Sequence[Tensor]
     samples: SampleList
     sequence: Sequence[Sequence[Tensor]] = ()
     test_cfg: dict | None = None
 
+    def comparable(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Return features whose errors have one unit, that of the teacher's."""
+        return self.student.split.comparable(features, self.target)
+
 
 @MODELS.register_module()
 class FeatureRegression:
-    """Feature regression loss L_reg (Eq. 4) of the propagated features to the teacher's, which get no gradient.
+    """Feature regression loss L_reg (Eq. 4) of the propagated features to the teacher's.
 
-    The mean over all elements. As in Eq. 4, there is neither a factor 1/2 nor a mask of cells that were sampled outside
-    of the key frame's map. Outputs with different units (``OutputSplit``) are made comparable first.
+    The mean over all elements; no gradient reaches the teacher's. As in Eq. 4, there is neither a factor 1/2 nor a mask of cells that
+    were sampled outside of the key frame's map. Outputs with different units (``OutputSplit``) are
+    made comparable first.
 
     Args:
         norm: ``l2``, mean squared differences, or ``l1``, mean absolute differences (Table 3b).
@@ -49,28 +57,26 @@ class FeatureRegression:
         self.weight = weight
 
     def __call__(self, batch: Distillation) -> dict[str, Tensor]:
-        compare = batch.teacher.split.comparable
-        maps = (compare(one, batch.target) for one in (batch.propagated, batch.target))
+        maps = map(batch.comparable, (batch.propagated, batch.target))
         levels = [self.loss(p, t.detach()) for p, t in zip(*maps, strict=True)]
         return dict(loss_reg=self.weight * sum(levels) / len(levels))
 
 
 @MODELS.register_module()
 class SteadyFeatures:
-    """Steady feature loss (Table 3b): features change alike from the key to the middle and on to the current frame.
+    """Steady feature loss (Table 3b): features change steadily over a triplet of frames.
 
-    The mean squared second difference, "steady feature loss" of Jayaraman and Grauman 2016. The teacher's features of
-    the current frame are not used. Features that never change, as with zero flow, have no loss.
+    The mean squared second difference, "steady feature loss" of Jayaraman and Grauman 2016. The
+    teacher's features of the current frame are not used. Features that never change, as with zero
+    flow, have no loss.
     """
 
     def __call__(self, batch: Distillation) -> dict[str, Tensor]:
         if len(batch.sequence) != 3:
             raise ValueError(
-                'SteadyFeatures needs triplets of frames; set triplets=True of UnlabeledVideoDataset'
+                'SteadyFeatures needs triplets of frames: set triplets=True of UnlabeledVideoDataset'
             )
-        compare = batch.teacher.split.comparable
-        maps = (compare(one, batch.target) for one in batch.sequence)
-        sequences = zip(*maps, strict=True)
+        sequences = zip(*map(batch.comparable, batch.sequence), strict=True)
         levels = [F.mse_loss(last - middle, middle - key) for key, middle, last in sequences]
         return dict(loss_steady=sum(levels) / len(levels))
 
@@ -79,22 +85,27 @@ class SteadyFeatures:
 class FeatureSemantics:
     """Feature semantic loss L_sem (Eqs. 5-9) of the heads' outputs to the teacher's.
 
-    Student and teacher are compared on the same anchors and on the same RoIs: the teacher's proposals on the current
-    frame, with the test settings of non-key frames, of which ``proposals_per_image`` can select the best.
+    Student and teacher are compared on the same anchors and on the same RoIs: the teacher's
+    proposals on the current frame, with the test settings of non-key frames, of which
+    ``proposals_per_image`` can select the best.
 
     Args:
-        temperature: T of Eq. 7. The text ``'inf'`` is infinity, for configs: mmengine cannot read a dumped ``inf``.
-        box_weight: lambda of Eq. 6. Box losses are means over all outputs; Eq. 9 states a sum, and the authors take
-            means as well.
-        roi_box_weight: The same for the RoIs' boxes, by default ``box_weight``. The authors' R-FCN has 8 box outputs
-            per RoI, of which the 4 of the background are not used: their mean gives the other 4 half the weight that
-            they have in heads with 4 outputs, 0.5 here.
-        attention: Whether to compare class and quality scores of the dense head ("attention maps" in Table 3c).
+        temperature: T of Eq. 7. The text ``'inf'`` is infinity, for configs: mmengine cannot read a
+            dumped ``inf``.
+        box_weight: lambda of Eq. 6. Box losses are means over all outputs; Eq. 9 states a sum, and
+            the authors take means as well.
+        roi_box_weight: The same for the RoIs' boxes, by default ``box_weight``. The authors' R-FCN
+            has 8 box outputs per RoI, of which the 4 of the background are not used: their mean
+            gives the other 4 half the weight that they have in heads with 4 outputs, 0.5 here.
+        attention: Whether to compare class and quality scores of the dense head ("attention maps"
+            in Table 3c).
         classes: Whether to compare class scores of the RoIs ("inter-class relationship").
-        boxes: Whether to compare box outputs of the dense head and of the RoIs ("bbox accurate location"), and masks.
+        boxes: Whether to compare box outputs of the dense head and of the RoIs ("bbox accurate
+            location"), and masks.
         weight: Factor on all losses.
-        proposals_per_image: Number of an image's best proposals that are compared, None for all. The RoI head of a
-            two-stage detector takes much of a training's time. Of no effect on single-stage detectors.
+        proposals_per_image: Number of an image's best proposals that are compared, None for all.
+            The RoI head of a two-stage detector takes much of a training's time. Of no effect on
+            single-stage detectors.
     """
 
     def __init__(
@@ -121,13 +132,10 @@ class FeatureSemantics:
         self.proposals_per_image = proposals_per_image
 
     def __call__(self, batch: Distillation) -> dict[str, Tensor]:
-        teacher_raw = batch.teacher.raw_outputs(batch.target)
-        student_raw = batch.student.raw_outputs(batch.propagated)
-        proposals = batch.teacher.heads.proposals(
-            teacher_raw, batch.samples, batch.test_cfg, self.proposals_per_image
+        teachers, proposals = batch.teacher.outputs(
+            batch.target, batch.samples, batch.test_cfg, self.proposals_per_image
         )
-        teachers = batch.teacher.heads.head_outputs(teacher_raw, batch.samples, proposals)
-        students = batch.student.heads.head_outputs(student_raw, batch.samples, proposals)
+        students, _ = batch.student.head_outputs(batch.propagated, batch.samples, proposals)
         losses = {}
         for student, teacher in zip(students, teachers, strict=True):
             if teacher.role in self.weights:

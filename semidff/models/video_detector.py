@@ -136,16 +136,18 @@ class VideoDetector(BaseDetector):
             return self.spatial.feature_network
         raise ValueError(f'unknown part {name!r} of the video detector; choose from {PARTS}')
 
+    def weights_of(self, name: str) -> set[nn.Parameter]:
+        """Return the weights of the modules of a part."""
+        return {weight for module in self.part(name) for weight in module.parameters()}
+
     def set_trainable(self, parts: Iterable[str]) -> None:
         """Train exactly the named parts; the others keep their batch-norm statistics, too."""
-        self.trainable = parts = set(parts)
-        names = dict.fromkeys((*PARTS, *parts))
-        weights = {n: {p for module in self.part(n) for p in module.parameters()} for n in names}
-        bare = weights[self.spatial.split.bare_weights]
-        bare |= set(self.spatial.parameters()).difference(*weights.values())
-        for name, own in weights.items():
-            for weight in own:
-                weight.requires_grad = name in parts and weight in self._learnable
+        self.trainable = set(parts)
+        trained = set().union(*map(self.weights_of, self.trainable))
+        if self.spatial.split.bare_weights in self.trainable:
+            trained |= set(self.spatial.parameters()).difference(*map(self.weights_of, PARTS))
+        for weight in self.parameters():
+            weight.requires_grad = weight in trained and weight in self._learnable
 
     def train(self, mode: bool = True) -> 'VideoDetector':
         """Set the mode of the parts that are trained; the layers of the others stay in evaluation mode."""

@@ -121,7 +121,7 @@ def check_semantic(model: SemiDFF, score: float, size: tuple[int, int]) -> None:
     sum(model.loss(pairs, samples).values()).backward()
     assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
     norms = gradient_norms(model, images, samples)
-    spread = quality_spread(model.teacher, images, samples)
+    spread = quality_spread(model.teacher.spatial, images, samples)
     constant = spread is not None and spread < CONSTANT
     compared = [norm for name, norm in norms.items() if not (constant and name == 'quality')]
     ratio = max(compared) / max(min(compared), 1e-30)

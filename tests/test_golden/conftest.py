@@ -24,7 +24,7 @@ def model(built):
     original.load(model, state)
     model.zero_grad(set_to_none=True)
     yield model
-    model.teacher.heads.__dict__.pop('proposals', None)
+    model.teacher.spatial.heads.__dict__.pop('proposals', None)
 
 
 @pytest.fixture

@@ -120,7 +120,7 @@ def sample(same: bool = False) -> DetDataSample:
 def give_proposals(model: SemiDFF, *rois: np.ndarray) -> None:
     """Makes the teacher pool given RoIs (R, 5), one array per image."""
     given = [InstanceData(bboxes=torch.as_tensor(np.asarray(r))[:, 1:]) for r in rois]
-    model.teacher.heads.proposals = lambda *_: given
+    model.teacher.spatial.heads.proposals = lambda *_: given
 
 
 class Recorder:

@@ -65,7 +65,7 @@ def test_heads_on_both_frames(model):
     for who, feature in (('key', 'key_conv_feat'), ('cur', 'cur_conv_feat')):
         give_proposals(model, golden[f'{who}_rois'])
         features = (torch.from_numpy(golden[feature]),)
-        proposals = model.teacher.heads.proposals(None, None)
+        proposals = model.teacher.spatial.heads.proposals(None, None)
         raw = model.spatial.raw_outputs(features)
         heads = by_name(model.spatial.heads.head_outputs(raw, [sample()], proposals))
         check_heads(heads, golden, f'{who}_rpn_cls_score', f'{who}_rpn_bbox_pred_raw')

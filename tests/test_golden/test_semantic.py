@@ -50,14 +50,9 @@ def check_losses(losses: dict, golden: np.ndarray) -> None:
 def test_teacher_and_student_outputs(model, case):
     golden = arrays(FILE)
     batch = compared(model)
-    given = model.teacher.heads.proposals(None, None)
-    teacher, student = (
-        by_name(spatial.heads.head_outputs(spatial.raw_outputs(features), batch.samples, given))
-        for spatial, features in (
-            (batch.teacher, batch.target),
-            (batch.student, batch.propagated),
-        )
-    )
+    teacher, proposals = batch.teacher.outputs(batch.target, batch.samples, {}, None)
+    student, _ = batch.student.head_outputs(batch.propagated, batch.samples, proposals)
+    teacher, student = by_name(teacher), by_name(student)
     for heads, who in ((teacher, 'teacher'), (student, f'{case}_student')):
         check_heads(heads, golden, f'{who}_rpn_cls_score', f'{who}_rpn_bbox_pred')
         assert relative(in_original_classes(heads['roi_cls']), golden[f'{who}_cls_score']) < 1e-5

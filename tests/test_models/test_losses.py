@@ -19,8 +19,8 @@ LN3 = math.log(3)
 
 
 def regression_loss(predicted, target, norm='l2'):
-    teacher = SimpleNamespace(split=ExtractFeatSplit())
-    batch = Distillation(None, teacher, [predicted], [target], [])
+    student = SimpleNamespace(split=ExtractFeatSplit())
+    batch = Distillation(student, None, [predicted], [target], [])
     return FeatureRegression(norm)(batch)['loss_reg']
 
 

@@ -52,7 +52,7 @@ def test_teacher_is_stored_once(model):
     assert not any(k.startswith('teacher.') for k in state)
     pointers = [value.data_ptr() for value in state.values() if value.numel()]
     assert len(set(pointers)) == len(pointers)
-    own, teacher = model.spatial.detector, model.teacher.detector
+    own, teacher = model.spatial.detector, model.teacher.spatial.detector
     assert own.backbone is teacher.backbone and own.neck is teacher.neck
     assert teacher.rpn_head is model.teacher_task['rpn_head'] is not own.rpn_head
 
@@ -72,19 +72,6 @@ def test_frozen_tensors_are_bit_identical_after_training(model, step):
         ), key
 
 
-@pytest.mark.parametrize(
-    ('kind', 'compared'), [('retinanet', {}), ('faster_rcnn', dict(classes=False, boxes=False))]
-)
-def test_objectives_that_train_nothing_are_refused(kind, compared):
-    """No weights are behind the outputs, or those of the RoI head, where only the RPN's scores are compared."""
-    config = video_config(kind, split=dict(type='OutputSplit'))
-    for name in ('feat_channels', 'feat_strides'):
-        config['temporal'].pop(name, None)
-    config.update(objectives=[dict(SEM, **compared)], trainable=['task_network'])
-    with pytest.raises(ValueError, match="trainable=.'task_network'.: these parts have no weights"):
-        build(config)
-
-
 def test_gradients_of_a_step_do_not_move_the_next(model):
     model.set_objectives(*PARTS['sem'])
     train(model, 1)
@@ -99,23 +86,23 @@ def test_training_mode_leaves_the_teacher_asleep(model):
     for mode in (True, False, True):
         model.train(mode)
         assert model.temporal.training == mode
-        for module in (model.spatial, model.teacher_task, model.teacher):
+        for module in (model.spatial, model.teacher.spatial):
             assert not any(m.training for m in module.modules())
 
 
 def test_teacher_does_not_follow_a_feature_network_that_learns(model):
     """Table 3e, temporal and spatial module."""
     current = frames(2, seed=1)
-    before = model.teacher.features(current)
+    before = model.teacher.features(current, samples(2))
     model.set_objectives([REG], ('temporal', 'task_network', 'feature_network'))
     train(model)
     assert not torch.equal(model.spatial.features(current)[0], before[0])
     compared = []
     model.objectives = [lambda batch: compared.append(batch) or {}]
     model(pairs(), samples(2), mode='loss')
-    for features in (model.teacher.features(current), compared[0].target):
+    for features in (model.teacher.features(current, samples(2)), compared[0].target):
         assert torch.equal(features[0], before[0])
-    own, teacher = model.spatial.detector, model.teacher.detector
+    own, teacher = model.spatial.detector, model.teacher.spatial.detector
     assert not any(p.requires_grad for p in teacher.parameters())
     assert any(p.requires_grad for p in own.backbone.parameters())
     assert (
@@ -209,11 +196,11 @@ def test_windows_are_crops_of_the_features_of_whole_frames(kind, step, both, mon
 
 def test_windows_of_a_network_that_rounds_sides_down():
     """It has no cells for the last 8 pixels of a frame; the windows of a batch have equal sizes nevertheless."""
-    model = tiny_semi_dff().train()
+    model = tiny_semi_dff(feature_cache=1.0).train()
     model.set_objectives(*PARTS['reg'])
-    model.data_preprocessor.pad_size_divisor = 8
     pool = torch.nn.AvgPool2d(16)
-    model.spatial.features = lambda images, samples: (pool(images).repeat(1, 11, 1, 1)[:, :32],)
+    cache = model.feature_cache
+    cache.divisor, cache.network = 8, lambda images, _: (pool(images).repeat(1, 11, 1, 1)[:, :32],)
     given = cropped_samples([(0, 0, 40, 64), (16, 32, 40, 64)])
     for sample in given:
         sample.set_metainfo(dict(img_shape=(56, 96)))
@@ -351,7 +338,7 @@ def test_the_teacher_has_the_initialized_weights(tmp_path):
     model.init_weights()
     for key, value in trained.spatial.detector.state_dict().items():
         assert torch.equal(model.spatial.detector.state_dict()[key], value)
-        assert torch.equal(model.teacher.detector.state_dict()[key], value)
+        assert torch.equal(model.teacher.spatial.detector.state_dict()[key], value)
 
 
 @pytest.mark.parametrize('both', [False, True])
@@ -385,10 +372,10 @@ def test_teacher_of_its_own_has_the_weights_of_a_cut_head():
     )  # has no value yet, and is in a checkpoint once
     model = SemiDFF(detector, temporal=flow, split=dict(type='TowerSplit'))
     model.own_teacher_features()
-    assert model.teacher.detector.level_embed is detector.level_embed
+    assert model.teacher.spatial.detector.level_embed is detector.level_embed
     torch.nn.init.constant_(detector.bbox_head.moment_transfer, 0.5)  # loaded
     model.reset_teacher()
-    head = model.teacher.detector.bbox_head
+    head = model.teacher.spatial.detector.bbox_head
     assert head is not detector.bbox_head and (head.moment_transfer == 0.5).all()
     model.set_objectives([REG], ['temporal', 'task_network', 'feature_network'])
     assert not detector.level_embed.requires_grad

@@ -66,4 +66,4 @@ def view_distillation(model: SemiDFF, frames: Tensor, sample: DetDataSample) -> 
     data = model.data_preprocessor(dict(inputs=[frames], data_samples=[sample]), False)
     key, current = data['inputs'].unbind(1)
     pictures = frames.permute(0, 2, 3, 1).cpu().numpy()
-    return view_pair(model, key, current, data['data_samples'][0], pictures, model.teacher)
+    return view_pair(model, key, current, data['data_samples'][0], pictures, model.teacher.spatial)

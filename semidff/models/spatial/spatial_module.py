@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from semidff.checkpoints.building import build_detector, undisturbed
 from semidff.models.precision import keep_boxes_precise
 
-from .head_family import head_family, twin, with_test_cfg
+from .head_family import HeadOutput, head_family, twin, with_test_cfg
 from .split import Split
 
 _PROBED_SIZES = (256, 320), (512, 640)
@@ -92,6 +92,25 @@ class SpatialModule(BaseModule):
         """Run N_task up to the post-processing; see :meth:`HeadFamily.raw_outputs`."""
         heads, inputs = self.split.finish(features)
         return inputs if isinstance(inputs, dict) else heads.raw_outputs(inputs)
+
+    def head_outputs(
+        self,
+        features: Sequence[Tensor],
+        samples: SampleList,
+        proposals: list | None = None,
+        test_cfg: dict | None = None,
+        limit: int | None = None,
+    ) -> tuple[list[HeadOutput], list | None]:
+        """Return the outputs of N_task that the semantic loss compares, and each image's proposals.
+
+        Args:
+            proposals: The teacher's proposals, on which the student is compared; without them, the
+                best ``limit`` with the test settings are selected. Single-stage detectors have None.
+        """
+        raw = self.raw_outputs(features)
+        if proposals is None:
+            proposals = self.heads.proposals(raw, samples, test_cfg, limit)
+        return self.heads.head_outputs(raw, samples, proposals), proposals
 
     def predict_raw(
         self, raw: Mapping[str, Tensor], samples: SampleList, test_cfg: dict | None = None

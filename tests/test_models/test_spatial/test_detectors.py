@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from semidff.models import FeatureSemantics, SpatialModule, VideoDetector
 from semidff.models.objectives import Distillation
+from semidff.models.semi_dff import Teacher
 from semidff.models.spatial import (
     HEAD_FAMILIES,
     CascadeHeads,
@@ -174,7 +175,7 @@ def test_semantic_loss(name):
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         target = student.features(images)
-    teacher = student.with_own_task_network().requires_grad_(False)
+    teacher = Teacher(student)
     same = FeatureSemantics()(Distillation(student, teacher, target, target, data))
     assert ' '.join(same) == ' '.join(f'loss_{part}' for part in DETECTORS[name][0].split())
     # Attention has another kernel where gradients are needed.
@@ -197,7 +198,7 @@ def test_semantic_loss(name):
 def test_best_proposals_are_those_of_a_detector_with_fewer(name):
     detector, images, data = stock(name)
     student = SpatialModule(detector)
-    teacher = student.with_own_task_network().requires_grad_(False)
+    teacher = Teacher(student)
     with torch.no_grad():
         target = student.features(images)
         batch = Distillation(student, teacher, [2 * level for level in target], target, data)
@@ -205,7 +206,7 @@ def test_best_proposals_are_those_of_a_detector_with_fewer(name):
         best = FeatureSemantics(proposals_per_image=4)(batch)
         limit = dict(rpn=dict(max_per_img=4))
         as_non_key = FeatureSemantics()(batch._replace(test_cfg=limit))
-        for module in (student, teacher):
+        for module in (student, teacher.spatial):
             module.detector.rpn_head.test_cfg.max_per_img = 4
         expected = FeatureSemantics()(batch)
     for losses in (best, as_non_key):
@@ -458,7 +459,7 @@ def test_detectors_that_only_the_regression_loss_can_distill(make):
     with torch.no_grad(), pytest.raises(TypeError, match='FeatureRegression'):
         features = spatial.features(torch.zeros(2, 3, 128, 160))
         data = plain_samples(2, (128, 160))
-        FeatureSemantics()(Distillation(spatial, spatial, features, features, data))
+        FeatureSemantics()(Distillation(spatial, Teacher(spatial), features, features, data))
 
 
 @pytest.mark.parametrize('normalized', [False, True])

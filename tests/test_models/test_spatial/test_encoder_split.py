@@ -7,6 +7,7 @@ from torch import nn
 
 from semidff.models import FeatureSemantics, SemiDFF, SpatialModule, VideoDetector
 from semidff.models.objectives import Distillation
+from semidff.models.semi_dff import Teacher
 from semidff.models.spatial import plain_samples
 from tests.detectors.stock_detectors import LAYERS, QUERIES, build_stock, pictures
 from tests.test_models.test_spatial.test_detectors import check_predictions
@@ -78,7 +79,7 @@ def test_predictions_are_the_detectors_own(name):
 def test_the_semantic_loss_compares_the_outputs_of_all_queries(name, split):
     detector, (images, _) = transformer(name), pictures(SIZE)
     student = SpatialModule(detector, dict(type=split))
-    teacher = student.with_own_task_network().requires_grad_(False)
+    teacher = Teacher(student)
     with torch.no_grad():
         features = student.features(images, padded())
         raw = student.raw_outputs(features)

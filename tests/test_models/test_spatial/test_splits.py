@@ -212,7 +212,7 @@ def test_the_feature_network_is_stored_once(name):
     state = model.state_dict()
     pointers = [value.data_ptr() for value in state.values() if value.numel()]
     assert len(set(pointers)) == len(pointers)
-    pairs = zip(model.spatial.feature_network, model.teacher.feature_network, strict=True)
+    pairs = zip(model.spatial.feature_network, model.teacher.spatial.feature_network, strict=True)
     assert all(own is other for own, other in pairs)
     weights = sum(len(module.state_dict()) for module in model.spatial.task_network.values())
     assert sum(key.startswith('teacher_task.') for key in state) == weights
@@ -264,7 +264,7 @@ def test_errors_of_outputs_do_not_depend_on_their_units():
     assert len(layout[0]) > 1
 
     def loss(propagated, target):
-        batch = Distillation(model.spatial, model.spatial, propagated, target, [])
+        batch = Distillation(model.spatial, model.teacher, propagated, target, [])
         return FeatureRegression()(batch)['loss_reg'].item()
 
     assert loss(maps, maps) == 0
