@@ -56,7 +56,7 @@ model = dict(
             in_channels=512,
             num_classes=30,
             bins=7,
-            # As in the original; PSRoIPool of torchvision is less accurate (docs/parity.md).
+            # As in the original, which averages whole cells (docs/parity.md).
             pooling=dict(type='ExactPSRoIPool', spatial_scale=1 / 16),
             ohem=128,
             bbox_coder=dict(type='DeltaXYWHBBoxCoder', target_stds=[0.1, 0.1, 0.2, 0.2]),

@@ -1,4 +1,4 @@
-"""Anchors, overlaps and box deltas with the original's arithmetic, and sampling with its random numbers."""
+"""Anchors, overlaps and deltas with the original's arithmetic; sampling with its random numbers."""
 
 from collections.abc import Sequence
 
@@ -15,18 +15,19 @@ from torch import Tensor
 
 @TASK_UTILS.register_module()
 class OriginalAnchorGenerator(AnchorGenerator):
-    """Anchors whose sides are rounded to pixels *before* they are scaled, given by first and last pixel.
+    """Anchors whose sides are rounded to pixels *before* they are scaled, by first and last pixel.
 
-    With stride 16, scales (8, 16, 32) and ratios (0.5, 1, 2), the first of the nine anchors is (-84, -40, 99, 55), or
-    184 x 96 pixels; with mmdet's generators, including ``LegacyAnchorGenerator``, it has 181 x 91 pixels. The order is
-    mmdet's, ratio before scale. ``centers`` and ``center_offset`` have no effect, since the center is always that of
-    the cell's pixels (7.5 for 16 pixels).
+    With stride 16, scales (8, 16, 32) and ratios (0.5, 1, 2), the first of the nine anchors is
+    (-84, -40, 99, 55), or 184 x 96 pixels; with mmdet's generators, including
+    ``LegacyAnchorGenerator``, it has 181 x 91 pixels. The order is mmdet's, ratio before scale.
+    ``centers`` and ``center_offset`` have no effect, since the center is always that of the cell's
+    pixels (7.5 for 16 pixels).
     """
 
     def gen_single_level_base_anchors(
         self, base_size: float, scales: Tensor, ratios: Tensor, center: object = None
     ) -> Tensor:
-        """Return the anchors of the first cell, (R * S, 4), for ratios (R,) of height to width and scales (S,)."""
+        """Return the first cell's anchors (R * S, 4) for ratios (R,) and scales (S,)."""
         ratios = ratios.double()[:, None]
         width = _round((base_size**2 / ratios).floor().sqrt())
         height = _round(width * ratios)
@@ -55,12 +56,12 @@ class OriginalOverlaps(BboxOverlaps2D_GLIP):
 
 @TASK_UTILS.register_module()
 class OriginalAnchorAssigner(MaxIoUAssigner):
-    """mmdet's assigner, except for anchors with the largest overlap with a box that is below ``pos_iou_thr``.
+    """mmdet's assigner, except for best anchors of a box with overlaps below ``pos_iou_thr``.
 
-    Such an anchor is assigned the box that overlaps *it* most, not the box whose best anchor it is. There is no least
-    overlap: for a box that touches no anchor, the largest overlap is 0, so every anchor that does not touch it is
-    foreground, as in the original (the sampler then keeps few of them). ``min_pos_iou`` and ``gt_max_assign_all``
-    have no effect.
+    Such an anchor is assigned the box that overlaps *it* most, not the box whose best anchor it is.
+    There is no least overlap: for a box that touches no anchor, the largest overlap is 0, so every
+    anchor that does not touch it is foreground, as in the original (the sampler then keeps few of
+    them). ``min_pos_iou`` and ``gt_max_assign_all`` have no effect.
     """
 
     def assign_wrt_overlaps(self, overlaps: Tensor, gt_labels: Tensor) -> AssignResult:
@@ -79,7 +80,7 @@ class OriginalAnchorAssigner(MaxIoUAssigner):
 
 @TASK_UTILS.register_module()
 class OriginalAnchorSampler(RandomSampler):
-    """mmdet's random sampler with the original's random numbers: numpy draws the anchors that are left out.
+    """mmdet's random sampler with the original's random numbers: numpy draws what is left out.
 
     After ``np.random.seed(s)``, the sample is that of the original.
     """
@@ -104,8 +105,8 @@ def _without_surplus(candidates: Tensor, number: int) -> Tensor:
 class OriginalBoxCoder(LegacyDeltaXYWHBBoxCoder):
     """Box coder that encodes as mmdet's legacy coder and decodes with the exact inverse.
 
-    The legacy coder decodes boxes that are half a pixel larger on each side and limits the change of size, unlike the
-    original.
+    The legacy coder decodes boxes that are half a pixel larger on each side and limits the change
+    of size, unlike the original.
     """
 
     def decode(
@@ -115,7 +116,7 @@ class OriginalBoxCoder(LegacyDeltaXYWHBBoxCoder):
         max_shape: Sequence[int] | None = None,
         wh_ratio_clip: float | None = None,
     ) -> Tensor:
-        """Apply normalized deltas (N, 4 * groups) to boxes (N, 4), and clip them to an image of ``max_shape``."""
+        """Apply normalized deltas (N, 4 * groups) to boxes (N, 4), clipped to ``max_shape``."""
         bboxes = get_box_tensor(bboxes)[:, None]
         deltas = pred_bboxes.unflatten(-1, (-1, 4))
         deltas = deltas * deltas.new_tensor(self.stds) + deltas.new_tensor(self.means)

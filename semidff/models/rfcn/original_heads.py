@@ -1,7 +1,7 @@
-"""Heads of R-FCN as in the original MXNet code: its proposals, losses, training RoIs and detections.
+"""Heads of R-FCN as in the original MXNet code: proposals, losses, training RoIs, detections.
 
-Their box arithmetic follows from one convention: a box is given by its first and its *last* pixel, so a box from 3 to 5
-is 3 wide ("+1").
+Their box arithmetic follows from one convention: a box is given by its first and its *last* pixel,
+so a box from 3 to 5 is 3 wide ("+1").
 """
 
 from collections.abc import Sequence
@@ -39,8 +39,8 @@ class OriginalRPNHead(RFCNRPNHead):
     ) -> tuple[Tensor, Tensor]:
         """Compute the means over the images of class and box loss.
 
-        An image's class loss is divided by the number of its sampled anchors, its box loss by the number that *should*
-        be sampled (``num`` of the sampler).
+        An image's class loss is divided by the number of its sampled anchors, its box loss by the
+        number that *should* be sampled (``num`` of the sampler).
         """
         scores = cls_score.permute(0, 2, 3, 1).unflatten(-1, (-1, 2)).flatten(1, 3)
         deltas = bbox_pred.permute(0, 2, 3, 1).unflatten(-1, (-1, 4)).flatten(1, 3)
@@ -94,14 +94,15 @@ def propose(
 ) -> tuple[Tensor, Tensor]:
     """Select proposals from the anchors' boxes.
 
-    Cells beyond the last whole stride of the image and boxes that are too small are ranked last, but not removed. Too
-    few boxes after the suppression are repeated in turn.
+    Cells beyond the last whole stride of the image and boxes that are too small are ranked last,
+    but not removed. Too few boxes after the suppression are repeated in turn.
 
     Args:
         scores: Foreground probabilities (H, W, A).
         boxes: Decoded and clipped boxes (H, W, A, 4).
         image: Height and width of the network's input.
-        cfg: mmdet's settings of the RPN; ``min_bbox_size`` is in pixels of the image before resizing.
+        cfg: mmdet's settings of the RPN; ``min_bbox_size`` is in pixels of the image before
+            resizing.
         scale: Factor by which the image was resized.
 
     Returns:
@@ -112,7 +113,8 @@ def propose(
     scores[:, image[1] // stride :] = -1
     scores, boxes = scores.flatten(), boxes.flatten(0, -2)
     if cfg.min_bbox_size > 0:
-        # Boxes that are too small are extended by half of the least size on each side, even beyond the image.
+        # Boxes that are too small are extended by half of the least size on each side, even beyond
+        # the image.
         smallest = cfg.min_bbox_size * scale
         small = (boxes[:, 2:] - boxes[:, :2] + 1 < smallest).any(dim=1)
         growth = boxes.new_tensor([-1, -1, 1, 1]) * (smallest / 2)
@@ -129,7 +131,7 @@ def propose(
 
 @MODELS.register_module()
 class OriginalRoIHead(RFCNRoIHead):
-    """RoI head that is trained on all proposals followed by the true boxes, which are assigned like any other box.
+    """RoI head that is trained on all proposals followed by the true boxes.
 
     It needs ``sampler=dict(type='PseudoSampler')``, which keeps all RoIs, foreground first.
     """
@@ -151,10 +153,11 @@ def with_true_boxes(proposals: InstanceData, truth: InstanceData) -> InstanceDat
 
 @MODELS.register_module()
 class OriginalBBoxHead(RFCNBBoxHead):
-    """The original's head: two groups of boxes, losses normalized per image, and its own suppression.
+    """The original's head: two groups of boxes, losses per image, and its own suppression.
 
     Args:
-        ohem: Number of hardest RoIs per image; the box loss is divided by it even if there are fewer RoIs.
+        ohem: Number of hardest RoIs per image; the box loss is divided by it even if there are
+            fewer RoIs.
     """
 
     def __init__(self, *, ohem: int = 128, box_groups: int = 2, **kwargs) -> None:
@@ -190,13 +193,14 @@ class OriginalBBoxHead(RFCNBBoxHead):
 def detections(boxes: Tensor, scores: Tensor, cfg: ConfigDict) -> InstanceData:
     """Suppress boxes class by class, then limit their number per image.
 
-    mmdet suppresses all classes in one call on boxes that are offset by class; so far from the origin, float32 cannot
-    resolve overlaps near the threshold.
+    mmdet suppresses all classes in one call on boxes that are offset by class; so far from the
+    origin, float32 cannot resolve overlaps near the threshold.
 
     Args:
         boxes: Boxes of any class (R, 4), in coordinates of the original image.
         scores: Probabilities of the foreground classes (R, C).
-        cfg: mmdet's settings; beyond ``max_per_img``, boxes with the same score as the last one are kept.
+        cfg: mmdet's settings; beyond ``max_per_img``, boxes with the same score as the last one are
+            kept.
 
     Returns:
         ``bboxes`` (D, 4), ``scores`` (D,) and ``labels`` (D,), best first.

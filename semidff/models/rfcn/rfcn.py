@@ -1,4 +1,4 @@
-"""R-FCN, the default spatial module (semi-DFF 3.2; Dai et al., NIPS 2016): detector, heads and RoI pooling."""
+"""R-FCN, the default spatial module (semi-DFF 3.2; Dai et al., NIPS 2016)."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -28,17 +28,19 @@ class ScoreMaps(NamedTuple):
 class RFCN(TwoStageDetector):
     """Region-based fully convolutional network.
 
-    Two-stage detector whose feature network (``backbone`` and :class:`RFCNNeck`) ends in one map that both heads share:
-    the first channels go to the RPN, the last ones to the position-sensitive head.
+    Two-stage detector whose feature network (``backbone`` and :class:`RFCNNeck`) ends in one map
+    that both heads share: the first channels go to the RPN, the last ones to the position-sensitive
+    head.
     """
 
 
 @MODELS.register_module()
 class RFCNNeck(BaseModule):
-    """Neck whose output is propagated (DFF section 4): a dilated 3x3 convolution with ReLU on the backbone's last map.
+    """Neck whose output is propagated (DFF section 4): a dilated 3x3 convolution with ReLU.
 
     Args:
-        init_std: Standard deviation of the initial weights; the original's suits 2048 input channels.
+        init_std: Standard deviation of the initial weights; the original's suits 2048 input
+            channels.
     """
 
     def __init__(
@@ -61,7 +63,7 @@ class RFCNNeck(BaseModule):
 
 @MODELS.register_module()
 class RFCNRPNHead(RPNHead):
-    """mmdet's RPN without its 3x3 convolution, reading ``features[:, :in_channels]`` (DFF section 4)."""
+    """mmdet's RPN without its 3x3 convolution, on ``features[:, :in_channels]`` (DFF section 4)."""
 
     def _init_layers(self) -> None:
         anchors = self.num_base_priors
@@ -69,7 +71,7 @@ class RFCNRPNHead(RPNHead):
         self.rpn_reg = nn.Conv2d(self.in_channels, anchors * self.bbox_coder.encode_size, 1)
 
     def score_maps(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return scores (N, A * K, H, W) and raw deltas (N, A * 4, H, W) of features (N, C, H, W)."""
+        """Return scores (N, A * K, H, W) and deltas (N, A * 4, H, W) of features (N, C, H, W)."""
         x = x[:, : self.in_channels]
         return self.rpn_cls(x), self.rpn_reg(x)
 
@@ -89,7 +91,7 @@ class RFCNRPNHead(RPNHead):
         cfg,
         **kwargs,
     ) -> InstanceData:
-        """Select the ``nms_pre`` best anchors and leave the rest to mmdet, which would sort all of them.
+        """Select the ``nms_pre`` best anchors and leave the rest to mmdet, which would sort all.
 
         Among equal scores at the limit, the selected ones may be others than mmdet's.
         """
@@ -128,10 +130,10 @@ class RFCNBBoxHead(BBoxHead):
     Args:
         in_channels: The head reads the *last* ``in_channels`` channels of the features.
         bins: k, bins per side.
-        pooling: Config of the pooling operator, built with ``output_size`` k; by default the original's at stride
-            16.
-        box_groups: Groups of four box outputs. The original has 2 and decodes only the last one, that of the
-            foreground.
+        pooling: Config of the pooling operator, built with ``output_size`` k; by default the
+            original's at stride 16.
+        box_groups: Groups of four box outputs. The original has 2 and decodes only the last one,
+            that of the foreground.
         ohem: Number of hardest RoIs per image that the loss includes; None for all sampled RoIs.
     """
 
@@ -162,7 +164,7 @@ class RFCNBBoxHead(BBoxHead):
         self.ohem = ohem
 
     def score_maps(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Return position-sensitive score and box maps (N, groups * k * k, H, W) of features (N, C, H, W)."""
+        """Return position-sensitive maps (N, groups * k * k, H, W) of features (N, C, H, W)."""
         x = features[:, -self.in_channels :]
         return self.conv_cls(x), self.conv_reg(x)
 
@@ -180,14 +182,15 @@ class RFCNBBoxHead(BBoxHead):
             maps = features.roi_scores, features.roi_deltas
         else:
             maps = self.score_maps(features)
-        # torchvision's operators need maps and boxes of one type; under autocast, the maps are in half precision.
+        # torchvision's operators need maps and boxes of one type; under autocast, the maps are in
+        # half precision.
         logits, deltas = (self.pooling(m.float(), rois.float()).mean((2, 3)) for m in maps)
         return logits, deltas
 
     def loss(
         self, cls_score: Tensor, bbox_pred: Tensor, rois: Tensor, *targets: Tensor, **kwargs
     ) -> dict:
-        """Compute mmdet's RoI loss on the foreground group, over the hardest RoIs if ``ohem`` is set."""
+        """Compute mmdet's RoI loss on the foreground group, over the hardest RoIs with ``ohem``."""
         rows = (cls_score, bbox_pred[:, -4:], rois, *targets)
         if self.ohem is not None:
             chosen = self._hardest(*rows)
@@ -218,13 +221,17 @@ class RFCNBBoxHead(BBoxHead):
 
 
 @MODELS.register_module()
-class PSRoIPool(nn.Module):
-    """torchvision's position-sensitive RoI pooling, including the last row and the last column of the maps.
+class ExactPSRoIPool(nn.Module):
+    """The pooling of the original R-FCN and DFF: the average over the cells that a bin touches.
 
-    torchvision's forward pass omits them (it clips bins at ``height - 1`` and ``width - 1``), its backward pass does
-    not. Bins at the border then get a gradient that no change of the maps reduces, scores there grow without bound,
-    and training diverges. Padding by one row and column of zeros moves the clipping to where no bin reaches; the
-    gradient of the padding is dropped.
+    Boxes are rounded to whole pixels, where torchvision's operator rounds to cells, and their far
+    side is inclusive. A bin covers the cells from the floor of its start to the ceiling of its end,
+    clipped to the map; an empty bin is 0. torchvision's operator gets each bin as a box of whole
+    cells.
+
+    Its forward pass clips bins at ``height - 1`` and ``width - 1``, its backward pass does not:
+    bins at the border would get a gradient that no change of the maps reduces, and training would
+    diverge. Padding by one row and column of zeros moves the clipping to where no bin reaches.
 
     It has ``output_size`` k bins per side and ``spatial_scale`` cells per pixel.
     """
@@ -238,39 +245,23 @@ class PSRoIPool(nn.Module):
         """Pool score maps to (R, C, k, k).
 
         Args:
-            maps: Position-sensitive maps (N, C * k * k, H, W), channel = (c * k + row) * k + column.
+            maps: Position-sensitive maps (N, C * k * k, H, W), channel = (c * k + row) * k +
+                column.
             rois: Rows of (image index, x1, y1, x2, y2) in pixels, within the image, (R, 5).
         """
-        from torchvision import ops
-
-        padded = F.pad(maps, (0, 1, 0, 1))
-        return ops.ps_roi_pool(padded, rois, self.output_size, self.spatial_scale)
-
-
-@MODELS.register_module()
-class ExactPSRoIPool(PSRoIPool):
-    """The pooling of the original R-FCN and DFF: the average over the cells that a bin touches.
-
-    Maps, RoIs and result are those of :class:`PSRoIPool`, which rounds boxes to whole *cells*. Here they are rounded to
-    whole *pixels*, and their far side is inclusive. A bin covers the cells from the floor of its start to the ceiling
-    of its end, clipped to the map; an empty bin is 0. torchvision's operator gets each bin as a box of whole cells.
-    """
-
-    def forward(self, maps: Tensor, rois: Tensor) -> Tensor:
         from torchvision import ops
 
         k = self.output_size
         height, width = maps.shape[-2:]
         x, y = self._bins(rois[:, 1], rois[:, 3], width), self._bins(rois[:, 2], rois[:, 4], height)
         of_bins, boxes = _bins_as_images(maps, rois, x, y)
-        # Padded as in PSRoIPool.
         mean = ops.ps_roi_pool(F.pad(of_bins, (0, 1, 0, 1)), boxes.to(maps.dtype), 1, 1.0)
         empty = (y[1] <= y[0])[:, :, None] | (x[1] <= x[0])[:, None, :]
         mean = mean.view(len(rois), k, k, of_bins.size(1)).masked_fill(empty[..., None], 0)
         return mean.permute(0, 3, 1, 2)
 
     def _bins(self, low: Tensor, high: Tensor, size: int) -> tuple[Tensor, Tensor]:
-        """Return the first and one-past-last cell of the k bins of each RoI along one axis, (R, k) each."""
+        """Return first and one-past-last cell of each RoI's k bins along one axis, (R, k) each."""
         k = self.output_size
         # Half away from zero, as in C; torch.round rounds half to even.
         first, last = (x.float().sign() * (x.float().abs() + 0.5).floor() for x in (low, high))
@@ -286,11 +277,11 @@ class ExactPSRoIPool(PSRoIPool):
 class PSRoIAlign(nn.Module):
     """torchvision's position-sensitive RoI align, by its ``roi_align``.
 
-    Maps, RoIs and result are those of :class:`PSRoIPool`. torchvision's own operator makes the host wait for the GPU,
-    so that no CUDA graph can hold it, and is slower on a CPU.
+    Maps, RoIs and result are those of :class:`ExactPSRoIPool`. torchvision's own operator makes the
+    host wait for the GPU, so that no CUDA graph can hold it, and is slower on a CPU.
 
-    It has ``output_size`` k bins per side, ``spatial_scale`` cells per pixel and ``sampling_ratio`` points per bin and
-    axis.
+    It has ``output_size`` k bins per side, ``spatial_scale`` cells per pixel and ``sampling_ratio``
+    points per bin and axis.
     """
 
     def __init__(self, output_size: int, spatial_scale: float, sampling_ratio: int) -> None:
@@ -319,7 +310,7 @@ class PSRoIAlign(nn.Module):
 def _bins_as_images(
     maps: Tensor, rois: Tensor, x: tuple[Tensor, Tensor], y: tuple[Tensor, Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """Return position-sensitive maps with an image for each bin, and the bins as RoIs of these images.
+    """Return position-sensitive maps with an image for each bin, and the bins as RoIs of these.
 
     Args:
         maps: (N, C * k * k, H, W).

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torchvision.ops import ps_roi_align, ps_roi_pool
 
-from semidff.models.rfcn import ExactPSRoIPool, PSRoIPool
+from semidff.models.rfcn import ExactPSRoIPool
 from semidff.models.rfcn.rfcn import PSRoIAlign
 
 
@@ -52,20 +52,11 @@ BORDER = torch.tensor(
 )
 
 
-@pytest.mark.parametrize('k', [1, 2, 3])
-def test_last_row_and_column_are_pooled(k):
-    maps = torch.randn(2, 2 * k * k, 5, 6)
-    cells = torch.tensor([[0, 0, 0, 6, 5], [1, 2, 1, 6, 5], [0, 4, 3, 6, 4]]).float()
-    rois = cells * torch.tensor([1, 16, 16, 16, 16])
-    exact = ExactPSRoIPool(k, 1 / 16)(maps, rois - torch.tensor([0.0, 0, 0, 1, 1]))
-    assert torch.allclose(PSRoIPool(k, 1 / 16)(maps, rois), exact, atol=1e-5)
-
-
 @pytest.mark.parametrize('k', [2, 3, 7])
 def test_gradients_at_the_border(k):
     """Where torchvision's own forward and backward pass disagree."""
     maps = torch.randn(2, k * k, 5, 6, dtype=torch.float64, requires_grad=True)
-    pool = PSRoIPool(k, 1 / 16)
+    pool = ExactPSRoIPool(k, 1 / 16)
     assert torch.autograd.gradcheck(lambda m: pool(m, BORDER.double()), (maps,))
 
 
@@ -89,9 +80,5 @@ def test_align_is_torchvisions(k, points, stride):
 
 
 def test_no_rois():
-    assert ExactPSRoIPool(3, 1 / 16)(torch.ones(1, 18, 4, 4), torch.zeros(0, 5)).shape == (
-        0,
-        2,
-        3,
-        3,
-    )
+    pooled = ExactPSRoIPool(3, 1 / 16)(torch.ones(1, 18, 4, 4), torch.zeros(0, 5))
+    assert pooled.shape == (0, 2, 3, 3)
