@@ -17,7 +17,8 @@ from .spatial.head_family import twin
 class FrameNormalizer(ImgDataPreprocessor):
     """mmengine's normalization and padding with the same result, in place in the batch's memory.
 
-    It takes a fifth of the time for a frame: 1 ms of 720 x 960 on one core, where a non-key frame takes 25 ms.
+    It takes a fifth of the time for a frame: 1 ms of 720 x 960 on one core, where a non-key frame
+        takes 25 ms.
     """
 
     def forward(self, data: dict, training: bool = False) -> dict:
@@ -43,7 +44,7 @@ class FrameNormalizer(ImgDataPreprocessor):
         return dict(data, inputs=batch, data_samples=data.get('data_samples'))
 
     def normalized(self, frames: Tensor) -> Tensor:
-        """Return the result for a batch (N, 3, H, W), without loops and changes in place, which graphs cannot hold."""
+        """Return the result for a batch (N, 3, H, W), by operators that a graph can hold."""
         below, right = (-side % self.pad_size_divisor for side in frames.shape[-2:])
         frames = (frames.flip(1) if self._channel_conversion else frames).float()
         if self._enable_normalize:
@@ -53,17 +54,18 @@ class FrameNormalizer(ImgDataPreprocessor):
 
 @MODELS.register_module()
 class VideoDataPreprocessor(DetDataPreprocessor, FrameNormalizer):
-    """mmdet's data preprocessor, extended to frame pairs, with the normalization of :class:`FrameNormalizer`.
+    """mmdet's data preprocessor for frames and frame pairs, with :class:`FrameNormalizer`.
 
-    Frames (3, H, W) are batched to ``inputs`` (N, 3, H, W) as in mmdet. Pairs (2, 3, H, W) of key frame and current
-    frame are batched to (N, 2, 3, H, W), triplets with a frame between them to (N, 3, 3, H, W); the data samples
-    describe the current frames, which are the last; with ``notes_content`` they get the frames' ``digests``.
+    Frames (3, H, W) are batched to ``inputs`` (N, 3, H, W) as in mmdet. Pairs (2, 3, H, W) of key
+    frame and current frame are batched to (N, 2, 3, H, W), triplets with a frame between them to
+    (N, 3, 3, H, W); the data samples describe the current frames, which are the last; with
+    ``notes_content`` they get the frames' ``digests``.
     """
 
     notes_content = False
 
     def send(self, data: dict) -> dict:
-        """Return frames of one size as a batch (N, 3, H, W) on the device, not normalized and not padded yet.
+        """Return frames of one size as a batch (N, 3, H, W) on the device, not normalized.
 
         The data samples are those of the whole preprocessing in tests.
         """
@@ -100,9 +102,10 @@ def digest_of(frame: Tensor) -> bytes:
 
 
 def preprocessor_of(detector: nn.Module, settings: dict | nn.Module | None) -> dict | nn.Module:
-    """Return the data preprocessor of a video detector: that of its image detector, extended to frame pairs.
+    """Return a video detector's data preprocessor: the image detector's, for frame pairs, too.
 
-    Batch augmentations are left out; they need labels and change the frames of a video from batch to batch.
+    Batch augmentations are left out; they need labels and change the frames of a video from batch
+    to batch.
 
     Args:
         detector: The image detector.
@@ -131,7 +134,7 @@ def preprocessor_of(detector: nn.Module, settings: dict | nn.Module | None) -> d
 
 
 def normalization(preprocessor: nn.Module) -> dict:
-    """Return ``mean``, ``std`` and the order of the ``channels``, ``rgb`` or ``bgr``, after a data preprocessor."""
+    """Return ``mean``, ``std`` and the ``channels`` (``rgb`` or ``bgr``) of a data preprocessor."""
     mean, std = [0.0], [1.0]
     if getattr(preprocessor, '_enable_normalize', False):
         mean, std = (getattr(preprocessor, name).flatten().tolist() for name in ('mean', 'std'))
@@ -140,6 +143,7 @@ def normalization(preprocessor: nn.Module) -> dict:
 
 
 def _is_rgb(preprocessor: nn.Module) -> bool:
-    # Files are read as BGR. No public method tells whether channels are exchanged; the second name is mmsegmentation's.
+    # Files are read as BGR. No public method tells whether channels are exchanged; the second name
+    # is mmsegmentation's.
     names = '_channel_conversion', 'channel_conversion'
     return any(getattr(preprocessor, name, False) for name in names)

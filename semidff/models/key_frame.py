@@ -1,4 +1,4 @@
-"""What is kept of key frames, and the motion of current frames with respect to them (DFF Algorithm 1)."""
+"""What is kept of key frames, and the motion of current frames (DFF Algorithm 1)."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,7 +13,7 @@ class KeyFrame(NamedTuple):
 
     @classmethod
     def batch(cls, keys: 'Sequence[KeyFrame]') -> 'KeyFrame':
-        """Concatenate key frames of equal size; one that is the same for all frames is neither copied nor repeated."""
+        """Concatenate key frames of equal size; a single one for all frames is not repeated."""
         if all(key is keys[0] for key in keys):
             return keys[0]
         images, features = zip(*keys, strict=True)
@@ -30,7 +30,7 @@ class KeyFrame(NamedTuple):
         )
 
     def split(self) -> 'list[KeyFrame]':
-        """Return the key frames of a batch, each with its own memory, so that none keeps the batch alive."""
+        """Return the key frames of a batch, with memory of their own."""
         count = len(self.features[0])
         if count == 1:
             return [self]
@@ -43,7 +43,7 @@ class KeyFrame(NamedTuple):
 
 
 class FlowField(NamedTuple):
-    """Feature flow, scale field and context of current frames, with the images that they were computed from."""
+    """Feature flow, scale field and context of current frames, with their images."""
 
     key: Tensor  # the temporal module's input (N, 3, H / 2, W / 2)
     current: Tensor  # likewise

@@ -43,9 +43,9 @@ class Distillation(NamedTuple):
 class FeatureRegression:
     """Feature regression loss L_reg (Eq. 4) of the propagated features to the teacher's.
 
-    The mean over all elements; no gradient reaches the teacher's. As in Eq. 4, there is neither a factor 1/2 nor a mask of cells that
-    were sampled outside of the key frame's map. Outputs with different units (``OutputSplit``) are
-    made comparable first.
+    The mean over all elements; no gradient reaches the teacher's. As in Eq. 4, there is neither a
+    factor 1/2 nor a mask of cells that were sampled outside of the key frame's map. Outputs with
+    different units (``OutputSplit``) are made comparable first.
 
     Args:
         norm: ``l2``, mean squared differences, or ``l1``, mean absolute differences (Table 3b).
@@ -74,7 +74,7 @@ class SteadyFeatures:
     def __call__(self, batch: Distillation) -> dict[str, Tensor]:
         if len(batch.sequence) != 3:
             raise ValueError(
-                'SteadyFeatures needs triplets of frames: set triplets=True of UnlabeledVideoDataset'
+                'SteadyFeatures needs triplets: set triplets=True of UnlabeledVideoDataset'
             )
         sequences = zip(*map(batch.comparable, batch.sequence), strict=True)
         levels = [F.mse_loss(last - middle, middle - key) for key, middle, last in sequences]
@@ -143,8 +143,8 @@ class FeatureSemantics:
                 losses[f'loss_{teacher.name}'] = loss
         if not losses:
             raise ValueError(
-                f'FeatureSemantics compares none of the outputs {[t.name for t in teachers]}: classes selects the '
-                'scores of RoIs, attention those of all other heads'
+                f'FeatureSemantics compares none of the outputs {[t.name for t in teachers]}: '
+                'classes selects the scores of RoIs, attention those of all other heads'
             )
         return losses
 

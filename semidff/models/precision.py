@@ -1,4 +1,4 @@
-"""What stays in float32 in mixed precision, and what stays contiguous in channels-last memory format."""
+"""What stays in float32 in mixed precision, and what stays contiguous in channels-last order."""
 
 from contextlib import nullcontext
 from functools import partial
@@ -25,17 +25,18 @@ COMPILED_OPERATORS = (
 """Classes of modules that run compiled operators of mmcv."""
 
 PRECISE: set[type[nn.Module] | str] = set()
-"""Those of all families of heads, see :class:`~semidff.models.spatial.HeadFamily`; likewise ``CONTIGUOUS``."""
+"""Those of all :class:`~semidff.models.spatial.HeadFamily`; likewise ``CONTIGUOUS``."""
 # For transposed inputs of attention, PyTorch copies the weights once per query.
 CONTIGUOUS: set[type[nn.Module]] = {nn.MultiheadAttention}
 
 
 def keep_boxes_precise(detector: nn.Module) -> None:
-    """Let an mmdet detector predict and learn in mixed precision, in place; a second call changes nothing.
+    """Let an mmdet detector predict and learn in mixed precision, in place.
 
-    Half precision cannot represent pixel coordinates, and mmcv's compiled operators do not take it, or not all of
-    their inputs. Modules that use such an operator and those in ``PRECISE`` run in full precision. Of deformable
-    attention, only the projections of values and outputs do not. The outputs of all heads become float32.
+    Half precision cannot represent pixel coordinates, and mmcv's compiled operators do not take it,
+    or not all of their inputs. Modules that use such an operator and those in ``PRECISE`` run in
+    full precision. Of deformable attention, only the projections of values and outputs do not. The
+    outputs of all heads become float32.
     """
     kinds = tuple(kind for kind in PRECISE if isinstance(kind, type))
     for name, module in detector.named_modules():
@@ -62,7 +63,7 @@ def run_in_full_precision(module: nn.Module) -> None:
 
 
 def to_half(model: nn.Module, dtype: torch.dtype) -> None:
-    """Convert weights once, in place, to the type to which autocast would convert them for every frame.
+    """Convert weights once, in place, to the type to which autocast would convert them every time.
 
     Modules that run in full precision keep their weights.
     """
@@ -101,11 +102,12 @@ def _full(value: Any) -> Any:
 
 
 def to_channels_last(model: nn.Module) -> None:
-    """Put the weights of convolutions into channels-last order, in place; they hand the order on to their outputs.
+    """Put the weights of convolutions into channels-last order, in place.
 
-    mmcv's compiled operators read the memory of a map as if it were contiguous: from a channels-last map they compute
-    wrong values without an error, or fail. Modules that run one therefore keep contiguous weights, submodules included,
-    and their inputs are made contiguous. A second call changes nothing; the state dict stays the same.
+    mmcv's compiled operators read the memory of a map as if it were contiguous: from a
+    channels-last map they compute wrong values without an error, or fail. Modules that run one
+    therefore keep contiguous weights, submodules included, and their inputs are made contiguous. A
+    second call changes nothing; the state dict stays the same.
     """
     if isinstance(model, (*COMPILED_OPERATORS, *CONTIGUOUS)):
         if _contiguous_inputs not in model._forward_pre_hooks.values():

@@ -1,10 +1,10 @@
-"""Pre-training of flow networks on pairs with true optical flow (DFF section 4; the *flow* baseline).
+"""Pre-training of flow networks on pairs with true flow (DFF section 4; the *flow* baseline).
 
 The data are such as Flying Chairs.
 
-FlowNet's finest prediction reads features at stride 4 of its input. DFF pools these features to the feature
-network's stride and applies *the same layer* to them. Therefore this layer is trained on the pooled features here, and
-the error of its prediction replaces FlowNet's error at stride 4.
+FlowNet's finest prediction reads features at stride 4 of its input. DFF pools these features to the
+feature network's stride and applies *the same layer* to them. Therefore this layer is trained on
+the pooled features here, and the error of its prediction replaces FlowNet's error at stride 4.
 """
 
 from collections.abc import Sequence
@@ -22,16 +22,17 @@ from .temporal.temporal_module import with_normalization
 
 @MODELS.register_module()
 class FlowPretrainer(BaseModel):
-    """Trains a temporal module's flow network with the end-point error of its output and its coarse predictions.
+    """Trains a temporal module's flow network with the end-point errors of all its predictions.
 
     Scale field and correction are not trained. Errors are in pixels of the image.
 
     Args:
-        temporal: Config of the temporal module; ``input_scale`` follows from ``data_preprocessor``, as in a video
-            detector.
-        coarse_weights: Weights of the coarse predictions' mean errors, coarse to fine; the output's weight is 1. The
-            default corresponds to FlowNet's 0.32, 0.08, 0.02, 0.01 and 0.005, which apply to errors summed over maps,
-            each with four times the cells of the one before.
+        temporal: Config of the temporal module; ``input_scale`` follows from ``data_preprocessor``,
+            as in a video detector.
+        coarse_weights: Weights of the coarse predictions' mean errors, coarse to fine; the output's
+            weight is 1. The default corresponds to FlowNet's 0.32, 0.08, 0.02, 0.01 and 0.005,
+            which apply to errors summed over maps, each with four times the cells of the one
+            before.
     """
 
     def __init__(
@@ -44,17 +45,19 @@ class FlowPretrainer(BaseModel):
         super().__init__(data_preprocessor or dict(type='VideoDataPreprocessor'), init_cfg)
         self.temporal = MODELS.build(with_normalization(temporal, self.data_preprocessor))
         self.coarse_weights = tuple(coarse_weights)
-        # Nothing else has a loss, and distributed training waits for the gradients of all trained parameters.
+        # Nothing else has a loss, and distributed training waits for the gradients of all trained
+        # parameters.
         self.temporal.requires_grad_(False).flow_network.requires_grad_(True)
 
     def forward(self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor'):
         """Estimate the flow of pairs (N, 2, 3, H, W) of key frame and current frame.
 
-        For the losses, the samples hold ``gt_flow.data`` (2, H, W), the offset of each pixel of the current frame to
-        its position in the key frame, in pixels.
+        For the losses, the samples hold ``gt_flow.data`` (2, H, W), the offset of each pixel of the
+        current frame to its position in the key frame, in pixels.
 
         Returns:
-            ``tensor``: the flow (N, 2, h, w) in pixels, at the flow network's stride. ``loss``: a dict of losses.
+            ``tensor``: the flow (N, 2, h, w) in pixels, at the flow network's stride. ``loss``: a
+                dict of losses.
             ``predict``: the data samples with ``pred_flow.data`` (2, H, W) in pixels.
         """
         key, current = (self.temporal.prepare(frame) for frame in inputs.unbind(1))

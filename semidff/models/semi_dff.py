@@ -35,7 +35,7 @@ class Teacher:
     def outputs(
         self, features: Sequence[Tensor], samples: SampleList, test_cfg: dict, limit: int | None
     ) -> tuple[list[HeadOutput], list | None]:
-        """Return what the semantic loss compares, and the ``limit`` best proposals of each image."""
+        """Return what the semantic loss compares, and each image's ``limit`` best proposals."""
         return self.spatial.head_outputs(features, samples, None, test_cfg, limit)
 
 

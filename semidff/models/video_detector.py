@@ -1,4 +1,4 @@
-"""The video detector: feature network, temporal module and task network (DFF section 3, Algorithm 1; semi-DFF 3.1)."""
+"""The video detector: N_feat, temporal module and N_task (DFF Algorithm 1; semi-DFF 3.1)."""
 
 import copy
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -27,27 +27,29 @@ from .temporal.temporal_module import with_normalization
 PARTS = ('temporal', 'task_network', 'feature_network')
 
 _FEW_PIXELS = 2**17
-"""Pixels of a frame up to which warp and task network are faster for a batch on a CPU, too: beyond, maps of several
-frames do not fit into its cache."""
+"""Pixels of a frame up to which warp and task network are faster for a batch on a CPU, too."""
 
 
 @MODELS.register_module()
 class VideoDetector(BaseDetector):
-    """An mmdet detector with a temporal module that propagates features from key frames to non-key frames.
+    """An mmdet detector with a temporal module, which propagates features to non-key frames.
 
     As an mmdet detector (``forward(mode='predict')``) it runs the spatial module on every frame.
 
     Args:
-        detector: The mmdet detector that is the spatial module, its config, a config file, or the name of a model of
-            mmdet, see :func:`~semidff.checkpoints.detectors.read_detector`.
-        temporal: Config of the temporal module; None for a detector that works frame by frame only. Its channels and
-            strides are those of the feature network.
-        split: Config of the split point, where the feature network ends (DFF Table 5): ``ExtractFeatSplit`` (None),
-            ``ResNetSplit``, ``TowerSplit``, ``OutputSplit`` or ``EncoderSplit``.
-        trainable: Parts that are trained, of ``temporal``, ``task_network`` and ``feature_network``.
-        non_key_test_cfg: Settings that replace some of the detector's ``test_cfg`` on non-key frames: fewer proposals
-            make a second stage faster, ``dict(rpn=dict(max_per_img=100))``.
-        checkpoint: Weights of the detector, a file or an address; ``init_weights()`` does not change them.
+        detector: The mmdet detector that is the spatial module, its config, a config file, or the
+            name of a model of mmdet, see :func:`~semidff.checkpoints.detectors.read_detector`.
+        temporal: Config of the temporal module; None for a detector that works frame by frame only.
+            Its channels and strides are those of the feature network.
+        split: Config of the split point, where the feature network ends (DFF Table 5):
+            ``ExtractFeatSplit`` (None), ``ResNetSplit``, ``TowerSplit``, ``OutputSplit`` or
+            ``EncoderSplit``.
+        trainable: Parts that are trained, of ``temporal``, ``task_network`` and
+            ``feature_network``.
+        non_key_test_cfg: Settings that replace some of the detector's ``test_cfg`` on non-key
+            frames: fewer proposals make a second stage faster, ``dict(rpn=dict(max_per_img=100))``.
+        checkpoint: Weights of the detector, a file or an address; ``init_weights()`` does not
+            change them.
         data_preprocessor: Used for a detector that has none of its own.
     """
 
@@ -94,7 +96,7 @@ class VideoDetector(BaseDetector):
 
     @classmethod
     def wrap(cls, detector: nn.Module) -> 'VideoDetector':
-        """Return a video detector without temporal module around a built mmdet detector; a video detector as it is."""
+        """Wrap a built mmdet detector, without temporal module; a video detector stays."""
         if isinstance(detector, VideoDetector):
             return detector
         wrapped = cls(detector, data_preprocessor=detector.data_preprocessor)
@@ -103,13 +105,14 @@ class VideoDetector(BaseDetector):
         return wrapped
 
     def with_temporal(self, temporal: nn.Module | None) -> 'VideoDetector':
-        """Return this detector with another temporal module, or without one, for prediction; all else is shared."""
+        """Return this detector with another temporal module or without; all else is shared."""
         return twin(self, temporal=temporal)
 
     def independent(self) -> 'VideoDetector | None':
-        """Return a detector with the same weights for another thread; None for one on a GPU or with compiled modules.
+        """Return a detector with the same weights for another thread, None if that is impossible.
 
-        Its modules are its own, since some keep intermediate results of a frame (DDQ-DETR: the masks of its queries).
+        Its modules are its own, since some keep intermediate results of a frame (DDQ-DETR: the
+        masks of its queries).
         """
         tensors = {id(tensor): tensor for tensor in (*self.parameters(), *self.buffers())}
         compiled = any(module._compiled_call_impl is not None for module in self.modules())
@@ -128,13 +131,11 @@ class VideoDetector(BaseDetector):
 
     def part(self, name: str) -> list[nn.Module]:
         """Return the modules of a part: ``temporal``, ``task_network`` or ``feature_network``."""
-        if name == 'temporal':
-            return [self.temporal] if self.has_temporal else []
-        if name == 'task_network':
-            return list(self.spatial.task_network.values())
-        if name == 'feature_network':
-            return self.spatial.feature_network
-        raise ValueError(f'unknown part {name!r} of the video detector; choose from {PARTS}')
+        return dict(
+            temporal=[self.temporal] if self.has_temporal else [],
+            task_network=list(self.spatial.task_network.values()),
+            feature_network=self.spatial.feature_network,
+        )[name]
 
     def weights_of(self, name: str) -> set[nn.Parameter]:
         """Return the weights of the modules of a part."""
@@ -150,16 +151,17 @@ class VideoDetector(BaseDetector):
             weight.requires_grad = weight in trained and weight in self._learnable
 
     def train(self, mode: bool = True) -> 'VideoDetector':
-        """Set the mode of the parts that are trained; the layers of the others stay in evaluation mode."""
+        """Set the mode of the trained parts; the layers of the others stay in evaluation mode."""
         super().train(mode)
         for name in set(PARTS) - self.trainable:
             for module in (one for part in self.part(name) for one in part.modules()):
-                # Some dense heads return other outputs in evaluation, which their losses do not take.
+                # Some dense heads return other outputs in evaluation, which their losses do not
+                # take.
                 module.training = mode and hasattr(module, 'loss_by_feat')
         return self
 
     def running(self) -> AbstractContextManager:
-        """Context of the precision of the prediction; the prediction methods enter it themselves."""
+        """Context of the precision of the prediction; prediction methods enter it themselves."""
         if self.autocast is None:
             return nullcontext()
         return torch.autocast(next(self.parameters()).device.type, self.autocast)
@@ -167,7 +169,7 @@ class VideoDetector(BaseDetector):
     def preprocess(
         self, frames: Sequence[Tensor], samples: SampleList
     ) -> tuple[Tensor, SampleList]:
-        """Send frames (3, H, W) of one size to the device, as a batch (N, 3, H, W) for the methods that follow.
+        """Send frames (3, H, W) of one size to the device, as a batch (N, 3, H, W).
 
         Frames of uint8 stay so: the methods normalize them, those of a chunk at once.
         """
@@ -202,7 +204,7 @@ class VideoDetector(BaseDetector):
         """Do nothing: eager frames need no preparation."""
 
     def predict_key(self, inputs: Tensor, samples: SampleList) -> tuple[SampleList, KeyFrame]:
-        """Detect on key frames (N, 3, H, W) with the whole spatial module (Algorithm 1, lines 3-4, 8-9)."""
+        """Detect on key frames (N, 3, H, W) (Algorithm 1, lines 3-4, 8-9)."""
         key = self.key_frame(inputs, samples)
         with self.running():
             return self.spatial.predict(key.features, samples), key
@@ -221,10 +223,11 @@ class VideoDetector(BaseDetector):
         key: KeyFrame,
         flow_field: FlowField | None = None,
     ) -> SampleList:
-        """Detect on current frames (N, 3, H, W) without the feature network (Algorithm 1, lines 11-12).
+        """Detect on current frames (N, 3, H, W) without N_feat (Algorithm 1, lines 11-12).
 
-        ``flow_field`` is the result of :meth:`flow_field` for the same frames, if it was computed already. On a CPU,
-        the flow of large frames with the same key frame is computed at once, and all else frame by frame.
+        ``flow_field`` is the result of :meth:`flow_field` for the same frames, if it was computed
+        already. On a CPU, the flow of large frames with the same key frame is computed at once, and
+        all else frame by frame.
         """
         in_turns = (
             1 == len(key.features[0]) < len(inputs)
@@ -242,8 +245,8 @@ class VideoDetector(BaseDetector):
             if in_turns:
                 batches = [(flow_field.frame(i), [sample]) for i, sample in enumerate(samples)]
             results = []
-            for own, batch in batches:
-                features = self.temporal.propagate(key.features, *own.fields)
+            for field, batch in batches:
+                features = self.temporal.propagate(key.features, *field.fields)
                 results += self.spatial.predict(features, batch, self.non_key_test_cfg)
         return results
 
@@ -254,15 +257,16 @@ class VideoDetector(BaseDetector):
         return self.predict_key(batch_inputs, batch_data_samples)[0]
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict:
-        """Compute the supervised loss of pairs (N, 2, 3, H, W) on propagated features (DFF section 3, training).
+        """Compute the supervised loss of pairs (N, 2, 3, H, W) (DFF section 3, training).
 
-        A pair whose ``key_frame_id`` equals its ``frame_id`` trains the detector on the key frame's own features.
+        A pair whose ``key_frame_id`` equals its ``frame_id`` trains the detector on the key frame's
+        own features.
         """
         if not self.has_temporal or batch_inputs.dim() != 5 or batch_inputs.shape[1] != 2:
             raise ValueError(
-                f'a video detector is trained on pairs of frames (N, 2, 3, H, W), got {tuple(batch_inputs.shape)}, and '
-                f'needs a temporal module, got {type(self.temporal).__name__}: set model.temporal and use '
-                'LabeledPairDataset'
+                'a video detector is trained on pairs of frames (N, 2, 3, H, W), got '
+                f'{tuple(batch_inputs.shape)}, and needs a temporal module, got '
+                f'{type(self.temporal).__name__}: set model.temporal and use LabeledPairDataset'
             )
         self.spatial.heads.check(with_labels=True)
         key, current = batch_inputs.unbind(1)
@@ -273,7 +277,7 @@ class VideoDetector(BaseDetector):
     def propagate(
         self, key: Tensor, current: Tensor, features: Sequence[Tensor], samples: SampleList
     ) -> tuple[Tensor, ...]:
-        """Propagate features from key frames to current frames; unchanged where both are the same frame.
+        """Propagate features from key frames to current frames, unless both are one frame.
 
         Args:
             key, current: Normalized frames (N, 3, H, W).

@@ -1,4 +1,4 @@
-"""The spatial module: an adapter around any mmdetection detector, its split points and families of heads."""
+"""The spatial module: an adapter of any detector, its split points and families of heads."""
 
 from .dense_heads import DenseHeads
 from .detr_heads import DETRHeads

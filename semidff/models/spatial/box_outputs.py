@@ -1,7 +1,8 @@
-"""Box outputs of dense heads in units that can be compared, and weights of the anchors in the semantic loss.
+"""Box outputs of dense heads in comparable units, and weights of anchors in the semantic loss.
 
-The unit of an offset is a tenth of the object's size, that of a logarithm 0.2, as the ``target_stds`` of R-CNN. Where
-an output is in pixels or cells, the object's size is that of the teacher's box at the same anchor or point.
+The unit of an offset is a tenth of the object's size, that of a logarithm 0.2, as the
+``target_stds`` of R-CNN. Where an output is in pixels or cells, the object's size is that of the
+teacher's box at the same anchor or point.
 """
 
 from collections.abc import Sequence
@@ -13,8 +14,8 @@ from torch import Tensor, nn
 from .head_family import HeadOutput, rows
 
 CENTER, LOGARITHM = 0.1, 0.2  # units
-# Weights of what is compared at objects only. They bring the parts' gradients with respect to the flow within a factor
-# of 30 of each other (docs/detectors.md).
+# Weights of what is compared at objects only. They bring the parts' gradients with respect to the
+# flow within a factor of 30 of each other (docs/detectors.md).
 BOXES = 4
 QUALITY = 12  # centerness and IoU, which vary little among good boxes
 CLASSES = 10  # beside an objectness: the classes of objects are certain
@@ -22,14 +23,14 @@ MASKS = 12  # means over the pixels of an object, of which most are certain
 
 
 def deltas(maps: Sequence[Tensor], head: nn.Module) -> HeadOutput:
-    """Offsets of the center, relative to the anchor's size, and logarithms; see :func:`delta_unit`."""
+    """Offsets of the center, relative to the anchor, and logarithms; see :func:`delta_unit`."""
     values = rows(maps, 4)
     units = CENTER, CENTER, LOGARITHM, LOGARITHM
     return HeadOutput('box', 'offsets', values, delta_unit(values, head, units))
 
 
 def delta_unit(values: Tensor, head: nn.Module, units: Sequence[float]) -> Tensor:
-    """Return the units of deltas (R, 4), given those of the center, relative to the size, and of the logarithms."""
+    """Return the units of deltas (R, 4), from those of relative centers and logarithms."""
     stds = values.new_tensor(head.bbox_coder.stds)
     size = limited_exp(values.detach()[:, 2:] * stds[2:])
     return torch.cat((size, torch.ones_like(size)), 1) * values.new_tensor(units) / stds
@@ -69,20 +70,21 @@ def centers(maps: Sequence[Tensor], head: nn.Module) -> HeadOutput:
 
 
 def distributions(maps: Sequence[Tensor], head: nn.Module) -> HeadOutput:
-    """Distributions over the distances to the four edges (generalized focal loss, Eq. 5), four rows per point."""
+    """Distributions over the distances to the edges (GFL, Eq. 5), four rows per point."""
     return HeadOutput('box', 'softmax', rows(maps, head.reg_max + 1))
 
 
 def count_objects(foreground: Tensor) -> Tensor:
-    """Return the sum of squared foreground probabilities, at least 1, as a mean over all processes of a training.
+    """Return the sum of squared foreground probabilities, at least 1, a mean over all processes.
 
-    A process whose frames show nothing would else give its background the weight that others give their objects.
+    A process whose frames show nothing would else give its background the weight that others give
+    their objects.
     """
     return reduce_mean(foreground.square().sum()).clamp(min=1)
 
 
 def joint(logits: Tensor, objectness: Tensor) -> Tensor:
-    """Return the logits of the product of two probabilities, given their logits (R, C) and (R, 1)."""
+    """Return the logits of the product of two probabilities with logits (R, C) and (R, 1)."""
     objectness = objectness.expand_as(logits)
     total = torch.stack((torch.zeros_like(logits), logits, objectness)).logsumexp(0)
     return logits + objectness - total
@@ -98,18 +100,18 @@ def weighted(
     prefix: str = '',
     box_weight: float = BOXES,
 ) -> list[HeadOutput]:
-    """Weight the outputs of a dense head so that anchors far from any object do not drown the others.
+    """Weight a dense head's outputs, so that anchors far from objects do not drown the others.
 
-    Class scores and objectness are compared everywhere and divided by the number of objects, as in the focal loss;
-    this number is the sum over the anchors of the squared foreground probability of the teacher. Boxes are compared
-    in proportion to it, as is what is trained at objects only.
+    Class scores and objectness are compared everywhere and divided by the number of objects, as in
+    the focal loss; this number is the sum over the anchors of the squared foreground probability of
+    the teacher. Boxes are compared in proportion to it, as is what is trained at objects only.
 
     Args:
         logits: Class logits (R, C) of sigmoids or, with the background last, of a ``softmax``.
         boxes: Box outputs, R rows or a multiple of R.
         quality: Logits of centerness, IoU or objectness (R, 1).
-        objectness: Whether the quality is an objectness: a factor of the score that is trained everywhere, whereas
-            the class logits are trained at objects only.
+        objectness: Whether the quality is an objectness: a factor of the score that is trained
+            everywhere, whereas the class logits are trained at objects only.
     """
     scores = logits.detach().float()
     foreground = scores.softmax(1)[:, :-1].sum(1) if softmax else scores.sigmoid().amax(1)
@@ -139,7 +141,7 @@ def _relative(
     second: Sequence[int],
     smallest: float = 1.0,
 ) -> HeadOutput:
-    """Divide by the width and height of the box, of at least ``smallest``: sums of two columns each."""
+    """Divide by width and height of the box, of at least ``smallest``: sums of two columns each."""
     signed = values.detach() * values.new_tensor(signs)
     size = (signed[:, first] + signed[:, second]).clamp(min=smallest)
     unit = torch.empty_like(values)

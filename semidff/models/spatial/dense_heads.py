@@ -2,7 +2,7 @@
 
 import copy
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -22,6 +22,7 @@ from .head_family import (
     REGRESSION_ONLY,
     HeadFamily,
     HeadOutput,
+    Raw,
     levels,
     numbered,
     rows,
@@ -87,11 +88,12 @@ _KEPT = 16
 class DenseHeads(HeadFamily):
     """Single-stage detectors whose ``bbox_head`` returns a list of maps for each kind of output.
 
-    Raw outputs are named as mmdet calls them, with the level: ``cls_scores_0``. The semantic loss compares the heads
-    listed in ``HEADS``, anchor by anchor.
+    Raw outputs are named as mmdet calls them, with the level: ``cls_scores_0``. The semantic loss
+    compares the heads listed in ``HEADS``, anchor by anchor.
 
-    It is also the family of all detectors that no other family handles. These predict and learn with their own loss
-    and with the regression loss; raw outputs and the semantic loss raise a TypeError where the head is not known.
+    It is also the family of all detectors that no other family handles. These predict and learn
+    with their own loss and with the regression loss; raw outputs and the semantic loss raise a
+    TypeError where the head is not known.
     """
 
     kinds, priority = (nn.Module,), 0
@@ -99,7 +101,7 @@ class DenseHeads(HeadFamily):
     contiguous = (dense_heads.CornerHead,)  # its post-processing calls `view` on its outputs
     prefix, box_weight = '', box_outputs.BOXES
     probabilities = ''
-    """Name of the head's output that holds probabilities; the raw outputs have logits instead, which can be scaled."""
+    """Name of the output of probabilities; raw outputs have logits, which can be scaled."""
 
     def __init__(self, detector: nn.Module) -> None:
         super().__init__(detector)
@@ -131,8 +133,8 @@ class DenseHeads(HeadFamily):
         for name, maps in zip(_names(head)[: len(outputs)], outputs, strict=True):
             if not (isinstance(maps, list | tuple) and all(isinstance(m, Tensor) for m in maps)):
                 raise TypeError(
-                    f'{type(head).__name__} cannot be cut ahead of its post-processing: it does not return a list of '
-                    f'maps for each kind of output. {REGRESSION_ONLY}'
+                    f'{type(head).__name__} cannot be cut ahead of its post-processing: it does '
+                    f'not return a list of maps for each kind of output. {REGRESSION_ONLY}'
                 )
             raw.update(numbered(name, maps))
         return raw
@@ -141,7 +143,7 @@ class DenseHeads(HeadFamily):
         """Return the outputs of the head, with logits in place of :attr:`probabilities`."""
         return head(inputs)
 
-    def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> nn.Module:
+    def detector_on_raw(self, raw: Raw) -> nn.Module:
         logits = levels(self.probabilities, raw)
         raw = {**raw, **numbered(self.probabilities, [level.sigmoid() for level in logits])}
         inputs, outputs = levels(ROI_INPUTS, raw), self._outputs(raw)
@@ -152,7 +154,7 @@ class DenseHeads(HeadFamily):
         return twin(self.detector, extract_feat=lambda *_, **__: inputs, **{self.head_name: head})
 
     def _kept_priors(self, sizes: Sequence[tuple[int, int]], **options: Any) -> list[Tensor]:
-        """Return the anchors or points of all levels, which depend on the sizes of the maps alone."""
+        """Return the anchors or points of all levels, which depend on their sizes alone."""
         if torch.compiler.is_compiling():  # with tensors that hold no values
             return self.dense_head.prior_generator.grid_priors(sizes, **options)
         key = (*map(tuple, sizes), *map(str, options.values()))
@@ -165,9 +167,7 @@ class DenseHeads(HeadFamily):
             self.kept[key] = found
         return list(found)
 
-    def fixed_shape(
-        self, detector: nn.Module, raw: Mapping[str, Tensor], geometry: Tensor
-    ) -> Tensor | None:
+    def fixed_shape(self, detector: nn.Module, raw: Raw, geometry: Tensor) -> Tensor | None:
         head, known = detector.bbox_head, self.known
         if not knows(detector, SingleStageDetector.predict):
             return None
@@ -183,7 +183,7 @@ class DenseHeads(HeadFamily):
         return self._kept_priors([level.shape[-2:] for level in maps], **options)
 
     def head_outputs(
-        self, raw: Mapping[str, Tensor], samples: SampleList, proposals: list | None
+        self, raw: Raw, samples: SampleList, proposals: list | None
     ) -> list[HeadOutput]:
         head = self.dense_head
         known = self.known
@@ -211,25 +211,25 @@ class DenseHeads(HeadFamily):
         own = name.rsplit('_', 1)[0] == _names(head)[0] and getattr(head, 'use_sigmoid_cls', False)
         return head.cls_out_channels if own else 1
 
-    def _outputs(self, raw: Mapping[str, Tensor]) -> tuple[list[Tensor], ...]:
+    def _outputs(self, raw: Raw) -> tuple[list[Tensor], ...]:
         """Return what ``forward`` of the dense head returns: lists, which FSAF's loss changes."""
         names = _names(self._separable_head())
         return tuple([*maps] for name in names if (maps := levels(name, raw)))
 
     def _separable_head(self) -> nn.Module:
-        """Return the dense head if its ``predict`` is ``forward`` followed by ``predict_by_feat``."""
+        """Return the dense head if its ``predict`` is ``forward`` and then ``predict_by_feat``."""
         head = self.dense_head
         plain = isinstance(head, BaseDenseHead) and type(head).predict is BaseDenseHead.predict
         if plain and not isinstance(self.detector, SingleStageInstanceSegmentor):
             return head
         raise TypeError(
-            f'{self.name} cannot be cut ahead of its post-processing: predict() of its only head must be forward() '
-            f'and then predict_by_feat(). {REGRESSION_ONLY}'
+            f'{self.name} cannot be cut ahead of its post-processing: predict() of its only head '
+            f'must be forward() and then predict_by_feat(). {REGRESSION_ONLY}'
         )
 
 
 def not_comparable(module: nn.Module, part: nn.Module | None = None) -> TypeError:
-    """Return the error for a detector or a head, and the part of it that the semantic loss does not know.
+    """Return the error for a detector or a head that the semantic loss does not know.
 
     The part is its ``bbox_head`` by default, if it has one.
     """

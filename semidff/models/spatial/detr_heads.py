@@ -1,6 +1,6 @@
 """Detectors with an encoder, a decoder and its queries in place of dense heads."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from mmdet.models import detectors
@@ -16,6 +16,7 @@ from .head_family import (
     HEAD_FAMILIES,
     HeadFamily,
     HeadOutput,
+    Raw,
     levels,
     numbered,
     twin,
@@ -29,24 +30,25 @@ COMPARABLE = (
     detectors.DeformableDETR,
     detectors.DINO,
 )
-"""Detectors whose decoder treats query i of the student as query i of the teacher, if their boxes are the same."""
+"""Detectors whose decoder treats query i of student and teacher alike, if boxes are the same."""
 
 
 @HEAD_FAMILIES.register_module()
 class DETRHeads(HeadFamily):
     """DETR, Conditional DETR, DAB-DETR, Deformable DETR, DINO and DDQ.
 
-    The transformer has no maps as outputs, so that the raw outputs are its inputs, or the memory of its encoder. The
-    semantic loss compares the outputs of all decoder layers query by query. Where the encoder selects the queries
-    (two-stage Deformable DETR, DINO), the student gets the boxes that the teacher's encoder selected, and the outputs
-    of the encoder's own branches are compared at all tokens, as those of an RPN. DDQ suppresses queries after each
-    decoder layer, so that only the regression loss applies.
+    The transformer has no maps as outputs, so that the raw outputs are its inputs, or the memory of
+    its encoder. The semantic loss compares the outputs of all decoder layers query by query. Where
+    the encoder selects the queries (two-stage Deformable DETR, DINO), the student gets the boxes
+    that the teacher's encoder selected, and the outputs of the encoder's own branches are compared
+    at all tokens, as those of an RPN. DDQ suppresses queries after each decoder layer, so that only
+    the regression loss applies.
     """
 
     kinds = (detectors.DetectionTransformer,)
     splits = dict(EncoderSplit=64, ExtractFeatSplit=48)  # the decoder alone is fast enough
-    # Boxes relative to the frame, from a sigmoid, are rounded to bfloat16 by up to 1/512 of it. What computes the
-    # reference points is outside of the head.
+    # Boxes relative to the frame, from a sigmoid, are rounded to bfloat16 by up to 1/512 of it.
+    # What computes the reference points is outside of the head.
     precise = DETRHead, 'reference_points_fc', 'ref_point_head'
     propagates_outputs = False
     dense_head = None
@@ -70,10 +72,10 @@ class DETRHeads(HeadFamily):
     def raw_outputs(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
         return numbered(ROI_INPUTS, inputs)
 
-    def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> nn.Module:
+    def detector_on_raw(self, raw: Raw) -> nn.Module:
         memory = levels(MEMORY, raw)
         if not memory:
-            return self.given(levels(ROI_INPUTS, raw))
+            return self.detector_on(levels(ROI_INPUTS, raw))
 
         def forward_encoder(
             feat: Tensor, feat_mask: Tensor | None = None, **others: Tensor
@@ -91,16 +93,14 @@ class DETRHeads(HeadFamily):
             replaced['positional_encoding'] = twin(own, forward=lambda *_, **__: cell)
         return twin(self.detector, **replaced)
 
-    def fixed_shape(
-        self, detector: nn.Module, raw: Mapping[str, Tensor], geometry: Tensor
-    ) -> Tensor | None:
+    def fixed_shape(self, detector: nn.Module, raw: Raw, geometry: Tensor) -> Tensor | None:
         """Run the transformer and the selection of its queries, for frames without padding."""
         head, outputs = detector.bbox_head, []
         if not (knows(detector, detectors.DetectionTransformer.predict) and knows_queries(head)):
             return None
         shape = dict(img_shape=(1, 1), batch_input_shape=(1, 1))
         samples = [DetDataSample(metainfo=shape) for _ in geometry]
-        detector = self.given_raw_outputs(raw)
+        detector = self.detector_on_raw(raw)
         found = detector.forward_transformer(detector.extract_feat(None), samples)
         head = twin(head, predict_by_feat=lambda *layers, **_: outputs.extend(layers))
         head.predict(**found, batch_data_samples=samples)
@@ -115,21 +115,17 @@ class DETRHeads(HeadFamily):
         return getattr(self.detector, 'as_two_stage', False)
 
     def proposals(
-        self,
-        raw: Mapping[str, Tensor],
-        samples: SampleList,
-        test_cfg: dict | None = None,
-        limit: int | None = None,
+        self, raw: Raw, samples: SampleList, test_cfg: dict | None = None, limit: int | None = None
     ) -> list | None:
-        """Return the boxes that the encoder selected, (cx, cy, w, h) relative to the frame, as ``references``."""
+        """Return the boxes that the encoder selected, (cx, cy, w, h) relative to the frame."""
         if not self._selects:
             return None
         if limit is not None:
             raise TypeError(
-                f'proposals_per_image={limit}: the queries of {self.name} attend to each other, so that all are '
-                'compared; leave it out'
+                f'proposals_per_image={limit}: the queries of {self.name} attend to each other, so '
+                'that all are compared; leave it out'
             )
-        detector = self.given_raw_outputs(raw)
+        detector = self.detector_on_raw(raw)
         encoding, _ = detector.pre_transformer(detector.extract_feat(None), samples)
         encoded = detector.forward_encoder(**encoding)
         if isinstance(detector, detectors.DINO):
@@ -138,11 +134,11 @@ class DETRHeads(HeadFamily):
         return [InstanceData(references=own) for own in boxes]
 
     def head_outputs(
-        self, raw: Mapping[str, Tensor], samples: SampleList, proposals: list | None
+        self, raw: Raw, samples: SampleList, proposals: list | None
     ) -> list[HeadOutput]:
         if type(self.detector) not in COMPARABLE:
             raise not_comparable(self.detector)
-        detector, head = self.given_raw_outputs(raw), self.detector.bbox_head
+        detector, head = self.detector_on_raw(raw), self.detector.bbox_head
         encoding, decoding = detector.pre_transformer(detector.extract_feat(None), samples)
         encoded = detector.forward_encoder(**encoding)
         outputs = []
@@ -157,7 +153,7 @@ class DETRHeads(HeadFamily):
         return outputs + _compared(*found, softmax=not head.loss_cls.use_sigmoid)
 
     def _queries(self, boxes: Tensor) -> dict[str, Tensor]:
-        """Return the decoder's queries at given boxes (N, queries, 4), as ``pre_decoder`` does at selected ones."""
+        """Return the decoder's queries at boxes (N, queries, 4), as ``pre_decoder`` does."""
         detector = self.detector
         if isinstance(detector, detectors.DINO):  # their content is a weight
             content = detector.query_embedding.weight.expand(len(boxes), -1, -1)
@@ -180,7 +176,8 @@ class DETRHeads(HeadFamily):
 class MaskFormerHeads(DenseHeads):
     """MaskFormer and Mask2Former that predict instances; the encoder is in their pixel decoder.
 
-    The memory consists of the maps that masks are products with, and of those that the queries attend to.
+    The memory consists of the maps that masks are products with, and of those that the queries
+    attend to.
     """
 
     priority = 1
@@ -203,7 +200,7 @@ class MaskFormerHeads(DenseHeads):
         masks, memory = self.detector.panoptic_head.pixel_decoder(inputs, *masked)
         return (masks, *memory) if self._has_levels else (masks, memory)
 
-    def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> nn.Module:
+    def detector_on_raw(self, raw: Raw) -> nn.Module:
         masks, *memory = levels(MEMORY, raw)
         found = masks, memory if self._has_levels else memory[0]
         head = self.detector.panoptic_head

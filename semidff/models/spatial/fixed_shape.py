@@ -1,7 +1,8 @@
-"""Post-processing of fixed shape, in tensors alone: it reads nothing from the device, so that a CUDA graph can hold it.
+"""Post-processing of fixed shape, in tensors alone, which a CUDA graph can hold.
 
-Results are mmdet's, with a flag that says whether they are exact. mmdet thresholds first and then takes the best; here
-the best are taken first, which selects the same. Its NMS is greedy; here it is a fixed-point iteration.
+Results are mmdet's, with a flag that says whether they are exact. mmdet thresholds first and then
+takes the best; here the best are taken first, which selects the same. Its NMS is greedy; here it is
+a fixed-point iteration.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +28,7 @@ from .head_family import HeadOutput, twin
 _LIMIT = 1000
 """Candidates that the NMS compares at least, see :func:`select`."""
 _ROUNDS = 16
-"""Iterations of the NMS. It is exact after as many as there are boxes in the longest chain of suppressions."""
+"""Iterations of the NMS, which is exact after as many as the longest chain of suppressions."""
 _BASE = BaseDenseHead.predict, BaseDenseHead.predict_by_feat
 CODERS = coders.DeltaXYWHBBoxCoder, coders.DistancePointBBoxCoder, coders.TBLRBBoxCoder
 
@@ -45,9 +46,10 @@ class DenseHead(NamedTuple):
     """What is known of a kind of dense head.
 
     Attributes:
-        boxes: The output after the class scores, as the semantic loss compares it; None if it is not known.
-        quality: The output after the boxes: ``quality`` (trained at objects only), ``objectness`` (everywhere) or
-            ``factor`` (only its product with the class scores is trained).
+        boxes: The output after the class scores, as the semantic loss compares it; None if it is
+            not known.
+        quality: The output after the boxes: ``quality`` (trained at objects only), ``objectness``
+            (everywhere) or ``factor`` (only its product with the class scores is trained).
         decode_level, decode: Decoding of the boxes of a level, then of all.
         largest: Largest coordinate, relative to the frame's size; None: boxes are not clipped.
     """
@@ -66,7 +68,7 @@ class DenseHead(NamedTuple):
 
 
 def knows(instance: object, *methods: Callable) -> bool:
-    """Return whether an object has these methods, not others that override them; of one name, any of them."""
+    """Return whether an object has these methods, not overridden; of one name, any of them."""
     names = {method.__name__ for method in methods}
     return all(getattr(type(instance), name, None) in methods for name in names)
 
@@ -74,23 +76,21 @@ def knows(instance: object, *methods: Callable) -> bool:
 def knows_dense_head(head: nn.Module, known: DenseHead) -> bool:
     names = '_predict_by_feat_single', '_bbox_decode', 'anchor_center'
     own = (getattr(known.kind, name) for name in names if hasattr(known.kind, name))
-    if not knows(head, *_BASE, BaseDenseHead._bbox_post_process, *own):
-        return False
+    known_methods = knows(head, *_BASE, BaseDenseHead._bbox_post_process, *own)
     sigmoid = known.is_plain or head.use_sigmoid_cls
-    return sigmoid and _knows_parts(head, head.test_cfg, limited=True)
+    return known_methods and sigmoid and _knows_parts(head, head.test_cfg, limited=True)
 
 
 def knows_yolox_head(head: nn.Module) -> bool:
     kind = dense_heads.YOLOXHead
-    own = kind.predict_by_feat, kind._bbox_decode, kind._bbox_post_process
-    return knows(head, kind.predict, *own) and _knows_nms(head.test_cfg)
+    own = kind.predict, kind.predict_by_feat, kind._bbox_decode, kind._bbox_post_process
+    return knows(head, *own) and _knows_nms(head.test_cfg)
 
 
 def knows_rpn(head: nn.Module) -> bool:
     singles = RPNHead._predict_by_feat_single, RFCNRPNHead._predict_by_feat_single
-    return knows(head, *_BASE, RPNHead._bbox_post_process, *singles) and _knows_parts(
-        head, head.test_cfg, limited=True
-    )
+    known = knows(head, *_BASE, RPNHead._bbox_post_process, *singles)
+    return known and _knows_parts(head, head.test_cfg, limited=True)
 
 
 def knows_roi_head(head: nn.Module) -> bool:
@@ -98,19 +98,18 @@ def knows_roi_head(head: nn.Module) -> bool:
     own = (method for kind in kinds for method in (kind.predict_bbox, kind._bbox_forward))
     if not knows(head, BaseRoIHead.predict, *own) or head.with_mask:
         return False
-    extractors = [module for module in head.modules() if isinstance(module, BaseRoIExtractor)]
+    if len(_stages(head)) > 1 and not knows(head, CascadeRoIHead._refine_roi):
+        return False
     pooling = SingleRoIExtractor.forward, SingleRoIExtractor.map_roi_levels
-    return (
-        (len(_stages(head)) == 1 or knows(head, CascadeRoIHead._refine_roi))
-        and all(knows(extractor, *pooling) for extractor in extractors)
-        and all(_knows_box_head(box_head, head.test_cfg) for box_head in _stages(head))
-    )
-
-
-def _knows_box_head(head: nn.Module, test_cfg: Mapping) -> bool:
+    extractors = (module for module in head.modules() if isinstance(module, BaseRoIExtractor))
     singles = BBoxHead._predict_by_feat_single, RFCNBBoxHead._predict_by_feat_single
-    known = knows(head, BBoxHead.predict_by_feat, BBoxHead.regress_by_class, *singles)
-    return known and head.with_reg and not head.custom_activation and _knows_parts(head, test_cfg)
+    return all(knows(extractor, *pooling) for extractor in extractors) and all(
+        knows(stage, BBoxHead.predict_by_feat, BBoxHead.regress_by_class, *singles)
+        and stage.with_reg
+        and not stage.custom_activation
+        and _knows_parts(stage, head.test_cfg)
+        for stage in _stages(head)
+    )
 
 
 def knows_queries(head: nn.Module) -> bool:
@@ -155,23 +154,46 @@ class FixedShape:
         self, head: nn.Module, known: DenseHead, outputs: tuple, priors: Sequence[Tensor]
     ) -> Tensor:
         """Return the :func:`detections` of a dense head, given its outputs and priors by level."""
-        cfg, found = head.test_cfg, []
-        outputs = outputs if known.is_plain else outputs[:2]
-        for level, (logits, *others, points) in enumerate(zip(*outputs, priors, strict=True)):
-            anchors = logits.shape[1] // head.cls_out_channels
-            scores, cell, labels = _best(head, logits, cfg.nms_pre)
-            values, *factors = (_rows(maps, maps.shape[1] // anchors) for maps in others)
-            values = known.decode_level(head, level, _take(values, cell).flatten(0, 1))
-            factors = (_take(factor.sigmoid(), cell)[..., 0] for factor in factors)
-            found.append((scores, labels, values.unflatten(0, cell.shape), points[cell], *factors))
-        scores, labels, values, points, *factors = _joined(found)
-        boxes = known.decode(head, points.flatten(0, 1), values.flatten(0, 1))
-        boxes = self._clip(boxes.unflatten(0, scores.shape), known.largest(head))
-        boxes = boxes * (1 / self.factors).to(boxes)
-        valid = (scores > cfg.get('score_thr', 0)) & _large(boxes, cfg)
+        cfg, outputs = head.test_cfg, outputs if known.is_plain else outputs[:2]
+        found, _, *factors = self._best(head, known, outputs, priors)
+        boxes = found.boxes * (1 / self.factors).to(found.boxes)
+        scores, valid = found.scores, found.scores > cfg.get('score_thr', 0)
         for factor in factors:
             scores = scores * factor
-        return detections(Candidates(boxes, scores, labels, valid), cfg.nms, cfg.max_per_img)
+        found = Candidates(boxes, scores, found.labels, valid & _large(boxes, cfg))
+        return detections(found, cfg.nms, cfg.max_per_img)
+
+    def anchors(self, head: nn.Module, outputs: tuple, priors: Sequence[Tensor]) -> Candidates:
+        """Return the best anchors of each level of an RPN, whose number is the label."""
+        found, level = self._best(head, DenseHead(), outputs, priors)
+        valid = found.valid & _large(found.boxes, head.test_cfg)
+        return found._replace(labels=level, valid=valid)
+
+    def _best(
+        self, head: nn.Module, known: DenseHead, outputs: tuple, priors: Sequence[Tensor]
+    ) -> tuple:
+        """Return the ``nms_pre`` best candidates of each level, their levels, and score factors."""
+        found = []
+        for level, (logits, *others, points) in enumerate(zip(*outputs, priors, strict=True)):
+            anchors = logits.shape[1] // head.cls_out_channels
+            scores = _rows(logits, head.cls_out_channels)
+            scores = scores.sigmoid() if head.use_sigmoid_cls else scores.softmax(-1)[..., :-1]
+            classes, scores = scores.shape[-1], scores.flatten(1)
+            best = scores.topk(min(head.test_cfg.nms_pre, scores.shape[1])).indices
+            best = best.sort().values  # equal scores in the order of mmdet's
+            cell, numbers = best // classes, torch.full_like(best, level)
+            values, *factors = (_rows(maps, maps.shape[1] // anchors) for maps in others)
+            values = known.decode_level(head, level, _take(values, cell).flatten(0, 1))
+            values = values.unflatten(0, cell.shape)
+            factors = (_take(factor.sigmoid(), cell)[..., 0] for factor in factors)
+            scores, labels = scores.gather(1, best), best % classes
+            found.append((scores, labels, numbers, values, points[cell], *factors))
+        scores, labels, numbers, values, points, *factors = (
+            torch.cat(parts, 1) for parts in zip(*found, strict=True)
+        )
+        boxes = known.decode(head, points.flatten(0, 1), values.flatten(0, 1))
+        boxes = self._clip(boxes.unflatten(0, scores.shape), known.largest(head))
+        return Candidates(boxes, scores, labels, scores >= 0), numbers, *factors
 
     def yolox(self, head: nn.Module, outputs: tuple, priors: Sequence[Tensor]) -> Tensor:
         columns = head.cls_out_channels, 4, 1
@@ -186,17 +208,6 @@ class FixedShape:
         boxes = boxes / self.factors.to(boxes)
         cfg = head.test_cfg
         return detections(Candidates(boxes, scores, labels, scores >= cfg.score_thr), cfg.nms, 0)
-
-    def anchors(self, head: nn.Module, outputs: tuple, priors: Sequence[Tensor]) -> Candidates:
-        """Return the best anchors of each level of an RPN, whose number is the label."""
-        cfg, found = head.test_cfg, []
-        for level, (logits, deltas, anchors) in enumerate(zip(*outputs, priors, strict=True)):
-            scores, cell, _ = _best(head, logits, cfg.nms_pre)
-            labels = torch.full_like(cell, level)
-            found.append((scores, labels, _take(_rows(deltas, 4), cell), anchors[cell]))
-        scores, labels, deltas, anchors = _joined(found)
-        boxes = self._decode(head.bbox_coder, anchors, deltas)
-        return Candidates(boxes, scores, labels, (scores >= 0) & _large(boxes, cfg))
 
     def proposals(
         self, head: nn.Module, outputs: tuple, priors: Sequence[Tensor]
@@ -221,7 +232,7 @@ class FixedShape:
     def classified(
         self, head: nn.Module, inputs: Any, found: Candidates, image: Tensor
     ) -> Candidates:
-        """Return the boxes of all classes that an RoI head finds at proposals (N, M) of images (N,) of the inputs."""
+        """Return an RoI head's boxes of all classes at proposals (N, M) of images (N,)."""
         cfg, shape, boxes = head.test_cfg, found.valid.shape, found.boxes
         stages, logits = _stages(head), 0
         image = image.to(boxes).view(-1, 1, 1)
@@ -249,7 +260,7 @@ class FixedShape:
         return Candidates(boxes, *(column.flatten(1) for column in (scores, labels, valid)))
 
     def queries(self, head: nn.Module, logits: Tensor, boxes: Tensor) -> Tensor:
-        """Return the :func:`detections` of a DETR, given logits (N, Q, C) and boxes (N, Q, 4) relative to the frame."""
+        """Return the :func:`detections` of logits (N, Q, C) and relative boxes (N, Q, 4)."""
         most = head.test_cfg.get('max_per_img', logits.shape[1])
         if head.loss_cls.use_sigmoid:
             scores, index = logits.sigmoid().flatten(1).topk(most)
@@ -274,7 +285,7 @@ class FixedShape:
 
 
 def detections(found: Candidates, nms: Mapping, most: int) -> Tensor:
-    """Suppress boxes; return (N, K + 1, 7): box, score, label and validity of the K best, then a row of flags.
+    """Suppress boxes; return (N, K + 1, 7): box, score, label, validity of the K best, and flags.
 
     The first flag says whether the results are exact.
     """
@@ -290,14 +301,15 @@ def _table(best: Candidates, exact: Tensor) -> Tensor:
 def select(
     found: Candidates, nms: Mapping, most: int, groups: int = 1, limit: int | None = None
 ) -> tuple[Candidates, Tensor]:
-    """Suppress boxes as mmcv's ``batched_nms``; return the best in order, and whether they are exact (N,).
+    """Suppress boxes as mmcv's ``batched_nms``; return the best, and whether they are exact (N,).
 
     Args:
         nms: mmcv's settings.
         most: Largest number of results; 0 for all.
-        groups: 1, or the number of labels: boxes of other labels, which do not overlap, are then not compared.
-        limit: Candidates that are compared, in each group; some multiple of ``most`` by default. With more of them,
-            results are exact if they are better than what was left out.
+        groups: 1, or the number of labels: boxes of other labels, which do not overlap, are then
+            not compared.
+        limit: Candidates that are compared, in each group; some multiple of ``most`` by default.
+            With more of them, results are exact if they are better than what was left out.
     """
     boxes, scores, labels, valid = found
     moved = boxes
@@ -309,7 +321,8 @@ def select(
         own = labels[:, None] == torch.arange(groups, device=labels.device)[:, None]
         ranks = ranks.where(own, -1)
     compared = min(limit or max(_LIMIT, 8 * most), ranks.shape[-1])
-    # Unlike topk, it keeps the order of equal scores, as mmcv does: RoIs that are pooled from the same cells have them.
+    # Unlike topk, it keeps the order of equal scores, as mmcv does: RoIs that are pooled from the
+    # same cells have them.
     ranks, index = ranks.sort(descending=True, stable=True)
     left_out = F.pad(ranks[..., compared : compared + 1], (1, 0), value=-1).amax((1, 2))
     ranks, index = ranks[..., :compared], index[..., :compared].flatten(1)
@@ -323,10 +336,10 @@ def select(
 
 
 def _suppress(boxes: Tensor, valid: Tensor, nms: Mapping) -> tuple[Tensor, Tensor]:
-    """Return which boxes (N, G, M, 4), in the order of their scores, greedy NMS keeps, and whether that is exact (N,).
+    """Return which boxes (N, G, M, 4), best first, greedy NMS keeps, and whether that is exact.
 
-    A box is kept if no better one that is kept overlaps it. This is computed again and again, from all boxes; once
-    nothing changes, it is true of all.
+    A box is kept if no better one that is kept overlaps it. This is computed again and again, from
+    all boxes; once nothing changes, it is true of all.
     """
     extra, threshold = nms.get('offset', 0), nms['iou_threshold']
     one, other = boxes[..., :, None, :], boxes[..., None, :, :]
@@ -347,7 +360,7 @@ def _suppress(boxes: Tensor, valid: Tensor, nms: Mapping) -> tuple[Tensor, Tenso
 
 class _FixedExtractor(SingleRoIExtractor):
     def forward(self, feats: Sequence[Tensor], rois: Tensor) -> Tensor:
-        """Pool each RoI on its level. On the others its box is empty, which takes no time, and so is the result."""
+        """Pool each RoI on its level; on the others its box is empty, which takes no time."""
         rois, total = rois.type_as(feats[0]), 0
         levels = self.map_roi_levels(rois, len(feats))
         for level, (layer, maps) in enumerate(zip(self.roi_layers, feats, strict=False)):
@@ -366,20 +379,6 @@ def _with_fixed_extractors(head: nn.Module) -> nn.Module:
     for extractor in fixed:
         extractor.__class__ = _FixedExtractor  # runs in full precision as before
     return twin(head, bbox_roi_extractor=nn.ModuleList(fixed) if several else fixed[0])
-
-
-def _best(head: nn.Module, logits: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the best scores of a level (N, K), in any order, with their anchors and their classes."""
-    scores = _rows(logits, head.cls_out_channels)
-    scores = scores.sigmoid() if head.use_sigmoid_cls else scores.softmax(-1)[..., :-1]
-    classes, scores = scores.shape[-1], scores.flatten(1)
-    index = scores.topk(min(count, scores.shape[1])).indices
-    index = index.sort().values  # equal scores in the order of mmdet's
-    return scores.gather(1, index), index // classes, index % classes
-
-
-def _joined(levels: Sequence[tuple[Tensor, ...]]) -> list[Tensor]:
-    return [torch.cat(parts, 1) for parts in zip(*levels, strict=True)]
 
 
 def _rows(maps: Tensor, columns: int) -> Tensor:

@@ -19,6 +19,7 @@ from semidff.models.precision import CONTIGUOUS, PRECISE
 
 REGRESSION_ONLY = 'Only the regression loss applies (objectives=[dict(type="FeatureRegression")])'
 HEAD_FAMILIES = Registry('head family', locations=['semidff.models'])
+Raw = Mapping[str, Tensor]
 Inputs = tuple[Tensor, ...] | dict[str, Tensor]
 _MERGED: dict[str, ConfigDict] = {}  # test settings, of which a program has few
 
@@ -27,16 +28,18 @@ class HeadOutput(NamedTuple):
     """One output of the heads ahead of decoding, as the semantic loss compares it.
 
     Attributes:
-        name: ``cls``, ``box`` and ``quality`` of a single-stage detector; ``rpn_cls``, ``rpn_box``, ``roi_cls``,
-            ``roi_box`` and ``roi_mask`` of a two-stage one, with the stage of a cascade: ``roi_cls_0``; ``seg`` of a
-            segmentation network.
-        kind: ``softmax``, logits of a distribution over the last dimension; ``sigmoid``, independent binary logits;
-            or ``offsets``, box outputs.
+        name: ``cls``, ``box`` and ``quality`` of a single-stage detector; ``rpn_cls``, ``rpn_box``,
+            ``roi_cls``, ``roi_box`` and ``roi_mask`` of a two-stage one, with the stage of a
+            cascade: ``roi_cls_0``; ``seg`` of a segmentation network.
+        kind: ``softmax``, logits of a distribution over the last dimension; ``sigmoid``,
+            independent binary logits; or ``offsets``, box outputs.
         values: (R, D), one row per anchor, point, query, RoI or pixel of the whole batch.
-        unit: What the offsets are divided by before they are compared, a number or (R, D). The teacher's is used.
-        weight: Weights of the rows in the loss, a number or (R,), None for their mean. The teacher's is used.
-        role: What it is for the loss: ``attention``, scores of a dense head; ``classes``, scores of RoIs; ``boxes``,
-            also masks; or ``roi_boxes``.
+        unit: What the offsets are divided by before they are compared, a number or (R, D). The
+            teacher's is used.
+        weight: Weights of the rows in the loss, a number or (R,), None for their mean. The
+            teacher's is used.
+        role: What it is for the loss: ``attention``, scores of a dense head; ``classes``, scores of
+            RoIs; ``boxes``, also masks; or ``roi_boxes``.
     """
 
     name: str
@@ -50,19 +53,21 @@ class HeadOutput(NamedTuple):
 class HeadFamily(ABC):
     """Adapter for the heads of one kind of detector.
 
-    Raw outputs are the maps ahead of post-processing. They have a fixed shape and come from operators that every
-    runtime has; proposals, RoIs and NMS follow them.
+    Raw outputs are the maps ahead of post-processing. They have a fixed shape and come from
+    operators that every runtime has; proposals, RoIs and NMS follow them.
     """
 
     kinds: tuple[type, ...] = ()  # of detectors, or of their bbox_head, that the family handles
-    # Of the families that handle a detector, that of the highest priority adapts it; of equal ones the last registered.
+    # Of the families that handle a detector, that of the highest priority adapts it; of equal ones
+    # the last registered.
     priority = 1
     prediction = 'pred_instances'  # field of the data samples
-    # Recommended split points, the most accurate first, with the width of the temporal module's correction, and the
-    # width of its network on the current frame.
+    # Recommended split points, the most accurate first, with the width of the temporal module's
+    # correction, and the width of its network on the current frame.
     splits: Mapping[str, int] = dict(OutputSplit=64, TowerSplit=48, ExtractFeatSplit=48)
     current_width = 64
-    # Modules, some by name, that run in full precision; modules that need contiguous inputs. In any detector.
+    # Modules, some by name, that run in full precision; modules that need contiguous inputs. In any
+    # detector.
     precise: Collection[type[nn.Module] | str] = ()
     contiguous: Collection[type[nn.Module]] = ()
     propagates_outputs = True  # as maps that can be warped: offsets from cells, not coordinates
@@ -71,17 +76,18 @@ class HeadFamily(ABC):
     towers: Sequence[str] = ()  # parallel ones in the head, which only its last convolutions follow
     encoder_modules: Sequence[str] = ()  # dotted names of what computes the memory
 
-    # Detectors that can be no spatial module, and those that cannot be trained with labels, with the reason.
+    # Detectors that can be no spatial module, and those that cannot be trained with labels, with
+    # the reason.
     refused: Mapping[type, str] = {
         detectors.FastRCNN: 'needs proposals from a file: give a detector with an RPN',
-        detectors.SemiBaseDetector: 'holds a student and a teacher: give its inner detector, model.detector',
-        detectors.TwoStagePanopticSegmentor: 'predicts panoptic segmentation alone: give a detector',
-        detectors.MaskFormer: 'predicts panoptic segmentation alone: give a detector, or set test_cfg.instance_on',
+        detectors.SemiBaseDetector: 'holds two detectors: give its inner one, model.detector',
+        detectors.TwoStagePanopticSegmentor: 'predicts panoptic segmentation: give a detector',
+        detectors.MaskFormer: 'predicts panoptic segmentation: set test_cfg.instance_on',
         detectors.CLRNet: 'predicts lanes: give a detector of objects',
         BaseMOTModel: 'tracks objects in several frames: give an image detector',
     }
     refused_with_labels: Mapping[type, str] = {
-        detectors.TridentFasterRCNN: 'computes its own losses on three branches of the backbone, of which one is '
+        detectors.TridentFasterRCNN: 'computes its losses on three branches, of which one is '
         'propagated: train it as an image detector, then distill it (model.type=SemiDFF)',
     }
 
@@ -91,10 +97,10 @@ class HeadFamily(ABC):
 
     def __init__(self, detector: nn.Module) -> None:
         self.detector = detector
-        self.kept: dict = {}  # tensors that are the same for all frames; a captured graph must hold them, too
+        self.kept: dict = {}  # tensors of all frames; a captured graph must hold them, too
 
     def check(self, with_labels: bool = False) -> None:
-        """Raise a TypeError if the detector cannot be a spatial module, or not be trained with labels."""
+        """Raise a TypeError if the detector cannot be used, or be trained with labels."""
         refused = self.refused_with_labels if with_labels else self.refused
         for kind, reason in refused.items():
             if isinstance(self.detector, kind):
@@ -132,23 +138,23 @@ class HeadFamily(ABC):
 
     @abstractmethod
     def raw_outputs(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Map the inputs of the heads, (N, C_l, H_l, W_l) per level, to all maps that the post-processing reads."""
+        """Map the heads' inputs (N, C_l, H_l, W_l) to what the post-processing reads."""
 
     @abstractmethod
-    def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> nn.Module:
+    def detector_on_raw(self, raw: Raw) -> nn.Module:
         """Return a twin of the detector that uses given :meth:`raw_outputs` instead of images."""
 
-    def given(self, inputs: Inputs) -> nn.Module:
-        """Return a twin of the detector that uses inputs of the heads, or their raw outputs, instead of images."""
+    def detector_on(self, inputs: Inputs) -> nn.Module:
+        """Return a twin that uses inputs of the heads, or raw outputs, instead of images."""
         if isinstance(inputs, dict):
-            return self.given_raw_outputs(inputs)
+            return self.detector_on_raw(inputs)
         return twin(self.detector, extract_feat=lambda *_, **__: inputs)
 
     def predict(self, detector: nn.Module, inputs: Tensor, samples: SampleList) -> SampleList:
-        """Predict with a twin of the detector that uses given maps; results are in pixels of the original image.
+        """Predict with a twin that uses given maps; results are in pixels of the original image.
 
         Args:
-            detector: Result of :meth:`given` or :meth:`given_raw_outputs`.
+            detector: Result of :meth:`detector_on` or :meth:`detector_on_raw`.
             inputs: Any tensor of the batch on its device, in place of the images.
         """
         results = detector.predict(inputs, samples, rescale=True)
@@ -158,14 +164,12 @@ class HeadFamily(ABC):
                 found.bboxes = mask2bbox(found.masks).to(found.bboxes)
         return results
 
-    def fixed_shape(
-        self, detector: nn.Module, raw: Mapping[str, Tensor], geometry: Tensor
-    ) -> Tensor | None:
-        """See :meth:`~semidff.models.spatial.SpatialModule.fixed_shape`; ``detector`` has the test settings."""
+    def fixed_shape(self, detector: nn.Module, raw: Raw, geometry: Tensor) -> Tensor | None:
+        """See :meth:`.SpatialModule.fixed_shape`; ``detector`` has the test settings."""
         return None
 
     def classes_of(self, name: str) -> int:
-        """Return the number of classes, in the order anchor, class, that a raw output scores independently, else 1."""
+        """Return the number of classes that a raw output scores independently, or 1."""
         return 1
 
     def fits(self, sample: DetDataSample) -> bool:
@@ -176,18 +180,14 @@ class HeadFamily(ABC):
         return detector.loss(inputs, samples)
 
     def proposals(
-        self,
-        raw: Mapping[str, Tensor],
-        samples: SampleList,
-        test_cfg: dict | None = None,
-        limit: int | None = None,
+        self, raw: Raw, samples: SampleList, test_cfg: dict | None = None, limit: int | None = None
     ) -> list | None:
-        """Return each image's proposals with the test settings, at most ``limit``; None for a single-stage detector."""
+        """Return each image's ``limit`` best proposals; None for a single-stage detector."""
         return None
 
     @abstractmethod
     def head_outputs(
-        self, raw: Mapping[str, Tensor], samples: SampleList, proposals: list | None
+        self, raw: Raw, samples: SampleList, proposals: list | None
     ) -> list[HeadOutput]:
         """Return the outputs that the semantic loss compares.
 
@@ -203,12 +203,14 @@ def head_family(detector: nn.Module) -> HeadFamily:
 
 
 def twin(module: nn.Module, **replacements: Any) -> nn.Module:
-    """Return a shallow copy of a module in which some submodules, methods or attributes are replaced.
+    """Return a shallow copy of a module with other submodules, methods or attributes.
 
-    Everything else is shared, the weights too. A twin is short-lived: it does not follow changes of the module's mode.
+    Everything else is shared, the weights too. A twin is short-lived: it does not follow changes of
+    the module's mode.
     """
     if hasattr(module, 'get_base'):
-        # Where submodules are shared (RTMDet), PyTorch's exporter traces proxies, which cannot be copied.
+        # Where submodules are shared (RTMDet), PyTorch's exporter traces proxies, which cannot be
+        # copied.
         module = module.get_base()
     copied = copy.copy(module)
     copied._modules = dict(module._modules)
@@ -222,7 +224,7 @@ def twin(module: nn.Module, **replacements: Any) -> nn.Module:
 
 
 def with_test_cfg(detector: nn.Module, test_cfg: dict | None) -> nn.Module:
-    """Return a twin of an mmdet detector with some of its test settings replaced, nested as in its ``test_cfg``."""
+    """Return a twin of an mmdet detector with other test settings, nested as its ``test_cfg``."""
     if not test_cfg:
         return detector
     names = dict.fromkeys(('bbox_head', 'mask_head', 'panoptic_fusion_head'), test_cfg)
@@ -256,5 +258,5 @@ def levels(name: str, maps: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
 
 
 def rows(maps: Iterable[Tensor], columns: int) -> Tensor:
-    """Concatenate maps (N, A * columns, H_l, W_l) of all levels to one row per anchor (point), in mmdet's order."""
+    """Concatenate maps (N, A * columns, H_l, W_l) to a row per anchor, in mmdet's order."""
     return torch.cat([level.permute(0, 2, 3, 1).reshape(-1, columns) for level in maps])

@@ -1,4 +1,4 @@
-"""Split points inside dense heads (after the towers, or after the last weights), and behind transformers' encoders."""
+"""Split points inside dense heads, after towers or last weights, and behind encoders."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -23,9 +23,10 @@ _OVERLAP = 0.55  # intersection over union
 
 @TASK_UTILS.register_module()
 class TowerSplit(ExtractFeatSplit):
-    """Split point after the towers of a single-stage detector's head; N_task are the convolutions that follow.
+    """Split point after the towers of a dense head; N_task are the convolutions that follow.
 
-    The outputs of the towers of a level, as a rule one for classes and one for boxes, are propagated as one map.
+    The outputs of the towers of a level, as a rule one for classes and one for boxes, are
+    propagated as one map.
     """
 
     needs_probe = True
@@ -35,8 +36,8 @@ class TowerSplit(ExtractFeatSplit):
         behind = (module for name, module in modules if name.startswith(f'{self.heads.head_name}.'))
         if not any(list(module.parameters()) for module in behind):
             raise TypeError(
-                'split=TowerSplit cuts dense heads between towers of a known kind and other layers, but '
-                f'{self.heads.name} has none of these; use OutputSplit or leave split out'
+                'split=TowerSplit cuts dense heads behind towers of a known kind, but '
+                f'{self.heads.name} has none; use OutputSplit or leave split out'
             )
 
     def probe(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -44,14 +45,14 @@ class TowerSplit(ExtractFeatSplit):
         inputs = super().features(images)
         whole, maps = self.heads.raw_outputs(inputs), self._run_towers(inputs)
         try:
-            heads, inputs = self.finish(maps)
+            heads, inputs = self.task_inputs(maps)
             parts = heads.raw_outputs(inputs)
             same = images.is_meta or all(torch.equal(m, parts[name]) for name, m in whole.items())
         except RuntimeError:  # the widths do not fit
             same = False
         if not same:
             raise TypeError(
-                f'split=TowerSplit: {self.heads.name} reads more than the outputs of its towers {self.heads.towers}; '
+                f'split=TowerSplit: {self.heads.name} reads more than the outputs of its towers; '
                 'use OutputSplit or leave split out'
             )
         return maps
@@ -63,7 +64,7 @@ class TowerSplit(ExtractFeatSplit):
     def features(self, images: Tensor, samples: SampleList | None = None) -> tuple[Tensor, ...]:
         return self._run_towers(super().features(images))
 
-    def finish(self, features: Sequence[Tensor]) -> tuple[HeadFamily, Inputs]:
+    def task_inputs(self, features: Sequence[Tensor]) -> tuple[HeadFamily, Inputs]:
         # The towers pick their channels of the propagated maps.
         heads, head, count = self.heads, self.heads.dense_head, len(self.heads.towers)
         picks = {
@@ -113,11 +114,12 @@ def _with_leaf(tower: nn.Module, leaf: nn.Module) -> nn.Module:
 
 @TASK_UTILS.register_module()
 class OutputSplit(ExtractFeatSplit):
-    """Split point after the dense head: its outputs are propagated, and only post-processing follows.
+    """Split point after the dense head: its outputs are propagated, and post-processing follows.
 
-    Box outputs are offsets from the cell (or from its anchors), so warping moves the boxes with the cells. The outputs
-    of a level form one map; R-FCN's score maps have 18 + 36 + 1519 + 196 = 1769 channels for ImageNet VID. For
-    two-stage detectors, the maps that the RoI head pools follow, and the RoI head is the task network.
+    Box outputs are offsets from the cell (or from its anchors), so warping moves the boxes with the
+    cells. The outputs of a level form one map; R-FCN's score maps have 18 + 36 + 1519 + 196 = 1769
+    channels for ImageNet VID. For two-stage detectors, the maps that the RoI head pools follow, and
+    the RoI head is the task network.
     """
 
     padding = 'border'
@@ -131,8 +133,8 @@ class OutputSplit(ExtractFeatSplit):
     def check(self) -> None:
         if not self.heads.propagates_outputs:
             raise TypeError(
-                f'split=OutputSplit propagates outputs relative to their cells, but {self.heads.name} '
-                'returns positions in the frame; leave split out'
+                'split=OutputSplit propagates outputs relative to their cells, but '
+                f'{self.heads.name} returns positions in the frame; leave split out'
             )
 
     def probe(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -164,7 +166,7 @@ class OutputSplit(ExtractFeatSplit):
             )
         return self._joined(self.heads.raw_outputs(super().features(images)))
 
-    def finish(self, features: Sequence[Tensor]) -> tuple[HeadFamily, Inputs]:
+    def task_inputs(self, features: Sequence[Tensor]) -> tuple[HeadFamily, Inputs]:
         raw = {}
         for maps, level in zip(features, self._layout, strict=True):
             names, channels = zip(*level, strict=True)
@@ -183,7 +185,7 @@ class OutputSplit(ExtractFeatSplit):
         return found
 
     def comparable(self, features: Sequence[Tensor], truth: Sequence[Tensor]) -> list[Tensor]:
-        """Return each output of each level in units of its true :func:`~semidff.models.losses.typical_size`."""
+        """Return each output in units of its true :func:`~semidff.models.losses.typical_size`."""
         outputs = []
         for maps, true, level in zip(features, truth, self._layout, strict=True):
             channels = [count for _, count in level]
@@ -198,9 +200,10 @@ class OutputSplit(ExtractFeatSplit):
 
 @TASK_UTILS.register_module()
 class EncoderSplit(ExtractFeatSplit):
-    """Split point behind the encoder of a transformer, whose memory is propagated; N_task is the decoder.
+    """Split point behind the encoder of a transformer; N_task is the decoder.
 
-    Positions are added to the queries of the attention alone, so that a map of memory can be warped.
+    Positions are added to the queries of the attention alone, so that a map of memory can be
+    warped.
     """
 
     padding = 'border'  # a vector of zeros is no output of a layer normalization
@@ -210,8 +213,8 @@ class EncoderSplit(ExtractFeatSplit):
     def check(self) -> None:
         if not self.heads.encoder_modules:
             raise TypeError(
-                f'split=EncoderSplit cuts detectors behind the encoder of a transformer, but {self.heads.name} has '
-                'none of a known kind; use another split point'
+                'split=EncoderSplit cuts detectors behind the encoder of a transformer, but '
+                f'{self.heads.name} has none of a known kind; use another split point'
             )
 
     def feature_names(self) -> list[str]:
@@ -223,15 +226,15 @@ class EncoderSplit(ExtractFeatSplit):
             own.set_metainfo(dict(img_shape=sample.img_shape))
         return self.heads.memory(super().features(images), whole)
 
-    def finish(self, features: Sequence[Tensor]) -> tuple[HeadFamily, Inputs]:
+    def task_inputs(self, features: Sequence[Tensor]) -> tuple[HeadFamily, Inputs]:
         return self.heads, numbered(MEMORY, features)
 
 
 def non_key_settings(split: str, test_cfg: Mapping | None) -> dict | None:
     """Return test settings of non-key frames with ``OutputSplit``.
 
-    Few proposals, where the second stage is all that is left to them. Boxes of an object that are warped differ more
-    than the detector's own, and would pass its non-maximum suppression.
+    Few proposals, where the second stage is all that is left to them. Boxes of an object that are
+    warped differ more than the detector's own, and would pass its non-maximum suppression.
     """
     if split != 'OutputSplit' or not test_cfg:
         return None

@@ -1,6 +1,6 @@
 """Segmentation networks of mmsegmentation, which is an optional dependency."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch.nn.functional as F
 from mmdet.structures import SampleList
@@ -8,16 +8,17 @@ from mmengine.config import ConfigDict
 from mmengine.structures import PixelData
 from torch import Tensor, nn
 
-from .head_family import HEAD_FAMILIES, REGRESSION_ONLY, HeadFamily, HeadOutput, rows, twin
+from .head_family import HEAD_FAMILIES, REGRESSION_ONLY, HeadFamily, HeadOutput, Raw, rows, twin
 
 LOGITS = 'seg_logits'
 
 
 @HEAD_FAMILIES.register_module()
 class SegmentorHeads(HeadFamily):
-    """``EncoderDecoder`` models: a decode head, which predicts, and auxiliary heads, which are for training only.
+    """``EncoderDecoder`` models: a decode head, and auxiliary heads, which are for training only.
 
-    The raw output is the map of logits at the resolution of the decode head. The semantic loss compares its pixels.
+    The raw output is the map of logits at the resolution of the decode head. The semantic loss
+    compares its pixels.
     """
 
     prediction = 'pred_sem_seg'
@@ -27,8 +28,8 @@ class SegmentorHeads(HeadFamily):
         super().__init__(detector)
         if (detector.test_cfg or {}).get('mode', 'whole') != 'whole':
             raise ValueError(
-                f"the test_cfg of {type(detector).__name__} has mode='slide', which predicts on crops, but features "
-                "are propagated for whole frames; set test_cfg=dict(mode='whole')"
+                f"test_cfg of {type(detector).__name__} has mode='slide', but features are "
+                "propagated for whole frames; set test_cfg=dict(mode='whole')"
             )
 
     @classmethod
@@ -56,7 +57,7 @@ class SegmentorHeads(HeadFamily):
             )
         return {LOGITS: head(inputs)}
 
-    def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> nn.Module:
+    def detector_on_raw(self, raw: Raw) -> nn.Module:
         head = twin(self.dense_head, forward=lambda *_: raw[LOGITS])
         return twin(
             self.detector, extract_feat=lambda *_: (), decode_head=head, auxiliary_head=None
@@ -87,7 +88,7 @@ class SegmentorHeads(HeadFamily):
         return _called(detector).loss(inputs, samples)
 
     def head_outputs(
-        self, raw: Mapping[str, Tensor], samples: SampleList, proposals: list | None
+        self, raw: Raw, samples: SampleList, proposals: list | None
     ) -> list[HeadOutput]:
         logits = raw[LOGITS]
         classes = logits.shape[1]
@@ -101,7 +102,7 @@ def _padding(size: Sequence[int], sample: object) -> tuple[int, int, int, int]:
 
 
 def _called(detector: nn.Module) -> nn.Module:
-    """Return a twin whose decode head runs as a module; mmsegmentation calls ``forward``, without hooks."""
+    """Return a twin whose decode head runs with its hooks; mmsegmentation calls ``forward``."""
     head = detector.decode_head
     if isinstance(head, nn.ModuleList):
         return detector

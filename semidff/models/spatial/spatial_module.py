@@ -1,4 +1,4 @@
-"""The spatial module: a detector or segmentation network, cut into feature network and task network (DFF section 3)."""
+"""The spatial module: a detector, cut into feature network and task network (DFF section 3)."""
 
 import copy
 import math
@@ -22,15 +22,15 @@ _PROBED_SIZES = (256, 320), (512, 640)
 
 
 class SpatialModule(BaseModule):
-    """Adapter that runs a detector of mmdet, or a network of mmsegmentation, on features instead of images.
+    """Adapter that runs a detector of mmdet, or a network of mmsegmentation, on features.
 
-    Nothing outside this class knows what kind of network it holds, nor where it is cut. The temporal module
-    propagates the output of :meth:`features`, the maps at the split point.
+    Nothing outside this class knows what kind of network it holds, nor where it is cut. The
+    temporal module propagates the output of :meth:`features`, the maps at the split point.
 
     Args:
         detector: An mmdet detector, an ``EncoderDecoder`` of mmsegmentation, or its config.
-        split: Where N_feat ends, a :class:`~semidff.models.spatial.split.Split` or its config; None cuts ahead of the
-            heads. The state dict is the same at all splits.
+        split: Where N_feat ends, a :class:`~semidff.models.spatial.split.Split` or its config; None
+            cuts ahead of the heads. The state dict is the same at all splits.
     """
 
     def __init__(self, detector: dict | nn.Module, split: dict | Split | None = None) -> None:
@@ -61,7 +61,7 @@ class SpatialModule(BaseModule):
 
     @property
     def prediction(self) -> str:
-        """Field of the data samples that holds the predictions: ``pred_instances`` or ``pred_sem_seg``."""
+        """Field of the data samples for predictions: ``pred_instances`` or ``pred_sem_seg``."""
         return self.heads.prediction
 
     def features(self, images: Tensor, samples: SampleList | None = None) -> tuple[Tensor, ...]:
@@ -69,7 +69,7 @@ class SpatialModule(BaseModule):
         return self.split.features(images, samples)
 
     def probe_levels(self) -> tuple[tuple[int, ...], tuple[float, ...]]:
-        """Return the channels and the stride of each feature level, found once by running N_feat on an image."""
+        """Return channels and stride of each feature level, probed once by running N_feat."""
         if self._levels is None:
             size, maps = probe(self, self.split.probe)
             channels = tuple(level.shape[1] for level in maps)
@@ -80,17 +80,17 @@ class SpatialModule(BaseModule):
     def predict(
         self, features: Sequence[Tensor], samples: SampleList, test_cfg: dict | None = None
     ) -> SampleList:
-        """Run N_task with post-processing; the :attr:`prediction` is on the host, in pixels of the original image.
+        """Run N_task with post-processing; the :attr:`prediction` is on the host, in image pixels.
 
         ``test_cfg`` replaces some of the detector's settings.
         """
-        heads, inputs = self.split.finish(features)
-        detector = with_test_cfg(heads.given(inputs), test_cfg)
+        heads, inputs = self.split.task_inputs(features)
+        detector = with_test_cfg(heads.detector_on(inputs), test_cfg)
         return self._predict(detector, features[0], samples)
 
     def raw_outputs(self, features: Sequence[Tensor]) -> dict[str, Tensor]:
         """Run N_task up to the post-processing; see :meth:`HeadFamily.raw_outputs`."""
-        heads, inputs = self.split.finish(features)
+        heads, inputs = self.split.task_inputs(features)
         return inputs if isinstance(inputs, dict) else heads.raw_outputs(inputs)
 
     def head_outputs(
@@ -105,7 +105,8 @@ class SpatialModule(BaseModule):
 
         Args:
             proposals: The teacher's proposals, on which the student is compared; without them, the
-                best ``limit`` with the test settings are selected. Single-stage detectors have None.
+                best ``limit`` with the test settings are selected. Single-stage detectors have
+                None.
         """
         raw = self.raw_outputs(features)
         if proposals is None:
@@ -116,7 +117,7 @@ class SpatialModule(BaseModule):
         self, raw: Mapping[str, Tensor], samples: SampleList, test_cfg: dict | None = None
     ) -> SampleList:
         """Run the post-processing alone, on :meth:`raw_outputs`."""
-        detector = with_test_cfg(self.heads.given_raw_outputs(raw), test_cfg)
+        detector = with_test_cfg(self.heads.detector_on_raw(raw), test_cfg)
         return self._predict(detector, next(iter(raw.values())), samples)
 
     def fixed_shape(
@@ -126,13 +127,15 @@ class SpatialModule(BaseModule):
 
         Args:
             raw: :meth:`raw_outputs` of N frames.
-            geometry: Heights and widths of the frames ahead of padding (``img_shape``), and the factors by which
-                widths and heights were resized (``scale_factor``), (N, 4). As float64, results are mmdet's to the bit.
+            geometry: Heights and widths of the frames ahead of padding (``img_shape``), and the
+                factors by which widths and heights were resized (``scale_factor``), (N, 4). As
+                float64, results are mmdet's to the bit.
             test_cfg: As in :meth:`predict`.
 
         Returns:
-            Box in pixels of the original image, score, label and validity of K results, then a row of flags,
-            (N, K + 1, 7), for :meth:`finish`. None for detectors whose post-processing is another one.
+            Box in pixels of the original image, score, label and validity of K results, then a row
+            of flags, (N, K + 1, 7), for :meth:`finish`. None for detectors whose post-processing is
+            another one.
         """
         return self.heads.fixed_shape(with_test_cfg(self.detector, test_cfg), raw, geometry)
 
@@ -143,7 +146,7 @@ class SpatialModule(BaseModule):
         samples: SampleList,
         test_cfg: dict | None = None,
     ) -> SampleList:
-        """Return the predictions, given :meth:`fixed_shape` on the host; mmdet's own where it is not exact."""
+        """Return the predictions of :meth:`fixed_shape`, on the host, or mmdet's if not exact."""
         exact = zip((fixed[:, -1, 0] > 0).tolist(), map(self.heads.fits, samples), strict=True)
         others = [index for index, flags in enumerate(exact) if not all(flags)]
         for sample, rows in zip(samples, fixed[:, :-1], strict=True):
@@ -164,11 +167,11 @@ class SpatialModule(BaseModule):
 
     def loss(self, features: Sequence[Tensor], samples: SampleList) -> dict:
         """Compute the detector's own supervised losses on features (semi-DFF Eqs. 2 and 3)."""
-        heads, inputs = self.split.finish(features)
-        return self.heads.loss(heads.given(inputs), features[0], samples)
+        heads, inputs = self.split.task_inputs(features)
+        return self.heads.loss(heads.detector_on(inputs), features[0], samples)
 
     def with_own_task_network(self, own_features: bool = False) -> 'SpatialModule':
-        """Return a twin that has a copy of the task network and *shares* the feature network unless ``own_features``.
+        """Return a twin with a copy of the task network, and of the feature network on request.
 
         Weights of neither, such as the level embedding of Deformable DETR, are always shared.
         """
@@ -183,7 +186,7 @@ class SpatialModule(BaseModule):
 
 
 def probe(model: nn.Module, compute: Callable[[Tensor], Any]) -> tuple[tuple[int, int], Any]:
-    """Run a function on random images (1, 3, H, W), without changing anything; return their (H, W) and the result.
+    """Run a function on random images (1, 3, H, W); return their (H, W) and the result.
 
     A small size comes first; convolutions without padding, those of SSD512, need a large one.
     """
@@ -201,11 +204,12 @@ def probe(model: nn.Module, compute: Callable[[Tensor], Any]) -> tuple[tuple[int
 
 
 def feature_stride(image: Sequence[int], level: Sequence[int]) -> float:
-    """Return the stride of a feature level from the sizes (height, width) of the network's input and of the level.
+    """Return a level's stride from the sizes (height, width) of the network's input and the level.
 
-    It is a power of two if one fits: 1000 pixels in 63 cells have stride 16, and 320 pixels in 2 cells of NAS-FPN,
-    which rounds down, stride 128. Otherwise it is the only whole number that fits (a ViT with patches of 14 pixels), or
-    else the ratio of the sizes (levels of SSD behind convolutions without padding).
+    It is a power of two if one fits: 1000 pixels in 63 cells have stride 16, and 320 pixels in 2
+    cells of NAS-FPN, which rounds down, stride 128. Otherwise it is the only whole number that fits
+    (a ViT with patches of 14 pixels), or else the ratio of the sizes (levels of SSD behind
+    convolutions without padding).
     """
     ratios = [side / cells for side, cells in zip(image, level, strict=True)]
     powers = {2 ** math.ceil(math.log2(max(ratios))), 2 ** math.floor(math.log2(min(ratios)))}

@@ -1,6 +1,6 @@
 """Detectors whose heads return other outputs than lists of logits and box maps."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from mmdet.models.dense_heads import CenterNetHead, TOODHead, YOLOV3Head
@@ -10,16 +10,16 @@ from torch import Tensor, nn
 from .box_outputs import CENTER, LOGARITHM, distances, limited_exp, weighted
 from .dense_heads import DenseHeads
 from .fixed_shape import DenseHead
-from .head_family import HEAD_FAMILIES, HeadOutput, levels, numbered, rows, twin
+from .head_family import HEAD_FAMILIES, HeadOutput, Raw, levels, numbered, rows, twin
 
 
 @HEAD_FAMILIES.register_module()
 class CenterNetHeads(DenseHeads):
-    """CenterNet (Zhou et al., 2019): a heat map, sizes and offsets; the latter, in cells, are one box output."""
+    """CenterNet (Zhou et al., 2019): a heat map; sizes and offsets, in cells, as one box output."""
 
     priority = 1
-    # Its post-processing looks for local maxima among probabilities: rounded, neighbors are equal. It calls `view` on
-    # the outputs, which have the order of the inputs.
+    # Its post-processing looks for local maxima among probabilities: rounded, neighbors are equal.
+    # It calls `view` on the outputs, which have the order of the inputs.
     precise = contiguous = (CenterNetHead,)
     probabilities = 'center_heatmap_preds'
 
@@ -34,7 +34,7 @@ class CenterNetHeads(DenseHeads):
         return type(getattr(detector, 'bbox_head', None)) is CenterNetHead
 
     def head_outputs(
-        self, raw: Mapping[str, Tensor], samples: SampleList, proposals: list | None
+        self, raw: Raw, samples: SampleList, proposals: list | None
     ) -> list[HeadOutput]:
         heat, sizes, offsets = self._outputs(raw)
         logits = rows(heat, heat[0].shape[1])
@@ -57,10 +57,11 @@ class _Recorder(nn.Module):
 
 @HEAD_FAMILIES.register_module()
 class TOODHeads(DenseHeads):
-    """TOOD (Feng et al., ICCV 2021). Its head returns the corners of the boxes, in cells of the level.
+    """TOOD (Feng et al., ICCV 2021). Its head returns corners of boxes, in cells of the level.
 
-    Raw outputs are the distances from the center of the cell to the edges instead, which can be propagated. Class
-    scores are geometric means of two probabilities and are compared as binary distributions.
+    Raw outputs are the distances from the center of the cell to the edges instead, which can be
+    propagated. Class scores are geometric means of two probabilities and are compared as binary
+    distributions.
     """
 
     kinds, priority = (TOODHead,), 1
@@ -80,16 +81,14 @@ class TOODHeads(DenseHeads):
     def raw_outputs(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
         return self._converted(super().raw_outputs(inputs), torch.sub)
 
-    def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> nn.Module:
-        return super().given_raw_outputs(self._converted(raw, torch.add))
+    def detector_on_raw(self, raw: Raw) -> nn.Module:
+        return super().detector_on_raw(self._converted(raw, torch.add))
 
-    def fixed_shape(
-        self, detector: nn.Module, raw: Mapping[str, Tensor], geometry: Tensor
-    ) -> Tensor | None:
+    def fixed_shape(self, detector: nn.Module, raw: Raw, geometry: Tensor) -> Tensor | None:
         return super().fixed_shape(detector, self._converted(raw, torch.add), geometry)
 
-    def _converted(self, raw: Mapping[str, Tensor], change: Callable) -> dict[str, Tensor]:
-        """Convert corners to distances (subtract the centers) or distances to corners (add them), in cells."""
+    def _converted(self, raw: Raw, change: Callable) -> dict[str, Tensor]:
+        """Convert corners to distances (subtract the centers) or back (add them), in cells."""
         strides, boxes = self.dense_head.prior_generator.strides, []
         maps = levels('bbox_preds', raw)
         for level, anchors, stride in zip(maps, self._priors(maps), strides, strict=True):
@@ -101,18 +100,18 @@ class TOODHeads(DenseHeads):
 
 @HEAD_FAMILIES.register_module()
 class YOLOV3Heads(DenseHeads):
-    """YOLOv3: per anchor, logits of the center within the cell, logarithms of the size relative to the anchor,
+    """YOLOv3: logits of the center in the cell, logarithms of the size relative to the anchor,
     objectness and classes.
     """
 
     kinds, priority = (YOLOV3Head,), 1
 
-    def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> nn.Module:
+    def detector_on_raw(self, raw: Raw) -> nn.Module:
         # The post-processing applies the sigmoid in place.
-        return super().given_raw_outputs({name: maps.clone() for name, maps in raw.items()})
+        return super().detector_on_raw({name: maps.clone() for name, maps in raw.items()})
 
     def head_outputs(
-        self, raw: Mapping[str, Tensor], samples: SampleList, proposals: list | None
+        self, raw: Raw, samples: SampleList, proposals: list | None
     ) -> list[HeadOutput]:
         head = self.dense_head
         maps = levels('pred_maps', raw)

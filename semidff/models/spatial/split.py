@@ -1,4 +1,4 @@
-"""Split points between feature network and task network (DFF section 5.2, Table 5), ahead of the heads."""
+"""Split points between feature and task network ahead of the heads (DFF 5.2, Table 5)."""
 
 import copy
 from abc import ABC, abstractmethod
@@ -15,10 +15,10 @@ from .head_family import HeadFamily, Inputs
 class Split(ABC):
     """Split point of a detector, whose maps are propagated.
 
-    images → :meth:`features` → maps (propagated to other frames) → the heads of :meth:`finish` → boxes
+    images → :meth:`features` → maps (propagated) → the heads of :meth:`task_inputs` → boxes
 
-    A split has no weights and does not change the detector. It is that of a detector once it is bound to the family of
-    the detector's heads.
+    A split has no weights and does not change the detector. It is that of a detector once it is
+    bound to the family of the detector's heads.
     """
 
     heads: HeadFamily
@@ -52,29 +52,29 @@ class Split(ABC):
     def features(self, images: Tensor, samples: SampleList | None = None) -> tuple[Tensor, ...]:
         """Run N_feat: map images (N, 3, H, W) to one map (N, C_l, H_l, W_l) per level.
 
-        Sample i modulo their number has the size of image i without padding (``img_shape``); None: no image is padded.
-        Transformers mask what is padded.
+        Sample i modulo their number has the size of image i without padding (``img_shape``); None:
+        no image is padded. Transformers mask what is padded.
         """
 
-    def finish(self, features: Sequence[Tensor]) -> tuple[HeadFamily, Inputs]:
-        """Return the heads that follow the split point, with their inputs or, as a dict, their raw outputs."""
+    def task_inputs(self, features: Sequence[Tensor]) -> tuple[HeadFamily, Inputs]:
+        """Return the heads behind the split point, with their inputs or, as a dict, raw outputs."""
         return self.heads, tuple(features)
 
     def class_maps(self) -> list[tuple[int, int, int] | None] | None:
-        """Return, for each propagated map, the first channel of its class scores, its anchors, and its classes.
+        """Return each map's first channel of class scores, its anchors, and its classes.
 
         None stands for maps without, or whose classes exclude each other.
         """
         return None
 
     def comparable(self, features: Sequence[Tensor], truth: Sequence[Tensor]) -> list[Tensor]:
-        """Return maps whose errors have one unit, that of the true maps: here the features, which Eq. 4 compares."""
+        """Return maps whose errors have one unit; here the features, which Eq. 4 compares."""
         return list(features)
 
 
 @TASK_UTILS.register_module()
 class ExtractFeatSplit(Split):
-    """The default split point, for any mmdet detector: N_feat is ``extract_feat``, which uses backbone and neck."""
+    """The default split point, for any mmdet detector: N_feat is ``extract_feat``."""
 
     def feature_names(self) -> list[str]:
         children = self.heads.detector.named_children()
@@ -85,19 +85,20 @@ class ExtractFeatSplit(Split):
         maps = detector.extract_feat(images)
         if isinstance(maps, Tensor):
             raise TypeError(
-                f'{type(detector).__name__} with {type(detector.backbone).__name__} returns a single map '
-                'in place of a tuple of maps, which is not supported'
+                f'{type(detector).__name__} with {type(detector.backbone).__name__} returns a '
+                'single map in place of a tuple of maps, which is not supported'
             )
         return tuple(maps)
 
 
 @TASK_UTILS.register_module()
 class ResNetSplit(Split):
-    """Split point ahead of a residual unit of mmdet's ResNet; the rest of the backbone and the neck belong to N_task.
+    """Split point ahead of a residual unit of mmdet's ResNet; the rest and the neck are N_task.
 
     Args:
-        task_from: Name of the first unit of N_task in the backbone: ``layer4.2`` is the third unit of conv5. All
-            outputs of the backbone (``out_indices``) must follow it, since only one map is propagated.
+        task_from: Name of the first unit of N_task in the backbone: ``layer4.2`` is the third unit
+            of conv5. All outputs of the backbone (``out_indices``) must follow it, since only one
+            map is propagated.
     """
 
     def __init__(self, task_from: str) -> None:
@@ -108,15 +109,15 @@ class ResNetSplit(Split):
         known = isinstance(backbone, ResNet) and type(backbone).forward is ResNet.forward
         if not known or not self.heads.has_plain_features:
             raise TypeError(
-                f"split=ResNetSplit cuts detectors made of mmdet's ResNet, a neck and heads, not {self.heads.name} "
-                f'with backbone {type(backbone).__name__}; leave split out to cut ahead of the heads'
+                f"split=ResNetSplit cuts detectors made of mmdet's ResNet, a neck and heads, not "
+                f'{self.heads.name} with backbone {type(backbone).__name__}; leave split out'
             )
         first = min(backbone.out_indices)
         names = {f'layer{s + 1}.{u}': (s, u) for (s, u), _ in _units(backbone) if s <= first}
         if self.task_from not in names:
             raise ValueError(
-                f'ResNetSplit.task_from={self.task_from!r}: with out_indices={tuple(backbone.out_indices)} of the '
-                f'backbone, it must be one of {", ".join(names)}'
+                f'ResNetSplit.task_from={self.task_from!r}: with out_indices='
+                f'{tuple(backbone.out_indices)}, it must be one of {", ".join(names)}'
             )
         self.first = names[self.task_from]  # stage and unit, from 0
 
@@ -138,7 +139,7 @@ class ResNetSplit(Split):
                 x = unit(x)
         return (x,)
 
-    def finish(self, features: Sequence[Tensor]) -> tuple[HeadFamily, Inputs]:
+    def task_inputs(self, features: Sequence[Tensor]) -> tuple[HeadFamily, Inputs]:
         detector, (x,), ends = self.heads.detector, features, {}
         for position, unit in _units(detector.backbone):
             if position >= self.first:
@@ -162,7 +163,7 @@ def _units(backbone: ResNet) -> Iterator[tuple[tuple[int, int], nn.Module]]:
 
 
 def _outside(parent: nn.Module, names: Collection[str], prefix: str = '') -> dict[str, nn.Module]:
-    """Return the largest modules, by dotted name, that neither are in ``names`` nor contain one of them."""
+    """Return the largest modules, by dotted name, outside of those in ``names``."""
     found = {}
     for name, child in parent.named_children():
         name = f'{prefix}{name}'

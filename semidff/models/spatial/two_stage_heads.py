@@ -1,4 +1,4 @@
-"""Detectors with a region proposal network and an RoI head: Faster and Mask R-CNN, Cascade R-CNN, R-FCN."""
+"""Detectors with an RPN and an RoI head: Faster, Mask and Cascade R-CNN, and R-FCN."""
 
 from collections.abc import Mapping, Sequence
 
@@ -18,15 +18,16 @@ from semidff.models.rfcn.rfcn import RFCN, ScoreMaps
 from .box_outputs import BOXES, MASKS, count_objects, delta_unit
 from .dense_heads import ROI_INPUTS, DenseHeads, not_comparable
 from .fixed_shape import Candidates, FixedShape, knows, knows_roi_head, knows_rpn
-from .head_family import HEAD_FAMILIES, HeadOutput, levels, numbered, rows, with_test_cfg
+from .head_family import HEAD_FAMILIES, HeadOutput, Raw, levels, numbered, with_test_cfg
 
 
 @HEAD_FAMILIES.register_module()
 class TwoStageHeads(DenseHeads):
     """Two-stage detectors with mmdet's standard RoI head, with or without masks.
 
-    Raw outputs are those of the RPN and the maps that the RoI head reads (``roi_inputs_0``). The semantic loss
-    compares the RPN's outputs anchor by anchor, and the RoI head's on the teacher's proposals.
+    Raw outputs are those of the RPN and the maps that the RoI head reads (``roi_inputs_0``). The
+    semantic loss compares the RPN's outputs anchor by anchor, and the RoI head's on the teacher's
+    proposals.
     """
 
     kinds, priority = (TwoStageDetector,), 1
@@ -36,17 +37,13 @@ class TwoStageHeads(DenseHeads):
     head_name = 'rpn_head'
     towers = ()
     masks_per_image = 100
-    """Masks are compared on the best proposals of an image, as many as a test image has detections at most."""
+    """Masks are compared on as many proposals of an image as it has detections at most."""
 
     def raw_outputs(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
         return super().raw_outputs(inputs) | numbered(ROI_INPUTS, inputs[: self._levels_read()])
 
     def proposals(
-        self,
-        raw: Mapping[str, Tensor],
-        samples: SampleList,
-        test_cfg: dict | None = None,
-        limit: int | None = None,
+        self, raw: Raw, samples: SampleList, test_cfg: dict | None = None, limit: int | None = None
     ) -> list:
         metas = [sample.metainfo for sample in samples]
         head = with_test_cfg(self.detector, test_cfg).rpn_head
@@ -65,8 +62,8 @@ class TwoStageHeads(DenseHeads):
     ) -> list[InstanceData]:
         """Return the detections of several frames on a CPU, given the inputs of both heads.
 
-        Results are mmdet's, whose post-processing runs image by image: hundreds of operators on small tensors, whose
-        calls take longer than their arithmetic.
+        Results are mmdet's, whose post-processing runs image by image: hundreds of operators on
+        small tensors, whose calls take longer than their arithmetic.
         """
         rpn, roi_head, image = detector.rpn_head, detector.roi_head, torch.arange(len(samples))
         geometry = [(*sample.img_shape[:2], *sample.scale_factor[:2]) for sample in samples]
@@ -83,13 +80,11 @@ class TwoStageHeads(DenseHeads):
         return [InstanceData(bboxes=b, scores=s, labels=n) for b, s, n in columns]
 
     def _is_known(self, detector: nn.Module) -> bool:
-        """Return whether :mod:`.fixed_shape` knows the post-processing of a detector with test settings."""
+        """Return whether :mod:`.fixed_shape` knows the post-processing of a detector."""
         plain = knows(detector, TwoStageDetector.predict)
         return plain and knows_rpn(detector.rpn_head) and knows_roi_head(detector.roi_head)
 
-    def fixed_shape(
-        self, detector: nn.Module, raw: Mapping[str, Tensor], geometry: Tensor
-    ) -> Tensor | None:
+    def fixed_shape(self, detector: nn.Module, raw: Raw, geometry: Tensor) -> Tensor | None:
         if not self._is_known(detector):
             return None
         rpn, roi = detector.rpn_head, detector.roi_head
@@ -99,15 +94,16 @@ class TwoStageHeads(DenseHeads):
         results[:, -1, 0] *= exact
         return results
 
-    def _roi_inputs(self, raw: Mapping[str, Tensor]) -> Sequence[Tensor]:
+    def _roi_inputs(self, raw: Raw) -> Sequence[Tensor]:
         return levels(ROI_INPUTS, raw)
 
     def head_outputs(
-        self, raw: Mapping[str, Tensor], samples: SampleList, proposals: list | None
+        self, raw: Raw, samples: SampleList, proposals: list | None
     ) -> list[HeadOutput]:
         dense = super().head_outputs(raw, samples, None)
-        inputs = levels(ROI_INPUTS, raw)
-        return dense if proposals is None else dense + self._roi_outputs(inputs, proposals)
+        if proposals is None:
+            return dense
+        return dense + self._roi_outputs(self._roi_inputs(raw), proposals)
 
     def _roi_outputs(self, inputs: Sequence[Tensor], proposals: list) -> list[HeadOutput]:
         head = self.detector.roi_head
@@ -132,7 +128,7 @@ class TwoStageHeads(DenseHeads):
         return outputs
 
     def _levels_read(self) -> int | None:
-        """Return how many levels the RoI extractors read, None (all) if the RoI head may read others too."""
+        """Return how many levels the RoI extractors read, None if the head may read others too."""
         head = self.detector.roi_head
         if type(head) not in (StandardRoIHead, CascadeRoIHead):
             return None
@@ -142,7 +138,7 @@ class TwoStageHeads(DenseHeads):
 
 @HEAD_FAMILIES.register_module()
 class CascadeHeads(TwoStageHeads):
-    """Cascade R-CNN and Cascade Mask R-CNN. All stages are compared, each on the *teacher's* boxes of the stage."""
+    """Cascade R-CNN, with masks or without: all stages, each on the *teacher's* boxes."""
 
     priority = 2
 
@@ -150,10 +146,10 @@ class CascadeHeads(TwoStageHeads):
     def handles(cls, detector: nn.Module) -> bool:
         return type(getattr(detector, 'roi_head', None)) is CascadeRoIHead
 
-    def proposals(self, raw: Mapping[str, Tensor], samples: SampleList, *args, **kwargs) -> list:
-        """Return the RPN's proposals with ``stages``, the boxes (n, stages, 4) that each stage pools."""
+    def proposals(self, raw: Raw, samples: SampleList, *args, **kwargs) -> list:
+        """Return the RPN's proposals with ``stages``, the boxes (n, stages, 4) that stages pool."""
         proposals = super().proposals(raw, samples, *args, **kwargs)
-        inputs, head = levels(ROI_INPUTS, raw), self.detector.roi_head
+        inputs, head = self._roi_inputs(raw), self.detector.roi_head
         stages = [[p.bboxes for p in proposals]]
         for stage in range(head.num_stages - 1):
             rois = bbox2roi(stages[-1])
@@ -200,34 +196,19 @@ class RFCNHeads(TwoStageHeads):
         rpn, roi = self.detector.rpn_head, self.detector.roi_head.bbox_head
         return ScoreMaps(*rpn.score_maps(level), *roi.score_maps(level))._asdict()
 
-    def given_raw_outputs(self, raw: Mapping[str, Tensor]) -> nn.Module:
-        return self.given(ScoreMaps(**raw))
+    def detector_on_raw(self, raw: Raw) -> nn.Module:
+        return self.detector_on(ScoreMaps(**raw))
 
     def head_outputs(
-        self, raw: Mapping[str, Tensor], samples: SampleList, proposals: list | None
+        self, raw: Raw, samples: SampleList, proposals: list | None
     ) -> list[HeadOutput]:
-        head = self.detector.rpn_head
-        scores, deltas = self._outputs(raw)
-        kind = 'sigmoid' if head.use_sigmoid_cls else 'softmax'
-        outputs = [
-            HeadOutput('rpn_cls', kind, rows(scores, head.cls_out_channels)),
-            HeadOutput(
-                'rpn_box', 'offsets', rows(deltas, head.bbox_coder.encode_size), role='boxes'
-            ),
-        ]
-        if proposals is not None:
-            rois = bbox2roi([p.bboxes for p in proposals])
-            logits, boxes = self.detector.roi_head.bbox_head(ScoreMaps(**raw), rois)
-            outputs += [
-                HeadOutput('roi_cls', 'softmax', logits, role='classes'),
-                HeadOutput('roi_box', 'offsets', boxes, role='roi_boxes'),
-            ]
-        return outputs
+        outputs = super().head_outputs(raw, samples, proposals)
+        return [output._replace(unit=1.0, weight=None) for output in outputs]
 
-    def _outputs(self, raw: Mapping[str, Tensor]) -> tuple[list[Tensor], ...]:
+    def _outputs(self, raw: Raw) -> tuple[list[Tensor], ...]:
         return self.detector.rpn_head(ScoreMaps(**raw))
 
-    def _roi_inputs(self, raw: Mapping[str, Tensor]) -> ScoreMaps:
+    def _roi_inputs(self, raw: Raw) -> ScoreMaps:
         return ScoreMaps(**raw)
 
 
@@ -236,8 +217,9 @@ def roi_outputs(
 ) -> list[HeadOutput]:
     """Return the outputs of a box head.
 
-    Class scores are divided by the number of objects, as for dense heads. Boxes of a class are compared in proportion
-    to the squared probability of the class, since others were never trained at that RoI.
+    Class scores are divided by the number of objects, as for dense heads. Boxes of a class are
+    compared in proportion to the squared probability of the class, since others were never trained
+    at that RoI.
 
     Args:
         logits: (R, C + 1), background last.
@@ -251,8 +233,9 @@ def roi_outputs(
     if deltas is not None:
         of = foreground if head.reg_class_agnostic else likely
         values = deltas.reshape(-1, 4)
-        # In units of its stds the targets of a stage have a variance of about 1. Later stages of a cascade correct
-        # less and have smaller ones; in the units of the first stage their loss would vanish.
+        # In units of its stds the targets of a stage have a variance of about 1. Later stages of a
+        # cascade correct less and have smaller ones; in the units of the first stage their loss
+        # would vanish.
         unit = delta_unit(values, head, head.bbox_coder.stds)
         weight = BOXES * of.square().flatten() / count_objects(of)
         outputs.append(HeadOutput(f'roi_box{stage}', 'offsets', values, unit, weight, 'roi_boxes'))
@@ -269,7 +252,7 @@ def check_comparable(logits: Tensor, deltas: Tensor | None, head: nn.Module) -> 
 
 
 def roi_masks(masks: Tensor, logits: Tensor, stage: str = '') -> HeadOutput:
-    """Return the output of a mask head, one row per RoI and class, in proportion to the class's squared probability.
+    """Return a mask head's output, a row per RoI and class, weighted by the class's probability.
 
     Args:
         masks: Mask logits (R, C, h, w), or (R, 1, h, w) of a class-agnostic head.
@@ -284,7 +267,7 @@ def roi_masks(masks: Tensor, logits: Tensor, stage: str = '') -> HeadOutput:
 
 
 def _suppressed(found: Candidates, image: Tensor, test_cfg: Mapping) -> tuple[Tensor, Candidates]:
-    """Return the best boxes (K,) of all images, in order, and their images, given candidates (N, M) of images (N,)."""
+    """Return the best boxes (K,) of all images, in order, and their images."""
     place = found.valid.flatten().nonzero()[:, 0]
     image = image.repeat_interleave(found.valid.shape[1])[place]
     columns = [column.flatten(0, 1)[place] for column in found[:3]]

@@ -18,15 +18,16 @@ _DEPTH = 2
 
 
 class CurrentFrame(nn.Sequential):
-    """Light network on the current frame (not in the papers; Accel, Jain et al. 2019, has a ResNet in this place).
+    """Light network on the current frame (not in the papers; Accel, 2019, has a ResNet).
 
-    What is not in the key frame, such as new objects, no flow can bring. Depthwise-separable convolutions (Howard et
-    al. 2017) map the flow network's input (N, 3, H, W) to the context (N, ``width``, H / ``factor``, W / ``factor``) of
-    a :class:`Correction`, with sides rounded up.
+    What is not in the key frame, such as new objects, no flow can bring. Depthwise-separable
+    convolutions (Howard et al. 2017) map the flow network's input (N, 3, H, W) to the context (N,
+    ``width``, H / ``factor``, W / ``factor``) of a :class:`Correction`, with sides rounded up.
 
     Args:
         factor: A power of two.
-        channels: Channels of the last layers; each layer of stride 2 before them has half as many as the next.
+        channels: Channels of the last layers; each layer of stride 2 before them has half as many
+            as the next.
     """
 
     def __init__(self, factor: int, channels: int, width: int) -> None:
@@ -63,25 +64,27 @@ class _Separable(nn.Sequential):
 class Correction(nn.Module):
     """Corrects warped maps x: ``x + u * W3 relu(W2 relu(W1 (x / u) + c))``.
 
-    Outputs of a head do more than move: if an object comes closer, its offsets grow, and interpolation between cells
-    lowers the peaks of scores. A product with the scale field can express neither. The block reads all channels of
-    3 x 3 cells and the context c, a linear function of the flow network's last features, which know both frames, and
-    the output of a network on the current frame, if there is one. W1 and W3 are 1 x 1 convolutions, W2 is a 3 x 3
+    Outputs of a head do more than move: if an object comes closer, its offsets grow, and
+    interpolation between cells lowers the peaks of scores. A product with the scale field can
+    express neither. The block reads all channels of 3 x 3 cells and the context c, a linear
+    function of the flow network's last features, which know both frames, and the output of a
+    network on the current frame, if there is one. W1 and W3 are 1 x 1 convolutions, W2 is a 3 x 3
     convolution. W3 starts at zero, so that an untrained block changes nothing.
 
-    With ``class_maps``, all classes are treated alike: the block reads the highest score of an anchor's classes in
-    place of all of them, and what it adds is the same for each. Then it can move, raise and lower what the detector
-    found in the key frame, but not name it.
+    With ``class_maps``, all classes are treated alike: the block reads the highest score of an
+    anchor's classes in place of all of them, and what it adds is the same for each. Then it can
+    move, raise and lower what the detector found in the key frame, but not name it.
 
-    Levels with the same number of channels share the weights. The units u, one for each channel of each level, are
-    averages of :func:`~semidff.models.losses.typical_size` over the first training batches.
+    Levels with the same number of channels share the weights. The units u, one for each channel of
+    each level, are averages of :func:`~semidff.models.losses.typical_size` over the first training
+    batches.
 
     Args:
         hidden_channels: Channels of the flow network's last features.
         width: Channels of the context and between the convolutions.
         current: Network that maps the flow network's input of the current frame to a context.
-        class_maps: For each level, the first channel of the class scores, the number of anchors, and that of classes;
-            None for a level without.
+        class_maps: For each level, the first channel of the class scores, the number of anchors,
+            and that of classes; None for a level without.
     """
 
     def __init__(
@@ -124,7 +127,7 @@ class Correction(nn.Module):
             nn.init.zeros_(last.bias)
 
     def context_of(self, hidden: Tensor, current: Tensor, gate: Tensor | None = None) -> Tensor:
-        """Return the context (N, ``width``, h, w) of the flow network's last features and the current frame's input.
+        """Return the context (N, ``width``, h, w) of the flow network's features and the frame.
 
         A gate (N, 1, h, w), by which the corrections are multiplied, becomes its last channel.
         """
@@ -148,7 +151,8 @@ class Correction(nn.Module):
         if self.training and level not in self._settled:
             self.batches[level] += 1
             size = reduce_mean(typical_size(maps, (0, 2, 3)))
-            # Maps after a ReLU have channels that are always zero; in a unit of zero, they would be all that counts.
+            # Maps after a ReLU have channels that are always zero; in a unit of zero, they would be
+            # all that counts.
             usual = size.median()
             size = torch.where(size > 1e-5 * usual, size, usual)
             # Not in place: the unit of an earlier call may be needed for its gradient.

@@ -1,16 +1,16 @@
-"""FlowNetS and FlowNet Half, and what all flow networks of Deep Feature Flow share: input, refinement part, output.
+"""FlowNetS and FlowNet Half, and what all flow networks of Deep Feature Flow share.
 
-DFF section 4 and Tables 6-8; the refinement part is that of FlowNet (Dosovitskiy et al. 2015, Fig. 3).
-Details that look like mistakes and are not:
+DFF section 4 and Tables 6-8; the refinement part is that of FlowNet (Dosovitskiy et al. 2015, Fig.
+3). Details that look like mistakes and are not:
 
-- frames are downsampled by average pooling *inside* the network, to half size in the papers, so a frame is sent to
-  the device once;
-- deconvolutions are 4x4 with stride 2. Of their 2n + 2 output rows, rows 1 .. size of the skip connection are kept,
-  which for an odd size drops one row more than ``padding=1`` would;
-- the last features have stride 4 of the input (8 of the image at half size); the *features*, not the flow, are pooled
-  to twice this stride, unless a flow of this stride is asked for;
-- the last prediction is multiplied by 2.5: FlowNet predicts in units of 20 pixels of its half-size input, which are
-  40 pixels of the image, or 2.5 cells of stride 16.
+- frames are downsampled by average pooling *inside* the network, to half size in the papers, so a
+  frame is sent to the device once;
+- deconvolutions are 4x4 with stride 2. Of their 2n + 2 output rows, rows 1 .. size of the skip
+  connection are kept, which for an odd size drops one row more than ``padding=1`` would;
+- the last features have stride 4 of the input (8 of the image at half size); the *features*, not
+  the flow, are pooled to twice this stride, unless a flow of this stride is asked for;
+- the last prediction is multiplied by 2.5: FlowNet predicts in units of 20 pixels of its half-size
+  input, which are 40 pixels of the image, or 2.5 cells of stride 16.
 """
 
 from abc import ABC, abstractmethod
@@ -56,17 +56,20 @@ class FlowOutput(NamedTuple):
 
 
 class FlowNetwork(nn.Module, ABC):
-    """An encoder, whose layers subclasses create before they call :meth:`add_refinement`, and the refinement part.
+    """An encoder, by subclasses, which then call :meth:`add_refinement`, and the refinement part.
 
     Args:
-        stride: Stride of the feature flow and of the scale field in pixels of the frame: 16, as in the papers, or 8,
-            which follows the outlines of small objects more closely; with another ``downsampling``, 4 or 8 times it.
-        downsampling: Factor by which frames are downsampled, from the frame to the network's input. 4 in place of the
-            papers' 2 makes the network about four times as fast, with ``stride`` 16 or 32.
-        input_scale: Factor on normalized frames. The original divides mean-subtracted frames by 255: 1 / 255 for
-            frames with unit ``std``, about 58 / 255 for frames divided by ImageNet's standard deviation.
-        flow_scale: Cells of ``stride`` per unit of the last prediction. None for FlowNet's unit of 20 pixels of its
-            input.
+        stride: Stride of the feature flow and of the scale field in pixels of the frame: 16, as in
+            the papers, or 8, which follows the outlines of small objects more closely; with another
+            ``downsampling``, 4 or 8 times it.
+        downsampling: Factor by which frames are downsampled, from the frame to the network's input.
+            4 in place of the papers' 2 makes the network about four times as fast, with ``stride``
+            16 or 32.
+        input_scale: Factor on normalized frames. The original divides mean-subtracted frames by
+            255: 1 / 255 for frames with unit ``std``, about 58 / 255 for frames divided by
+            ImageNet's standard deviation.
+        flow_scale: Cells of ``stride`` per unit of the last prediction. None for FlowNet's unit of
+            20 pixels of its input.
 
     Attributes:
         unit: FlowNet's unit in pixels of the frame.
@@ -92,12 +95,14 @@ class FlowNetwork(nn.Module, ABC):
 
         Args:
             top: Channels of the encoder's last output, at stride 64 of the input.
-            skips, widths: Channels of the skip connections and of the deconvolutions at strides 32, 16, 8 and 4.
+            skips, widths: Channels of the skip connections and of the deconvolutions at strides 32,
+                16, 8 and 4.
         """
         strides = 4 * self.downsampling, 8 * self.downsampling
         if self.stride not in strides:
             raise ValueError(
-                f'with downsampling={self.downsampling}, stride must be {strides[0]} or {strides[1]}, got {self.stride}'
+                f'with downsampling={self.downsampling}, stride must be {strides[0]} or '
+                f'{strides[1]}, got {self.stride}'
             )
         for level, (skip, width) in enumerate(zip(skips, widths, strict=True)):
             setattr(self, f'predict{level}', nn.Conv2d(top, 2, 3, padding=1))
@@ -110,7 +115,7 @@ class FlowNetwork(nn.Module, ABC):
         run_in_full_precision(self.predict_flow)
 
     def reset_parameters(self, std: float | None) -> None:
-        """Initialize weights from N(0, ``std``), or by He's method if it is None, and biases with zero."""
+        """Initialize weights from N(0, ``std``), or by He's method for None; biases are 0."""
         for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
                 if std is None:
@@ -122,17 +127,17 @@ class FlowNetwork(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, frames: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-        """Map downsampled current and key frames (N, 6, H / 2, W / 2) to features at stride 64 and skip connections.
+        """Map downsampled current and key frames (N, 6, h, w) to features and skip connections.
 
         The skip connections are at strides 32, 16, 8 and 4 of the input.
         """
 
     def prepare(self, image: Tensor) -> Tensor:
-        """Downsample normalized frames (N, 3, H, W) and scale them; the key frame's result can be kept."""
+        """Downsample normalized frames (N, 3, H, W) and scale them."""
         return average_pool(image, self.downsampling) * self.input_scale
 
     def forward(self, current: Tensor, key: Tensor) -> FlowOutput:
-        """Estimate the flow from current frames to key frames from :meth:`prepare`, (N, 3, H / 2, W / 2) by default.
+        """Estimate the flow from current frames to key frames, both from :meth:`prepare`.
 
         The result has ceil(H / ``stride``) x ceil(W / ``stride``) cells.
         """
@@ -140,7 +145,7 @@ class FlowNetwork(nn.Module, ABC):
         return FlowOutput(self.predict_flow(hidden) * self.flow_scale, hidden, coarse_flows)
 
     def refine(self, current: Tensor, key: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return the last features at ``stride``, and the coarse flows; arguments as of :meth:`forward`."""
+        """Return the last features at ``stride``, and the coarse flows; see :meth:`forward`."""
         top, skips = self.encode(torch.cat((current, key), dim=1))
         coarse_flows = []
         for level, skip in enumerate(skips):
@@ -158,7 +163,8 @@ class FlowNetwork(nn.Module, ABC):
 class FlowNetS(FlowNetwork):
     """FlowNet "Simple": ten convolutions and the refinement part.
 
-    ``width`` is a factor on the channels of every layer: 1 for FlowNetS, 0.5 for FlowNet Half (DFF Table 7).
+    ``width`` is a factor on the channels of every layer: 1 for FlowNetS, 0.5 for FlowNet Half (DFF
+        Table 7).
     """
 
     def __init__(self, *, width: float = 1.0, **kwargs: float) -> None:

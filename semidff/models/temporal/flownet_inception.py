@@ -1,10 +1,11 @@
-"""FlowNet Inception, about an eighth of FlowNet's operations (DFF section 4, Appendix A and Table 8).
+"""FlowNet Inception, about an eighth of FlowNet's operations (DFF, Appendix A and Table 8).
 
 Table 8 specifies the encoder only. The rest was chosen to reproduce DFF's Table 2, where 1/r is
-FLOPs(N_feat) / FLOPs(F). Counted are multiply-adds of all convolutions at 600 x 1000, with N_feat = ResNet (stride on
-the 1x1 layers, as in the papers' weights) and the 3x3 reduction to 1024 channels, and F = flow network *and* the scale
-field's 1x1 layer at stride 16; a deconvolution counts 4 x 4 multiply-adds per cell of its *input*. Counted this way,
-the two fully specified flow networks agree with the table to 0.3 %. Without the scale field, Half would be off by 7 %.
+FLOPs(N_feat) / FLOPs(F). Counted are multiply-adds of all convolutions at 600 x 1000, with N_feat =
+ResNet (stride on the 1x1 layers, as in the papers' weights) and the 3x3 reduction to 1024 channels,
+and F = flow network *and* the scale field's 1x1 layer at stride 16; a deconvolution counts 4 x 4
+multiply-adds per cell of its *input*. Counted this way, the two fully specified flow networks agree
+with the table to 0.3 %. Without the scale field, Half would be off by 7 %.
 
 ============  ========  ===========  ===========  ========  ===========  ===========
 1/r           R-50      with S       without S    R-101     with S       without S
@@ -14,9 +15,10 @@ Half          33.56     33.58        36.03        46.30     46.41        49.80
 Inception     68.97     67.56        75.34        95.24     93.37        104.12
 ============  ========  ===========  ===========  ========  ===========  ===========
 
-- The refinement part has an eighth of FlowNet's widths: 64, 32, 16, 8. With a quarter, 1/r would be 60.7 (R-50).
-- Reduction modules have stride 2 in the last layer of each branch, see :class:`Inception`. In the first layers, 1/r
-  would be 70.90.
+- The refinement part has an eighth of FlowNet's widths: 64, 32, 16, 8. With a quarter, 1/r would be
+  60.7 (R-50).
+- Reduction modules have stride 2 in the last layer of each branch, see :class:`Inception`. In the
+  first layers, 1/r would be 70.90.
 - Skip connections start at the last layer of each size: conv2, conv3_3, conv4_2, conv5_2.
 - No normalization, activations as in FlowNet.
 """
@@ -61,17 +63,18 @@ class FlowNetInception(FlowNetwork):
 
 
 class Inception(nn.Module):
-    """Inception module of up to four parallel branches; with ``pool``, DFF's Reduction module, which halves the map.
+    """Inception module; with ``pool``, DFF's Reduction module, which halves the map.
 
-    Table 8 does not specify which layers of a Reduction have stride 2. Here these are the last layer of each branch,
-    as in the module that DFF follows (Szegedy et al. 2016, Fig. 10), and the pooling. Every convolution has a bias
-    and is followed by FlowNet's activation.
+    Table 8 does not specify which layers of a Reduction have stride 2. Here these are the last
+    layer of each branch, as in the module that DFF follows (Szegedy et al. 2016, Fig. 10), and the
+    pooling. Every convolution has a bias and is followed by FlowNet's activation.
 
     Args:
         single: Channels of the 1x1 branch; 0 for none.
         double: Channels of the two layers of the 1x1 - 3x3 branch.
         triple: Channels of the three layers of the 1x1 - 3x3 - 3x3 branch.
-        pool: Channels of the branch of 3x3 max pooling - 1x1; 0 for none, and the map keeps its size.
+        pool: Channels of the branch of 3x3 max pooling - 1x1; 0 for none, and the map keeps its
+            size.
     """
 
     def __init__(
@@ -90,7 +93,7 @@ class Inception(nn.Module):
         self.branch_pool = _branch(channels, [(1, pool)], 1) if pool else None
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map (N, C, H, W) to the outputs of the branches, with ``pool`` of half the size, rounded up."""
+        """Map (N, C, H, W) to the outputs of the branches, with ``pool`` of half the size."""
         outputs = [] if self.branch1 is None else [_run(self.branch1, features)]
         outputs += [_run(self.branch2, features), _run(self.branch3, features)]
         if self.branch_pool is not None:

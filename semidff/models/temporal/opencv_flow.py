@@ -1,7 +1,8 @@
-"""Off-the-shelf optical flow as the flow network, for shallow feature flow, SFF (DFF section 5.2, Table 3).
+"""Off-the-shelf optical flow, for shallow feature flow, SFF (DFF section 5.2, Table 3).
 
-The paper uses SIFT-Flow; this is OpenCV's DIS (Kroeger et al., ECCV 2016), on the CPU. It has no weights and passes no
-gradient. DIS takes 8-bit gray images, so the normalization of the frames is inverted, exactly.
+The paper uses SIFT-Flow; this is OpenCV's DIS (Kroeger et al., ECCV 2016), on the CPU. It has no
+weights and passes no gradient. DIS takes 8-bit gray images, so the normalization of the frames is
+inverted, exactly.
 """
 
 from collections.abc import Sequence
@@ -33,14 +34,16 @@ _GRAY = (0.299, 0.587, 0.114)  # of red, green and blue
 class OpenCVFlow(nn.Module):
     """OpenCV's optical flow as the flow network of a temporal module without scale field.
 
-    The flow is estimated on half-size frames, as by the papers' flow networks. The padding of a batch is part of the
-    images whose flow is estimated.
+    The flow is estimated on half-size frames, as by the papers' flow networks. The padding of a
+    batch is part of the images whose flow is estimated.
 
     Args:
-        preset: ``ultrafast``, ``fast`` or ``medium`` (OpenCV's presets of DIS), or ``slow``: DIS at full resolution,
-            with 100 iterations of the patch search and 20 of the variational refinement.
-        mean, std, rgb: Normalization of the frames and whether their channels are in the order red, green, blue;
-            :class:`~semidff.models.video_detector.VideoDetector` gives those of its data preprocessor.
+        preset: ``ultrafast``, ``fast`` or ``medium`` (OpenCV's presets of DIS), or ``slow``: DIS at
+            full resolution, with 100 iterations of the patch search and 20 of the variational
+            refinement.
+        mean, std, rgb: Normalization of the frames and whether their channels are in the order red,
+            green, blue; :class:`~semidff.models.video_detector.VideoDetector` gives those of its
+            data preprocessor.
     """
 
     stride = 16
@@ -70,7 +73,7 @@ class OpenCVFlow(nn.Module):
 
     @torch.no_grad()
     def forward(self, current: Tensor, key: Tensor) -> FlowOutput:
-        """Estimate the flow (N, 2, ceil(H / 16), ceil(W / 16)) in cells, the mean of each cell's pixels."""
+        """Estimate the flow (N, 2, ceil(H / 16), ceil(W / 16)) in cells, means of their pixels."""
         pairs = zip(current[:, 0].cpu().numpy(), key[:, 0].cpu().numpy(), strict=True)
         pixels = torch.from_numpy(np.stack([self._estimate(*pair) for pair in pairs]))
         cell = self.stride // 2

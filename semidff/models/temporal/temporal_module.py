@@ -20,31 +20,34 @@ from .warp import MapSampler, align
 
 @MODELS.register_module()
 class TemporalModule(BaseModule):
-    """Propagates features from key frames to current frames: ``f_p = warp(f_k, F(I_k, I_p)) * S(I_k, I_p)``.
+    """Propagates features: ``f_p = warp(f_k, F(I_k, I_p)) * S(I_k, I_p)``.
 
-    Weights of convolutions and deconvolutions are initialized from N(0, ``init_std``), the scale field to one (weight
-    0, bias 1), as in semi-DFF 3.5 and DFF section 3. No activation follows the product.
+    Weights of convolutions and deconvolutions are initialized from N(0, ``init_std``), the scale
+    field to one (weight 0, bias 1), as in semi-DFF 3.5 and DFF section 3. No activation follows the
+    product.
 
     Args:
-        flow_network: Config of the flow network. It has ``stride``, ``hidden_channels`` and ``prepare``, and returns
-            a :class:`~semidff.models.temporal.flow_networks.FlowOutput`.
-        feat_channels: Channels of the propagated features, of all levels or of each one. Levels with the same number
-            of channels share a scale field. In a video detector, channels and strides are those of its feature network.
-        feat_strides: Stride of each feature level. All levels are warped with the same flow, sampled at the cells of
-            the level and converted to its stride.
-        init_std: Standard deviation of the initial weights; None for He initialization, with which training makes
-            progress several times sooner.
-        padding: What cells of the key frame outside its maps hold: ``zeros``, as in the papers, or ``border``, the
-            nearest cell. A video detector's config may leave it out: zero logits would be detections, so outputs are
-            continued by their border.
-        correction_width: Channels of a :class:`~semidff.models.temporal.correction.Correction` of the warped and
-            scaled maps; 0, as in the papers, for none.
-        current_width: Channels of a :class:`~semidff.models.temporal.correction.CurrentFrame` network, whose output the
-            correction reads, too; 0 for none.
-        scale_bound: Largest distance of the scale field from 1, below 1; None, as in the papers, for no bound. The
-            bounded field is ``1 + b tanh((S - 1) / b)``.
-        shared_classes: Whether the correction treats all classes alike, see there. A correction of its own for each
-            class learns to add boxes of those classes that the training videos show.
+        flow_network: Config of the flow network. It has ``stride``, ``hidden_channels`` and
+            ``prepare``, and returns a :class:`~semidff.models.temporal.flow_networks.FlowOutput`.
+        feat_channels: Channels of the propagated features, of all levels or of each one. Levels
+            with the same number of channels share a scale field. In a video detector, channels and
+            strides are those of its feature network.
+        feat_strides: Stride of each feature level. All levels are warped with the same flow,
+            sampled at the cells of the level and converted to its stride.
+        init_std: Standard deviation of the initial weights; None for He initialization, with which
+            training makes progress several times sooner.
+        padding: What cells of the key frame outside its maps hold: ``zeros``, as in the papers, or
+            ``border``, the nearest cell. A video detector's config may leave it out: zero logits
+            would be detections, so outputs are continued by their border.
+        correction_width: Channels of a :class:`~semidff.models.temporal.correction.Correction` of
+            the warped and scaled maps; 0, as in the papers, for none.
+        current_width: Channels of a :class:`~semidff.models.temporal.correction.CurrentFrame`
+            network, whose output the correction reads, too; 0 for none.
+        scale_bound: Largest distance of the scale field from 1, below 1; None, as in the papers,
+            for no bound. The bounded field is ``1 + b tanh((S - 1) / b)``.
+        shared_classes: Whether the correction treats all classes alike, see there. A correction of
+            its own for each class learns to add boxes of those classes that the training videos
+            show.
         gated: Whether maps change only where the frames differ, see :class:`ChangeGate`.
         class_maps: In a video detector, those of its split point
             (:meth:`~semidff.models.spatial.split.Split.class_maps`).
@@ -74,8 +77,8 @@ class TemporalModule(BaseModule):
         hidden = self.flow_network.hidden_channels
         if (with_scale or correction_width) and not hidden:
             raise ValueError(
-                f'{type(self.flow_network).__name__} has no hidden features to predict a scale field or a correction '
-                'from: set with_scale=False and correction_width=0'
+                f'{type(self.flow_network).__name__} has no hidden features for a scale field or a '
+                'correction: set with_scale=False and correction_width=0'
             )
         if current_width and not correction_width:
             raise ValueError('current_width needs a correction: set correction_width')
@@ -116,14 +119,15 @@ class TemporalModule(BaseModule):
         return self.flow_network.prepare(image)
 
     def fields(self, key: Tensor, current: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Return what the flow network says about current frames and their key frames, both from :meth:`prepare`.
+        """Return the fields of current frames and their key frames, both from :meth:`prepare`.
 
         Key frames may be one for all current frames.
 
         Returns:
-            The feature flow (N, 2, h, w) in cells of the flow network's stride; the scale field (N, C, h, w), None
-            without one; and the context (N, ``correction_width``, h, w), None without a correction. The scale field
-            holds one field per number of channels of the levels, in the order of ``field_channels``.
+            The feature flow (N, 2, h, w) in cells of the flow network's stride; the scale field (N,
+            C, h, w), None without one; and the context (N, ``correction_width``, h, w), None
+            without a correction. The scale field holds one field per number of channels of the
+            levels, in the order of ``field_channels``.
         """
         flow, hidden, _ = self.flow_network(current, key.expand_as(current))
         scale = gate = context = None
@@ -146,7 +150,7 @@ class TemporalModule(BaseModule):
         scale: Tensor | None = None,
         context: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        """Warp, scale and correct key-frame features (N, C, h_l, w_l) per level, given the result of :meth:`fields`."""
+        """Warp, scale and correct key-frame features (N, C, h_l, w_l), with the :meth:`fields`."""
         own = self.flow_network.stride
         scales = {}
         if scale is not None:
@@ -175,16 +179,16 @@ class TemporalModule(BaseModule):
     def forward(
         self, key: Tensor, current: Tensor, features: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
-        """Predict the current frames' features from those of the key frames, or of one for all (semi-DFF Eq. 1)."""
+        """Predict the current frames' features from those of the key frames (semi-DFF Eq. 1)."""
         return self.propagate(features, *self.fields(key, current))
 
 
 class ChangeGate(nn.Module):
-    """Tells where a frame differs from its key frame: ``g = r^4 / (1 + r^4)`` with ``r = d / t`` (not in the papers).
+    """Tells where a frame differs from its key frame: ``r^4 / (1 + r^4)``, ``r = d / t``.
 
-    d is the mean absolute difference of the frames in a cell, the largest of 5 x 5 cells, and t a learned threshold, at
-    first 6 of 256 gray levels. Where nothing moves, the key frame's maps are exact, and flow and correction could only
-    disturb them.
+    d is the mean absolute difference of the frames in a cell, the largest of 5 x 5 cells, and t a
+    learned threshold, at first 6 of 256 gray levels. Where nothing moves, the key frame's maps are
+    exact, and flow and correction could only disturb them.
 
     Args:
         factor: Pixels of the flow network's input in a cell of its flow.
@@ -196,7 +200,7 @@ class ChangeGate(nn.Module):
         self.log_threshold = nn.Parameter(torch.tensor(math.log(6 / 255)))
 
     def forward(self, key: Tensor, current: Tensor, size: Sequence[int]) -> Tensor:
-        """Return the gate (N, 1, h, w), 0 to 1, given the flow network's input of both frames and the flow's size."""
+        """Return the gate (N, 1, h, w), 0 to 1, from the flow network's inputs."""
         change = (current - key).abs().mean(1, keepdim=True)
         change = F.avg_pool2d(change, self.factor, ceil_mode=True)
         change = F.max_pool2d(change, 5, 1, 2)[..., : size[0], : size[1]]
@@ -206,12 +210,13 @@ class ChangeGate(nn.Module):
 
 @MODELS.register_module()
 class ResidualModule(BaseModule):
-    """Predicts the change of the features from both frames, without a warp: ``f_p = f_k + R(I_k, I_p)``.
+    """Predicts the change of features without a warp: ``f_p = f_k + R(I_k, I_p)``.
 
-    It is the generative temporal module that semi-DFF Table 3a compares with feature flow. The paper names residual
-    learning and an encoder-decoder, but no layers. Here R is a flow network whose last convolution has the features'
-    channels in place of the flow's two, so that the flow-based module differs from it only in what is predicted. That
-    convolution starts at zero: the untrained module copies the key frame's features. Arguments are those of
+    It is the generative temporal module that semi-DFF Table 3a compares with feature flow. The
+    paper names residual learning and an encoder-decoder, but no layers. Here R is a flow network
+    whose last convolution has the features' channels in place of the flow's two, so that the
+    flow-based module differs from it only in what is predicted. That convolution starts at zero:
+    the untrained module copies the key frame's features. Arguments are those of
     :class:`TemporalModule`.
     """
 
@@ -251,10 +256,11 @@ class ResidualModule(BaseModule):
 
 
 def with_normalization(temporal: dict, preprocessor: nn.Module) -> dict:
-    """Return the config of a temporal module whose flow network fits the normalization of the frames.
+    """Return a temporal module's config whose flow network fits the frames' normalization.
 
-    The original divides mean-subtracted frames by 255; ``input_scale`` multiplies frames that are divided by a standard
-    deviation by it first. OpenCV's flow gets mean, standard deviation and channel order. What is typed stays.
+    The original divides mean-subtracted frames by 255; ``input_scale`` multiplies frames that are
+    divided by a standard deviation by it first. OpenCV's flow gets mean, standard deviation and
+    channel order. What is typed stays.
     """
     network = temporal.get('flow_network')
     if network is None or any(buffer.is_meta for buffer in preprocessor.buffers()):

@@ -1,18 +1,21 @@
-"""Feature propagation by bilinear warping (DFF Eq. 1-3, semi-DFF Eq. 1), and the geometry of feature levels.
+"""Feature propagation by bilinear warping (DFF Eq. 1-3), and the geometry of feature levels.
 
-Pure PyTorch. Two properties, which other ports of DFF lack, hold exactly: ``warp(x, 0) == x``, and a flow of whole
-cells moves whole cells. ``grid_sample`` takes positions normalized to [-1, 1], and for maps of arbitrary size neither
-corner convention maps a cell back onto itself without rounding errors. Therefore the map is padded to sides that are
-powers of two, for which normalization and its inverse are exact in floating point. The zeros of the padding are the
-values that DFF's kernel reads outside the map.
+Pure PyTorch. Two properties, which other ports of DFF lack, hold exactly: ``warp(x, 0) == x``, and
+a flow of whole cells moves whole cells. ``grid_sample`` takes positions normalized to [-1, 1], and
+for maps of arbitrary size neither corner convention maps a cell back onto itself without rounding
+errors. Therefore the map is padded to sides that are powers of two, for which normalization and its
+inverse are exact in floating point. The zeros of the padding are the values that DFF's kernel reads
+outside the map.
 
-In predictions on CPUs, ``embedding_bag`` replaces ``grid_sample`` for channels-last maps of many channels: a cell is
-the weighted sum of four rows of the map. This takes a ninth of the time, and the result is channels-last too. Graphs
-that are exported may gather the four cells instead (:func:`gathered_cells`).
+In predictions on CPUs, ``embedding_bag`` replaces ``grid_sample`` for channels-last maps of many
+channels: a cell is the weighted sum of four rows of the map. This takes a ninth of the time, and
+the result is channels-last too. Graphs that are exported may gather the four cells instead
+(:func:`gathered_cells`).
 
-Cell ``i`` of a map of stride ``s`` is centered at pixel ``(i + 0.5) s`` of the frame. Maps with sides rounded up extend
-beyond the frame by different amounts, so that resizing one map to the size of another misaligns them: at height 600 by
-up to 27 pixels for a level of stride 64. :func:`align` samples a field at the cells of a level instead.
+Cell ``i`` of a map of stride ``s`` is centered at pixel ``(i + 0.5) s`` of the frame. Maps with
+sides rounded up extend beyond the frame by different amounts, so that resizing one map to the size
+of another misaligns them: at height 600 by up to 27 pixels for a level of stride 64. :func:`align`
+samples a field at the cells of a level instead.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -37,10 +40,10 @@ def warp(features: Tensor, flow: Tensor) -> Tensor:
     """Warp key-frame features to the current frame.
 
     Args:
-        features: Key-frame features (N, C, H, W), or (1, C, H, W) if all frames have the same key frame; bilinear
-            interpolation takes cells outside the map for zero.
-        flow: Feature flow (N, 2, H, W) in cells: for each cell of the *current* frame, the offset (x, y) to its
-            position in the *key* frame.
+        features: Key-frame features (N, C, H, W), or (1, C, H, W) if all frames have the same key
+            frame; bilinear interpolation takes cells outside the map for zero.
+        flow: Feature flow (N, 2, H, W) in cells: for each cell of the *current* frame, the offset
+            (x, y) to its position in the *key* frame.
     """
     n, _, height, width = features.shape
     if flow.shape[1:] != (2, height, width) or n not in (1, len(flow)):
@@ -53,7 +56,7 @@ def warp(features: Tensor, flow: Tensor) -> Tensor:
 
 
 def constants(function: _Constants) -> _Constants:
-    """Decorate a function of hashable arguments that returns tensors, to keep these for the next frame.
+    """Decorate a function of hashable arguments, to keep the tensors that it returns.
 
     Nobody may change them. A graph that is compiled or exported gets tensors of its own.
     """
@@ -80,9 +83,10 @@ def gathered_cells(gathers: bool) -> Iterator[None]:
 
 
 class MapSampler:
-    """Samples maps of key frames, (N, C, H, W) or (1, C, H, W), at the positions to which a flow points.
+    """Samples maps of key frames, (N, C, H, W) or (1, C, H, W), where a flow points.
 
-    The flow is that of :func:`warp`; with ``border``, cells outside the map repeat its border instead of being zero.
+    The flow is that of :func:`warp`; with ``border``, cells outside the map repeat its border
+    instead of being zero.
     """
 
     def __init__(self, flow: Tensor, border: bool = False) -> None:
@@ -95,7 +99,8 @@ class MapSampler:
         self._grid = self._rows = None
 
     def __call__(self, features: Tensor) -> Tensor:
-        # At least float32, under autocast too: half precision is too coarse for positions in a map of 64 cells.
+        # At least float32, under autocast too: half precision is too coarse for positions in a map
+        # of 64 cells.
         maps = features if features.dtype.itemsize > 2 else features.float()
         in_rows = maps.is_contiguous(memory_format=torch.channels_last) and not maps.is_contiguous()
         recorded = torch.is_grad_enabled() or torch.compiler.is_compiling()
@@ -144,7 +149,7 @@ class MapSampler:
         return cells.view(-1, height, width, channels).permute(0, 3, 1, 2)
 
     def _make_rows(self, keys: int) -> tuple[Tensor, Tensor]:
-        """The four cells around each position, as rows of ``keys`` maps, and their weights, both (N * H * W, 4)."""
+        """Return the four cells around each position, and weights, both (N * H * W, 4)."""
         height, width = self._position.shape[-2:]
         low = self._position.floor()
         near = torch.stack((low, low + 1), -1)
@@ -162,7 +167,7 @@ class MapSampler:
 def _cells(
     height: int, width: int, device: torch.device, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Coordinates (2, H, W) of the cells, the last ones, and what maps positions in the padded map to [-1, 1]."""
+    """Coordinates (2, H, W) of the cells, the last ones, and the map of positions to [-1, 1]."""
     y = torch.arange(height, device=device, dtype=dtype)[:, None].expand(-1, width)
     x = torch.arange(width, device=device, dtype=dtype).expand(height, -1)
     padded = [1 << (side - 1).bit_length() for side in (width, height)]  # powers of two
@@ -172,7 +177,7 @@ def _cells(
 
 
 def align(field: Tensor, stride: float, level_stride: float, size: Sequence[int]) -> Tensor:
-    """Sample a field at the cells of a feature level, bilinearly at finer levels and averaged at coarser ones.
+    """Sample a field at the cells of a level: bilinearly at finer, averaged at coarser levels.
 
     Args:
         field: Feature flow or scale field (N, C, h, w), in any unit.
@@ -180,8 +185,8 @@ def align(field: Tensor, stride: float, level_stride: float, size: Sequence[int]
         size: Height and width of the level in cells.
 
     Returns:
-        Tensor of shape (N, C, *size); ``field`` itself if it has this stride and size. Cells of the level outside the
-        field repeat the field's border.
+        Tensor of shape (N, C, *size); ``field`` itself if it has this stride and size. Cells of the
+        level outside the field repeat the field's border.
     """
     height, width = size
     ratio, inverse = level_stride / stride, stride / level_stride
@@ -220,13 +225,15 @@ def _neighbors(
 
 
 def average_pool(maps: Tensor, size: int) -> Tensor:
-    """Average squares of ``size`` x ``size`` cells, of maps (N, C, H, W); at the far borders, of what is left of them.
+    """Average squares of ``size`` x ``size`` cells of maps (N, C, H, W), cut at the far borders.
 
-    This is ``F.avg_pool2d(maps, size, ceil_mode=True)``, but for the last digit. torch's kernel for CPUs is vectorized
-    only for channels-last maps with many channels; for others, sums of rows and columns take a tenth of the time.
+    This is ``F.avg_pool2d(maps, size, ceil_mode=True)``, but for the last digit. torch's kernel for
+    CPUs is vectorized only for channels-last maps with many channels; for others, sums of rows and
+    columns take a tenth of the time.
     """
     if torch.compiler.is_exporting() and not any(side % size for side in maps.shape[-2:]):
-        # onnxruntime moves padding into a pooling layer, and then refuses it; this takes half of the time, too.
+        # onnxruntime moves padding into a pooling layer, and then refuses it; this takes half of
+        # the time, too.
         cell = maps.new_full((maps.shape[1], 1, size, size), 1 / size**2)
         return F.conv2d(maps, cell, stride=size, groups=maps.shape[1])
     slow = maps.device.type == 'cpu' and (maps.is_contiguous() or maps.shape[1] < _VECTOR)
