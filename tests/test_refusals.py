@@ -204,7 +204,7 @@ def models() -> Iterator[Refusal]:
         (fast_rcnn, 'FastRCNN needs proposals from a file'),
         (semi_supervised, 'SemiBaseDetector holds .*give its inner detector'),
         (partial(stock, 'maskformer/maskformer_r50_ms-16xb1-75e_coco'),
-         'predicts panoptic segmentation alone: give a detector'),
+         'predicts panoptic segmentation: give a detector'),
         (partial(stock, 'clrnet/clrnet'), 'CLRNet predicts lanes'),
         (partial(stock, 'mask2former_vis/mask2former_r50_8xb2-8e_youtubevis2021'),
          'Mask2FormerVideo tracks objects in several frames: give an image detector'),

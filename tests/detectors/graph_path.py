@@ -28,7 +28,6 @@ from tests.simulated_gpu import SimulatedGPU, simulated_gpu
 from tests.tiny.models import unmatched
 from tests.tiny.stages import frame_of
 
-from .output_deviation import first_head
 from .stock_detectors import STOCK, Size, build_stock, fit_statistics, pictures
 from .video_detectors import SPLITS, video_detector
 
@@ -121,6 +120,13 @@ def detect(
     end = 'maps' if called else 'raw outputs' if gpu.waits.total() > 1 else 'boxes'
     path = Path(end if gpu.replays else '', captures, failed, gpu.kernels, gpu.waits)
     return found, path
+
+
+def first_head(model: VideoDetector) -> nn.Module:
+    """Return the head whose outputs are the raw outputs, or the proposals of the second stage."""
+    detector = model.spatial.detector
+    panoptic = getattr(detector, 'panoptic_head', None)
+    return panoptic or model.spatial.heads.dense_head or detector.bbox_head
 
 
 def compare(model: VideoDetector, size: Size) -> tuple[Path, int, int]:

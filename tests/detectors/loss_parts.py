@@ -9,10 +9,33 @@ from semidff.models import FeatureSemantics, SemiDFF
 from semidff.models.objectives import Distillation
 from semidff.models.spatial import SpatialModule
 
-from .stock_detectors import motion_of
+from .stock_detectors import Size, motion_of, pictures
+from .video_detectors import SEMANTIC
 
+TRAINED = 0.3
+"""Score above which the teacher counts as trained, so that its loss parts can be compared."""
+BALANCED = 30.0
+"""Largest ratio of the gradient norms of two loss parts."""
+CONSTANT = 0.02
+"""Standard deviation of the teacher's quality at objects below which its loss part is not compared."""
 STAGE = re.compile(r'_\d+$')
 """What a cascade adds to the names of its stages' parts."""
+
+
+def check_balance(model: SemiDFF, score: float, size: Size) -> dict[str, float]:
+    """Look for trained weights without gradient and, if the teacher is trained, for unbalanced parts."""
+    torch.manual_seed(0)
+    images, labeled = pictures(size, next(model.parameters()).device)
+    model.set_objectives(*SEMANTIC)
+    pairs = torch.stack((images, images.roll(4, -1)), 1)
+    sum(model.loss(pairs, labeled).values()).backward()
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
+    norms = gradient_norms(model, images, labeled)
+    spread = quality_spread(model.teacher.spatial, images, labeled)
+    constant = spread is not None and spread < CONSTANT
+    compared = [norm for name, norm in norms.items() if not (constant and name == 'quality')]
+    assert score < TRAINED or max(compared) <= BALANCED * min(compared)
+    return norms
 
 
 @torch.no_grad()
@@ -21,9 +44,8 @@ def quality_spread(teacher: SpatialModule, images: Tensor, labeled: list) -> flo
 
     A quality that is the same at all objects, as of a teacher whose boxes all fit, does not show that they have moved.
     """
-    raw = teacher.raw_outputs(teacher.features(images))
-    proposals = teacher.heads.proposals(raw, labeled)
-    for output in teacher.heads.head_outputs(raw, labeled, proposals):
+    outputs, _ = teacher.head_outputs(teacher.features(images), labeled)
+    for output in outputs:
         if output.name == 'quality' and output.weight.dim():  # an objectness has one weight for all
             values, weight = output.values.sigmoid()[:, 0], output.weight / output.weight.sum()
             return (values - values @ weight).square().dot(weight).sqrt().item()

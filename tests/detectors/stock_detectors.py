@@ -3,7 +3,8 @@
 import copy
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,7 +31,8 @@ CLASS_LAYERS = re.compile(r'_(cls|obj)(\.\d+)*$')
 """Names of the layers of mmdet's heads that predict sigmoid class scores and objectness."""
 CANDIDATES = 1000
 NARROW = 4
-"""Divisor of the channels in a narrow detector."""
+"""Divisor of the channels and of the classes in a narrow detector."""
+CLASSES = 80 // NARROW
 QUERIES = 20
 """Number of a narrow transformer's queries."""
 LAYERS = 2
@@ -38,15 +40,27 @@ LAYERS = 2
 
 
 class StockDetector(NamedTuple):
-    """A stock config.
+    """A stock config, and what the contract expects of it when it is narrow.
 
     Attributes:
         config: Name in mmdetection, ``retinanet/retinanet_r50_fpn_1x_coco``, or a config file.
-        small: Height and width for tests of correctness; some detectors need larger frames than others.
+        losses: Parts of the semantic loss; '' if only the regression loss applies.
+        towers: Channels of the maps after the towers, () where ``TowerSplit`` is refused.
+        outputs: Channels of the maps after the dense head, () where ``OutputSplit`` is refused.
+        encoder: Whether there is an encoder to cut behind.
+        fixed: Whether the post-processing in tensors of fixed shape is known.
+        suite: Whether the normal test suite checks it.
+        small: Height and width for tests of correctness; some detectors need larger frames.
         iterations: Iterations of the training on two pictures of this size.
     """
 
     config: str
+    losses: str = ''
+    towers: Sequence[int] = ()
+    outputs: Sequence[int] = ()
+    encoder: bool = False
+    fixed: bool = True
+    suite: bool = False
     small: Size = (128, 160)
     iterations: int = 140
 
@@ -54,46 +68,89 @@ class StockDetector(NamedTuple):
     def name(self) -> str:
         return self.config.rsplit('/', 1)[-1].removesuffix('.py').removesuffix('_coco')
 
+    @property
+    def splits(self) -> dict[str, Sequence[int]]:
+        """Split points, with the channels of their maps, () if not checked."""
+        maps = dict(TowerSplit=self.towers, OutputSplit=self.outputs)
+        found = dict(ExtractFeatSplit=()) | {name: maps[name] for name in maps if maps[name]}
+        return found | (dict(EncoderSplit=()) if self.encoder else {})
 
+
+_BOXES, _QUALITY = 'cls box', 'cls box quality'
+_ROIS = 'rpn_cls rpn_box roi_cls roi_box'
+_STAGES = 'rpn_cls rpn_box ' + ' '.join(f'roi_cls_{i} roi_box_{i}' for i in range(3))
+_MASKS = 'rpn_cls rpn_box ' + ' '.join(f'roi_cls_{i} roi_box_{i} roi_mask_{i}' for i in range(3))
+_TOWERS = (128,) * 5
+_POINT, _ANCHORS = (CLASSES + 4,) * 5, (9 * (CLASSES + 4),) * 5
+_POINT_QUALITY = (CLASSES + 5,) * 5
+_RPN = (3 * 5,) * 5 + (64,) * 4
+
+_row = StockDetector
+_two_stage = partial(_row, outputs=_RPN)
+_dense = partial(_row, losses=_BOXES, suite=True)
+_rated = partial(_row, losses=_QUALITY, outputs=_POINT_QUALITY)
+_detr = partial(_row, losses=_BOXES, encoder=True, suite=True)
+_masked = partial(_row, encoder=True, fixed=False, suite=True)
+_selecting = partial(_detr, losses=f'enc_cls enc_box {_BOXES}')
+_wide, _square = dict(small=(256, 320)), dict(small=(384, 384))
 STOCK = (
-    StockDetector('faster_rcnn/faster-rcnn_r50_fpn_1x_coco'),
-    StockDetector('faster_rcnn/faster-rcnn_r50-caffe-dc5_1x_coco'),
-    StockDetector('faster_rcnn/faster-rcnn_r50-caffe_c4-1x_coco', small=(256, 320)),
-    StockDetector('cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco'),
-    StockDetector('mask_rcnn/mask-rcnn_r50_fpn_1x_coco'),
-    StockDetector('cascade_rcnn/cascade-mask-rcnn_r50_fpn_1x_coco'),
-    StockDetector('dcnv2/faster-rcnn_r50-mdconv-c3-c5_fpn_1x_coco'),
-    StockDetector('retinanet/retinanet_r50_fpn_1x_coco'),
-    StockDetector('atss/atss_r50_fpn_1x_coco'),
-    StockDetector('dyhead/atss_r50_fpn_dyhead_1x_coco'),
-    StockDetector('gfl/gfl_r50_fpn_1x_coco'),
-    StockDetector('fcos/fcos_r50-caffe_fpn_gn-head_1x_coco'),
-    StockDetector('vfnet/vfnet_r50_fpn_1x_coco'),
-    StockDetector('tood/tood_r50_fpn_1x_coco'),
-    StockDetector('fsaf/fsaf_r50_fpn_1x_coco'),
-    StockDetector('free_anchor/freeanchor_r50_fpn_1x_coco'),
-    StockDetector('foveabox/fovea_r50_fpn_4xb4-1x_coco'),
-    StockDetector('autoassign/autoassign_r50-caffe_fpn_1x_coco'),
-    StockDetector('ddod/ddod_r50_fpn_1x_coco', small=(384, 384)),
-    StockDetector('reppoints/reppoints-moment_r50_fpn_1x_coco'),
-    StockDetector('nas_fpn/retinanet_r50_nasfpn_crop640-50e_coco', (128, 256)),
-    StockDetector('yolof/yolof_r50-c5_8xb8-1x_coco', small=(256, 320), iterations=300),
-    StockDetector('rtmdet/rtmdet_tiny_8xb32-300e_coco'),
-    StockDetector('rtmdet/rtmdet_s_8xb32-300e_coco'),
-    StockDetector('yolox/yolox_tiny_8xb8-300e_coco'),
-    StockDetector('yolo/yolov3_mobilenetv2_8xb24-320-300e_coco'),
-    StockDetector('ssd/ssd300_coco', (300, 300)),
-    StockDetector('ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco', (320, 320), 600),
-    StockDetector('centernet/centernet_r18_8xb16-crop512-140e_coco'),
-    StockDetector('centernet/centernet_r18-dcnv2_8xb16-crop512-140e_coco'),
-    StockDetector('detr/detr_r50_8xb2-150e_coco'),
-    StockDetector('conditional_detr/conditional-detr_r50_8xb2-50e_coco'),
-    StockDetector('dab_detr/dab-detr_r50_8xb2-50e_coco'),
-    StockDetector('deformable_detr/deformable-detr_r50_16xb2-50e_coco'),
-    StockDetector('deformable_detr/deformable-detr-refine-twostage_r50_16xb2-50e_coco'),
-    StockDetector('dino/dino-4scale_r50_8xb2-12e_coco'),
-    StockDetector('ddq/ddq-detr-4scale_r50_8xb2-12e_coco'),
-    StockDetector('mask2former/mask2former_r50_8xb2-lsj-50e_coco'),
+    _two_stage('faster_rcnn/faster-rcnn_r50_fpn_1x_coco', _ROIS),
+    _row('faster_rcnn/faster-rcnn_r50-caffe-dc5_1x_coco', _ROIS, (), (75, 512)),
+    _row('faster_rcnn/faster-rcnn_r50-caffe_c4-1x_coco', _ROIS, (), (75, 1024), **_wide),
+    _two_stage('cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco', _STAGES),
+    _two_stage('mask_rcnn/mask-rcnn_r50_fpn_1x_coco', _ROIS + ' roi_mask', fixed=False, suite=True),
+    _two_stage('cascade_rcnn/cascade-mask-rcnn_r50_fpn_1x_coco', _MASKS, fixed=False, suite=True),
+    _two_stage('dcnv2/faster-rcnn_r50-mdconv-c3-c5_fpn_1x_coco', _ROIS),
+    _dense('retinanet/retinanet_r50_fpn_1x_coco', towers=_TOWERS, outputs=_ANCHORS),
+    _rated('atss/atss_r50_fpn_1x_coco', towers=_TOWERS, suite=True),
+    _rated('dyhead/atss_r50_fpn_dyhead_1x_coco'),
+    _dense('gfl/gfl_r50_fpn_1x_coco', towers=_TOWERS, outputs=(CLASSES + 4 * 17,) * 5),
+    _rated('fcos/fcos_r50-caffe_fpn_gn-head_1x_coco', towers=_TOWERS, suite=True),
+    _dense('vfnet/vfnet_r50_fpn_1x_coco', towers=_TOWERS, outputs=_POINT),
+    _dense('tood/tood_r50_fpn_1x_coco', outputs=_POINT),
+    _dense('fsaf/fsaf_r50_fpn_1x_coco', towers=_TOWERS, outputs=_POINT),
+    _row('free_anchor/freeanchor_r50_fpn_1x_coco', _BOXES, _TOWERS, _ANCHORS),
+    _row('foveabox/fovea_r50_fpn_4xb4-1x_coco', _BOXES, _TOWERS, _POINT),
+    _row('autoassign/autoassign_r50-caffe_fpn_1x_coco', _BOXES, _TOWERS, _POINT_QUALITY),
+    _rated('ddod/ddod_r50_fpn_1x_coco', towers=_TOWERS, **_square),
+    _dense('reppoints/reppoints-moment_r50_fpn_1x_coco', towers=_TOWERS, outputs=_POINT),
+    _row(
+        'nas_fpn/retinanet_r50_nasfpn_crop640-50e_coco', _BOXES, _TOWERS, _ANCHORS, small=(128, 256)
+    ),
+    _dense(
+        'yolof/yolof_r50-c5_8xb8-1x_coco', towers=(256,), outputs=(120,), iterations=300, **_wide
+    ),
+    _dense('rtmdet/rtmdet_tiny_8xb32-300e_coco', towers=(96 * 2,) * 3, outputs=_POINT[:3]),
+    _row('rtmdet/rtmdet_s_8xb32-300e_coco', _BOXES, (128 * 2,) * 3, _POINT[:3]),
+    _row('yolox/yolox_tiny_8xb8-300e_coco', _QUALITY, (192,) * 3, _POINT_QUALITY[:3], suite=True),
+    _row(
+        'yolo/yolov3_mobilenetv2_8xb24-320-300e_coco',
+        _QUALITY,
+        (),
+        (75,) * 3,
+        fixed=False,
+        suite=True,
+    ),
+    _row('ssd/ssd300_coco', _BOXES, (), [n * 25 for n in (4, 6, 6, 6, 4, 4)], small=(300, 300)),
+    _dense(
+        'ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco',
+        outputs=(6 * 25,) * 6,
+        small=(320, 320),
+        iterations=600,
+    ),
+    _dense('centernet/centernet_r18_8xb16-crop512-140e_coco', outputs=_POINT[:1], fixed=False),
+    _row(
+        'centernet/centernet_r18-dcnv2_8xb16-crop512-140e_coco', _BOXES, (), _POINT[:1], fixed=False
+    ),
+    _detr('detr/detr_r50_8xb2-150e_coco'),
+    _detr('conditional_detr/conditional-detr_r50_8xb2-50e_coco'),
+    _detr('dab_detr/dab-detr_r50_8xb2-50e_coco'),
+    _detr('deformable_detr/deformable-detr_r50_16xb2-50e_coco'),
+    _selecting('deformable_detr/deformable-detr-refine-twostage_r50_16xb2-50e_coco'),
+    _selecting('dino/dino-4scale_r50_8xb2-12e_coco'),
+    _masked('ddq/ddq-detr-4scale_r50_8xb2-12e_coco'),
+    _masked('maskformer/maskformer_r50_ms-16xb1-75e_coco'),
+    _masked('mask2former/mask2former_r50_8xb2-lsj-50e_coco'),
 )
 
 
@@ -103,14 +160,20 @@ def read_stock(config: str) -> Config:
 
 
 def build_stock(config: str, narrow: bool = False, layers: int = LAYERS) -> nn.Module:
-    """Build a detector with random weights, always the same ones.
+    """Return a copy of a detector with random weights, always the same ones.
 
     Args:
         config: Name in mmdetection or a config file.
-        narrow: Whether to divide the channels of a ResNet-50 and of what follows it by :data:`NARROW`. Other backbones
-            and transformers keep theirs. All boxes count as detections then, but there are fewer of them.
+        narrow: Whether to divide the classes, and the channels of a ResNet-50 and of what follows it, by
+            :data:`NARROW`. Other backbones and transformers keep their channels. All boxes count as
+            detections then, but there are fewer of them.
         layers: Layers of a narrow transformer's encoder and decoder.
     """
+    return copy.deepcopy(_built(config, narrow, layers))
+
+
+@lru_cache(maxsize=8)
+def _built(config: str, narrow: bool, layers: int) -> nn.Module:
     model = copy.deepcopy(read_stock(config).model)
     model.backbone.pop('pretrained', None)
     transformer = any(key in model for key in ('encoder', 'panoptic_head'))
@@ -119,6 +182,11 @@ def build_stock(config: str, narrow: bool = False, layers: int = LAYERS) -> nn.M
         part.update(init_cfg=None)
     if narrow:
         _set_limits(model)
+        for part in _parts(model):
+            if part.get('num_classes') == 80:
+                part.num_classes = CLASSES
+        if 'panoptic_fusion_head' in model:  # of MaskFormer, which predicts panoptic segmentation
+            model.test_cfg.update(instance_on=True, panoptic_on=False)
     if narrow and transformer:
         _shorten(model, layers)
     if narrow and model.backbone.get('depth') == 50 and not shared:
@@ -219,31 +287,41 @@ def _set_limits(model: ConfigDict) -> None:
 
 def _shorten(config: ConfigDict, layers: int) -> None:
     """Give a transformer few layers and queries, no dropout, and a neck that fits a narrow backbone."""
-    for key, value in config.items():
-        if isinstance(value, dict):
-            _shorten(value, layers)
-        elif key == 'num_layers':
-            config[key] = layers
-        elif key in ('num_queries', 'num_dn_queries', 'max_per_img', 'max_per_image'):
-            config[key] = QUERIES
-        elif key == 'feedforward_channels':
-            config[key] = 256
-        elif key in ('dropout', 'attn_drop', 'ffn_drop'):
-            config[key] = 0.0
-        elif key == 'in_channels' and isinstance(value, list):
-            config[key] = [channels // NARROW for channels in value]
+    _set(
+        config,
+        num_layers=layers,
+        feedforward_channels=256,
+        dropout=0.0,
+        attn_drop=0.0,
+        ffn_drop=0.0,
+    )
+    names = 'num_queries', 'num_dn_queries', 'max_per_img', 'max_per_image'
+    _set(config, **dict.fromkeys(names, QUERIES))
+    for part in _parts(config):
+        if isinstance(part.get('in_channels'), list):
+            part.in_channels = [channels // NARROW for channels in part.in_channels]
 
 
 def _divide_channels(config: Any) -> None:
-    for part in config if isinstance(config, list) else [config] if config else []:
+    for part in _parts(config):
         for key, value in part.items():
-            if isinstance(value, dict | ConfigDict) or (
-                isinstance(value, list) and value and isinstance(value[0], dict)
-            ):
-                _divide_channels(value)
-            elif key.endswith('channels'):
+            if key.endswith('channels'):
                 several = isinstance(value, Sequence)
                 part[key] = [v // NARROW for v in value] if several else value // NARROW
+
+
+def _set(config: ConfigDict, **values: float) -> None:
+    for part in _parts(config):
+        part.update({key: value for key, value in values.items() if key in part})
+
+
+def _parts(config: Any) -> Iterator[ConfigDict]:
+    """Yield a config and all configs in it."""
+    if isinstance(config, dict):
+        yield config
+    inner = config.values() if isinstance(config, dict) else config
+    for value in inner if isinstance(config, dict | list | tuple) else ():
+        yield from _parts(value)
 
 
 def pictures(size: Size, device: torch.device | str = 'cpu') -> tuple[Tensor, SampleList]:

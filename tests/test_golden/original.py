@@ -47,6 +47,7 @@ def read_json(name: str) -> dict:
     return json.loads(shared(f'golden/{name}').read_text())
 
 
+@lru_cache(maxsize=2)
 def parameters(salt: str = '', parts: tuple[str, ...] | None = None) -> dict[str, Tensor]:
     """State dict of the goldens' parameters, of some parts or of all."""
     spec = read_json('params_spec.json')

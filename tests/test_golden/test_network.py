@@ -71,7 +71,7 @@ def test_heads_on_both_frames(model):
         check_heads(heads, golden, f'{who}_rpn_cls_score', f'{who}_rpn_bbox_pred_raw')
         logits = in_original_classes(heads['roi_cls'])
         assert relative(logits, golden[f'{who}_cls_score']) < 1e-5
-        assert relative(heads['roi_box'], golden[f'{who}_bbox_pred']) < 1e-5
+        assert relative(heads['roi_box'].view(-1, 8), golden[f'{who}_bbox_pred']) < 1e-5
 
 
 @torch.no_grad()

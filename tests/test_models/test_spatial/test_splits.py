@@ -11,7 +11,7 @@ from mmengine.registry import init_default_scope
 from semidff.inference.schedule_fit import relative_error
 from semidff.models import FeatureRegression, SpatialModule
 from semidff.models.objectives import Distillation
-from tests.test_models.test_spatial.test_detectors import check_predictions
+from tests.detectors.test_contract import check_predictions
 from tests.tiny.models import build, faster_rcnn, frames, rfcn, samples, tiny_semi_dff
 from tests.tiny.splits import SPLITS, cut, open_residuals, resnet
 

@@ -27,7 +27,7 @@ def raw_of(spatial: SpatialModule, images: Tensor) -> dict[str, Tensor]:
 
 def assert_of_mmdet(spatial: SpatialModule, raw: dict[str, Tensor], size: tuple = SIZE) -> list:
     found = spatial.predict_raw(raw, samples(size))
-    detector = spatial.heads.given_raw_outputs(raw)
+    detector = spatial.heads.detector_on_raw(raw)
     expected = detector.predict(next(iter(raw.values())), samples(size), rescale=True)
     assert_same(found, expected, least=0)
     return [len(sample.pred_instances) for sample in found]
