@@ -1,7 +1,7 @@
-"""CUDA graphs of stock detectors on the simulated GPU: what is captured, and what a frame needs beside its graph.
+"""CUDA graphs of stock detectors on the simulated GPU, and what frames need beside them.
 
-Detectors are narrow and have random weights. Frames have one size, then another. Boxes are compared with those of eager
-frames on the CPU; kernels and waits are those of the last non-key frame.
+Detectors are narrow and have random weights. Frames have one size, then another. Boxes are compared
+with those of eager frames on the CPU; kernels and waits are those of the last non-key frame.
 """
 
 import copy
@@ -41,7 +41,8 @@ class Path(NamedTuple):
     """What the frames of a video need on the GPU.
 
     Attributes:
-        end: Where the graph of non-key frames ends: ``boxes``, ``raw outputs``, ``maps``, or '' without a graph.
+        end: Where the graph of non-key frames ends: ``boxes``, ``raw outputs``, ``maps``, or ''
+            without a graph.
         captures: Number of captures; ``failed`` likewise.
         kernels: Kernels of a non-key frame beside its graph.
         waits: Waits of a non-key frame.
@@ -55,7 +56,7 @@ class Path(NamedTuple):
 
 
 def build(config: str, split: str = SPLITS[0]) -> tuple[VideoDetector, Size]:
-    """Build a video detector with random weights, narrow apart from R-FCN; return the size of its frames, too."""
+    """Return a video detector with random weights, narrow but for R-FCN, and its frames' size."""
     init_default_scope('mmdet')
     if config == RFCN:
         model = build_video_detector(config).eval().requires_grad_(False)
@@ -72,7 +73,7 @@ def build(config: str, split: str = SPLITS[0]) -> tuple[VideoDetector, Size]:
 
 @torch.no_grad()
 def spread_scores(detector: nn.Module, size: Size) -> None:
-    """Change the layers that predict classes so that scores differ: equal ones may be ordered either way."""
+    """Change the layers that predict classes so that no scores are equal."""
     deviations = {}
 
     def measure(module: nn.Module, inputs: tuple, output: Tensor) -> None:
@@ -130,7 +131,7 @@ def first_head(model: VideoDetector) -> nn.Module:
 
 
 def compare(model: VideoDetector, size: Size) -> tuple[Path, int, int]:
-    """Return the path, the number of boxes of eager frames on the CPU, and that of boxes without counterpart there."""
+    """Return the path, the number of the CPU's boxes, and that of boxes without a counterpart."""
     expected, _ = detect(model, size)
     with simulated_gpu() as gpu:
         found, path = detect(on_gpu(model), size, gpu)
@@ -140,7 +141,7 @@ def compare(model: VideoDetector, size: Size) -> tuple[Path, int, int]:
 
 
 def on_gpu(model: VideoDetector, options: Acceleration | None = None) -> Executor:
-    """Copy a model to the simulated GPU, where frames that are pinned are sent as by an inferencer."""
+    """Copy a model to the simulated GPU, to which pinned frames are sent as by an inferencer."""
     executor = accelerate(copy.deepcopy(model).to('cuda'), options or Acceleration())
     executor.model.data_preprocessor._non_blocking = True
     return executor

@@ -17,13 +17,13 @@ TRAINED = 0.3
 BALANCED = 30.0
 """Largest ratio of the gradient norms of two loss parts."""
 CONSTANT = 0.02
-"""Standard deviation of the teacher's quality at objects below which its loss part is not compared."""
+"""Standard deviation of the teacher's quality below which its loss part is not compared."""
 STAGE = re.compile(r'_\d+$')
 """What a cascade adds to the names of its stages' parts."""
 
 
 def check_balance(model: SemiDFF, score: float, size: Size) -> dict[str, float]:
-    """Look for trained weights without gradient and, if the teacher is trained, for unbalanced parts."""
+    """Look for trained weights without gradient and, of a trained teacher, unbalanced parts."""
     torch.manual_seed(0)
     images, labeled = pictures(size, next(model.parameters()).device)
     model.set_objectives(*SEMANTIC)
@@ -40,9 +40,10 @@ def check_balance(model: SemiDFF, score: float, size: Size) -> dict[str, float]:
 
 @torch.no_grad()
 def quality_spread(teacher: SpatialModule, images: Tensor, labeled: list) -> float | None:
-    """Return the standard deviation of the teacher's quality (IoU, centerness) at objects; None if it has none.
+    """Return the standard deviation of the teacher's quality at objects; None without one.
 
-    A quality that is the same at all objects, as of a teacher whose boxes all fit, does not show that they have moved.
+    A quality that is the same at all objects, as of a teacher whose boxes all fit, does not show
+    that they have moved.
     """
     outputs, _ = teacher.head_outputs(teacher.features(images), labeled)
     for output in outputs:
@@ -53,11 +54,12 @@ def quality_spread(teacher: SpatialModule, images: Tensor, labeled: list) -> flo
 
 
 def gradient_norms(model: SemiDFF, images: Tensor, labeled: list) -> dict[str, float]:
-    """Return the mean norms of the loss parts' gradients with respect to the flow, in pixels, of four motions.
+    """Return the mean norms of the parts' gradients with respect to the flow, of four motions.
 
-    The flow is what all parts train at every split point, so their gradients have the same unit; it is 0 here, which
-    is wrong for pictures that move (:func:`~tests.detectors.stock_detectors.motion_of`). The parts of a cascade's
-    stages are added: classes, boxes and masks are one part each.
+    The flow is what all parts train at every split point, so their gradients have the same unit; it
+    is 0 here, which is wrong for pictures that move
+    (:func:`~tests.detectors.stock_detectors.motion_of`). The parts of a cascade's stages are added:
+    classes, boxes and masks are one part each.
     """
     motion = motion_of(model.temporal.feat_strides)
     found = [

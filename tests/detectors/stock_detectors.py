@@ -1,4 +1,4 @@
-"""Stock detectors of mmdetection for tests of compatibility, narrow and trained briefly, without downloads."""
+"""Stock detectors of mmdetection, narrow, with what the contract expects of them."""
 
 import copy
 import logging
@@ -164,9 +164,9 @@ def build_stock(config: str, narrow: bool = False, layers: int = LAYERS) -> nn.M
 
     Args:
         config: Name in mmdetection or a config file.
-        narrow: Whether to divide the classes, and the channels of a ResNet-50 and of what follows it, by
-            :data:`NARROW`. Other backbones and transformers keep their channels. All boxes count as
-            detections then, but there are fewer of them.
+        narrow: Whether to divide the classes, and the channels of a ResNet-50 and of what follows
+            it, by :data:`NARROW`. Other backbones and transformers keep their channels. All boxes
+            count as detections then, but there are fewer of them.
         layers: Layers of a narrow transformer's encoder and decoder.
     """
     return copy.deepcopy(_built(config, narrow, layers))
@@ -193,7 +193,8 @@ def _built(config: str, narrow: bool, layers: int) -> nn.Module:
         model.backbone.update(base_channels=64 // NARROW)
         for part in () if transformer else ('neck', 'rpn_head', 'bbox_head', 'roi_head'):
             _divide_channels(model.get(part))
-    # Batch-norm statistics are those of the pictures, not of pre-trained weights that are not there.
+    # Batch-norm statistics are those of the pictures, not of pre-trained weights that are not
+    # there.
     if model.backbone.type == 'ResNet':
         model.backbone.norm_eval = False
     init_default_scope('mmdet')
@@ -208,7 +209,7 @@ def _built(config: str, narrow: bool, layers: int) -> nn.Module:
 
 @torch.no_grad()
 def fit_statistics(detector: nn.Module, size: Size, count: int = 1) -> dict[str, Tensor]:
-    """Give batch norm the statistics of frames, without which signals vanish; return the frames' raw outputs."""
+    """Give batch norm the statistics of frames, or signals vanish; return the raw outputs."""
     spatial = SpatialModule(detector)
     batches = map(batch_of, smooth_frames(count, *size))
     inputs = torch.cat([detector.data_preprocessor(one, False)['inputs'] for one in batches])
@@ -222,10 +223,11 @@ def fit_statistics(detector: nn.Module, size: Size, count: int = 1) -> dict[str,
 
 @torch.no_grad()
 def calibrate(detector: nn.Module, size: Size) -> None:
-    """Shift the class biases of a single-stage detector with random weights until 1,000 scores pass the threshold.
+    """Shift a dense head's class biases until 1,000 scores pass the threshold.
 
-    A trained detector has about as many. With random weights all or none pass, and the time of post-processing would
-    mean nothing. Detectors without a threshold of sigmoid scores stay as they are.
+    A trained detector has about as many. With random weights all or none pass, and the time of
+    post-processing would mean nothing. Detectors without a threshold of sigmoid scores stay as they
+    are.
 
     Args:
         detector: An mmdet detector, changed in place.
@@ -266,7 +268,7 @@ def random_scores(raw: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def sorted_rows(found: InstanceData) -> Tensor:
-    """Return score, label and box of detections (K, 6), in an order that is not that of equal scores."""
+    """Return score, label and box of detections (K, 6), in an order of their own."""
     columns = found.scores[:, None], found.labels[:, None], found.bboxes
     return torch.tensor(sorted(torch.cat(columns, 1).tolist())).view(-1, 6)
 
@@ -286,7 +288,7 @@ def _set_limits(model: ConfigDict) -> None:
 
 
 def _shorten(config: ConfigDict, layers: int) -> None:
-    """Give a transformer few layers and queries, no dropout, and a neck that fits a narrow backbone."""
+    """Give a transformer few layers and queries, no dropout, and a narrow neck."""
     _set(
         config,
         num_layers=layers,
@@ -325,7 +327,7 @@ def _parts(config: Any) -> Iterator[ConfigDict]:
 
 
 def pictures(size: Size, device: torch.device | str = 'cpu') -> tuple[Tensor, SampleList]:
-    """Two normalized pictures (2, 3, H, W) of noise with two bright objects each, and their data samples."""
+    """Two pictures (2, 3, H, W) of noise with two bright objects each, and their samples."""
     generator = torch.Generator().manual_seed(3)
     images = 0.2 * torch.randn(2, 3, *size, generator=generator)
     labeled = plain_samples(2, size)
@@ -365,7 +367,8 @@ def shifted(images: Tensor, labeled: SampleList, dx: int, dy: int) -> tuple[Tens
 def motion_of(strides: Sequence[float]) -> int:
     """Return the motion of the checks in pixels: half a cell of the finest level, at least 4.
 
-    The outputs of a detector with large cells hardly change where objects move by an eighth of a cell.
+    The outputs of a detector with large cells hardly change where objects move by an eighth of a
+    cell.
     """
     return max(4, int(min(strides)) // 2)
 
@@ -373,8 +376,8 @@ def motion_of(strides: Sequence[float]) -> int:
 def overfit(detector: nn.Module, size: Size, iterations: int) -> float:
     """Train a detector on moving :func:`pictures`, in place, and return its highest score on them.
 
-    The boxes of a teacher that has never seen motion may be anything for moving objects, and so may the loss parts on
-    boxes.
+    The boxes of a teacher that has never seen motion may be anything for moving objects, and so may
+    the loss parts on boxes.
     """
     images, labeled = pictures(size, next(detector.parameters()).device)
     largest = motion_of(SpatialModule(detector).probe_levels()[1]) + 1

@@ -1,7 +1,8 @@
-"""The contract *detector*: what holds for each stock detector of mmdetection, at each of its split points.
+"""The contract *detector*: what holds for stock detectors at each of their split points.
 
-The normal suite checks the kinds of heads; ``DETECTORS=all`` checks all stock detectors, also trained
-ones, their graphs on the simulated GPU, and ONNX. Detectors are narrow. ``DEVICE`` is where they run.
+The normal suite checks the kinds of heads; ``DETECTORS=all`` checks all stock detectors, also
+trained ones, their graphs on the simulated GPU, and ONNX. Detectors are narrow. ``DEVICE`` is where
+they run.
 """
 
 import os
@@ -48,7 +49,7 @@ OPTIONS = (
 """Speed options, and the largest relative deviation of an output from float32."""
 
 STARTS_AT_ZERO = re.compile(r'conv_offset|reg_branches\.\d+\.4|fc_reg\.layers\.2')
-"""Names of weights that are random here: deformed cells, and boxes beside their reference points."""
+"""Weights that are random here: deformed cells, and boxes beside reference points."""
 
 
 class Case(NamedTuple):
@@ -187,7 +188,7 @@ def test_class_maps_hold_the_scores_of_the_classes(case):
 
 
 def test_semantic_loss(case):
-    """It has the parts that the table names, is zero for equal features, and trains all of N_task."""
+    """It has the table's parts, is zero for equal features, and trains all of N_task."""
     student = SpatialModule(case.build())
     teacher = Teacher(student)
     target = teacher.features(case.images, case.samples)
@@ -241,7 +242,7 @@ def test_fixed_shape(case):
 
 @torch.no_grad()
 def test_speed_options(case):
-    """Features and compared outputs are those of contiguous maps in float32, on the same proposals."""
+    """Features and compared outputs are those of float32, on the same proposals."""
     proposals, expected = None, []
     # Rounding errors of SSDLite grow from level to level, unless it is trained.
     count = 1 if 'ssdlite' in case.stock.config else None if ALL else 2
@@ -274,7 +275,7 @@ def test_graphs_of_a_gpu(config, end):
     assert end != 'boxes' or (path.waits.total() == 1 and path.kernels <= 5)
 
 
-# --- checks of all stock detectors that take long -----------------------------------------------------
+# --- checks of all stock detectors that take long -------------------------------------------------
 
 
 @pytest.fixture(scope='module')

@@ -21,8 +21,8 @@ def video_detector(
 ) -> VideoDetector:
     """Build a video detector of class ``kind`` around a copy of a detector.
 
-    The stride of FlowNetS is 8 if the finest level has stride 8 or less. ``OutputSplit`` has a correction and, of
-    two-stage detectors, few proposals.
+    The stride of FlowNetS is 8 if the finest level has stride 8 or less. ``OutputSplit`` has a
+    correction and, of two-stage detectors, few proposals.
     """
     spatial = SpatialModule(detector)
     fine = min(spatial.probe_levels()[1]) <= 8

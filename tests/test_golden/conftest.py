@@ -29,10 +29,10 @@ def model(built):
 
 @pytest.fixture
 def exact_activations(model):
-    """Sum the outputs of the flow network's layers in float64; gradients are computed in float32 as usual.
+    """Sum the outputs of the flow network's layers in float64; gradients are in float32.
 
-    Some outputs are closer to 0 than the rounding error of float32, where the slope of LeakyReLU changes. The order of
-    summation differs between CPUs and would decide the gradients.
+    Some outputs are closer to 0 than the rounding error of float32, where the slope of LeakyReLU
+    changes. The order of summation differs between CPUs and would decide the gradients.
     """
     layers = [
         layer

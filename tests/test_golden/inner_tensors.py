@@ -32,7 +32,7 @@ Report = Callable[[str, Tensor], None]
 
 @contextmanager
 def watched_backbone(model: VideoDetector, report: Report) -> Iterator[None]:
-    """Reports every layer of ResNet and neck as it is computed, for many are overwritten afterwards."""
+    """Reports every layer of ResNet and neck as it is computed; many are overwritten."""
     detector, hooks = model.spatial.detector, []
 
     def after(module: nn.Module, name: str) -> None:
@@ -137,7 +137,7 @@ def warp_tensors(model: VideoDetector, features: tuple, flow: Tensor, scale: Ten
 
 
 def task_tensors(model: VideoDetector, features: tuple, sample, rois: Tensor) -> dict:
-    """Every tensor of the heads; proposals are the network's own, but ``rois`` (R, 5) are pooled."""
+    """Every tensor of the heads, with the network's proposals; ``rois`` (R, 5) are pooled."""
     detector = model.spatial.detector
     (scores,), (deltas,) = detector.rpn_head(features)
     stds = torch.tensor(detector.rpn_head.bbox_coder.stds).repeat(9)[:, None, None]

@@ -33,7 +33,7 @@ def arrays(name: str) -> dict[str, np.ndarray]:
 
 
 class _Network(dict):
-    """Arrays of net_golden.npz, of which the large maps are read from the whole file, which is optional."""
+    """Arrays of net_golden.npz; large maps are read from the whole file, which is optional."""
 
     def __missing__(self, key: str) -> np.ndarray:
         with np.load(shared('golden/net_golden.npz')) as file:
@@ -142,7 +142,7 @@ def compared(model: SemiDFF, same: bool = False, pairs: list | None = None):
 
 
 def student(model: SemiDFF) -> dict[str, tuple[torch.nn.Parameter, np.ndarray | None]]:
-    """Parameters of temporal module and task network by the original's names, with their channel orders."""
+    """Parameters that learn by the original's names, with their channel orders."""
     own = dict(model.named_parameters())
     parts = targets(('temporal', 'task_network'))
     return {name: (own[target.key], target.order) for name, target in parts.items()}

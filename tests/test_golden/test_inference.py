@@ -1,4 +1,4 @@
-"""Both frames through the video detector: every stage from the golden's own input, and end to end."""
+"""Both frames through the video detector, stage by stage and end to end."""
 
 import numpy as np
 import pytest

@@ -17,7 +17,7 @@ TOLERANCE = 3e-5
 
 @pytest.fixture
 def check():
-    """Compares a tensor with its probe: shape, mean, deviation and 16 values, relative to its size."""
+    """Compares a tensor with its probe: shape, mean, deviation and 16 values."""
     golden = read_json('net_golden_layer_probes.json')
     seen = {}
 

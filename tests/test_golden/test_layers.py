@@ -18,7 +18,7 @@ def test_average_pooling():
 
 
 def test_deconvolution_and_crop():
-    """The flow network's layer, with the golden's weights in it, and the crop to the skip connection."""
+    """The flow network's layer with the golden's weights, and the crop to the skip connection."""
     layer = FlowNetS(width=1 / 64).deconv0
     layer.weight.data, layer.bias.data = golden('deconv_w'), golden('deconv_b')
     out = layer(golden('deconv_in')).detach()

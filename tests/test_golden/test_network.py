@@ -6,8 +6,6 @@ from semidff.converters.mxnet.names import targets
 from tests.test_golden.original import (
     arrays,
     compared,
-    give_proposals,
-    in_original_classes,
     in_original_order,
     pair,
     read_json,
@@ -57,21 +55,6 @@ def test_target_and_propagated_features_of_the_distillation(model):
     batch = compared(model)
     assert relative(batch.target[0].detach(), golden['feat_cur']) < 1e-5
     assert relative(batch.propagated[0].detach(), golden['cur_conv_feat']) < 1e-5
-
-
-@torch.no_grad()
-def test_heads_on_both_frames(model):
-    golden = arrays('net_golden.npz')
-    for who, feature in (('key', 'key_conv_feat'), ('cur', 'cur_conv_feat')):
-        give_proposals(model, golden[f'{who}_rois'])
-        features = (torch.from_numpy(golden[feature]),)
-        proposals = model.teacher.spatial.heads.proposals(None, None)
-        raw = model.spatial.raw_outputs(features)
-        heads = by_name(model.spatial.heads.head_outputs(raw, [sample()], proposals))
-        check_heads(heads, golden, f'{who}_rpn_cls_score', f'{who}_rpn_bbox_pred_raw')
-        logits = in_original_classes(heads['roi_cls'])
-        assert relative(logits, golden[f'{who}_cls_score']) < 1e-5
-        assert relative(heads['roi_box'].view(-1, 8), golden[f'{who}_bbox_pred']) < 1e-5
 
 
 @torch.no_grad()

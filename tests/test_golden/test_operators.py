@@ -1,4 +1,4 @@
-"""Warp, position-sensitive pooling, distillation and RMSProp, each alone, against the original's operators."""
+"""Warp, pooling, distillation and RMSProp, each alone, against the original's operators."""
 
 import numpy as np
 import pytest

@@ -11,7 +11,7 @@ STDS = torch.tensor([0.1, 0.1, 0.4, 0.4])
 
 
 def proposals(scores, deltas, info, settings: dict) -> torch.Tensor:
-    """RoIs (R, 4) of the original's probabilities (1, 18, H, W) and de-normalized deltas (1, 36, H, W)."""
+    """RoIs (R, 4) of probabilities (1, 18, H, W) and de-normalized deltas (1, 36, H, W)."""
     rpn = head('rpn_head')
     height, width = scores.shape[-2:]
     deltas = torch.from_numpy(deltas)[0].permute(1, 2, 0).reshape(-1, 4) / STDS

@@ -26,7 +26,8 @@ pytestmark = pytest.mark.usefixtures('exact_activations')
 RATE = 5e-5
 KEY, CURRENT = 0, 1
 
-# For each step and device: current frame, key frame, mirrored; the goldens call them data and data_ref.
+# For each step and device: current frame, key frame, mirrored; the goldens call them data and
+# data_ref.
 REGRESSION = [
     [(CURRENT, KEY, False), (CURRENT, KEY, True)],
     [(KEY, CURRENT, False), (KEY, CURRENT, True)],
@@ -46,7 +47,7 @@ def test_semantic_steps(model):
 
 
 def run(model, steps: list, golden: dict, names: tuple[str, ...]) -> None:
-    """Makes the steps; each is one batch of two pairs, whose mean gradient is that of the two devices."""
+    """Makes the steps; each is a batch of two pairs, with the two devices' mean gradient."""
     wrapper = build_optim_wrapper(model, copy.deepcopy(stage_two().optim_wrapper))
     learning = {k: v for k, v in student(model).items() if v[0].requires_grad}
     start = {name: p.detach().clone() for name, (p, _) in learning.items()}

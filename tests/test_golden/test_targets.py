@@ -112,7 +112,7 @@ def test_roi_losses_are_means_over_hard_examples():
 
 
 def test_each_image_counts_alike():
-    """Of two images with the same RoIs, and of half of them, the losses are what one image gives."""
+    """Two images with the same RoIs have the losses of one image."""
     bbox_head = head('roi_head').bbox_head
     one, two = ohem(), [torch.cat((row, row)) for row in ohem()]
     two[2][200:, 0] = 1

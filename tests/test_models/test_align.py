@@ -1,4 +1,4 @@
-"""Fields are sampled where the cells of a feature level lie in the frame; average pooling equals torch's."""
+"""Fields are sampled at the cells of a feature level; average pooling equals torch's."""
 
 import math
 
@@ -28,7 +28,8 @@ def test_a_linear_field_keeps_its_values_at_every_level(frame, stride):
     size = cells(frame, stride)
     found = align(field, STRIDE, stride, size)
     assert found.shape[-2:] == size
-    # Interpolation is exact between the first and the last cell of the field, averages where no cell is missing.
+    # Interpolation is exact between the first and the last cell of the field, averages where no
+    # cell is missing.
     expected = positions(size, stride)
     covered = torch.tensor([field.shape[-1], field.shape[-2]]).view(2, 1, 1) * STRIDE
     margin = max(stride, STRIDE) / 2

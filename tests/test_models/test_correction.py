@@ -44,7 +44,7 @@ def disturb(module: TemporalModule) -> None:
 
 
 def trained(factor: torch.Tensor, batches: int) -> Correction:
-    """A correction that has seen batches of the finest level, random maps times ``factor`` (C, 1, 1)."""
+    """A correction that has seen batches of the finest level, maps times ``factor`` (C, 1, 1)."""
     correction = Correction(5, LEVELS, 4).train()
     torch.manual_seed(0)
     for _ in range(batches):
@@ -91,7 +91,7 @@ def test_the_correction_adds_where_the_key_frame_has_nothing():
 @pytest.mark.parametrize('stride', [8, 16])
 @pytest.mark.parametrize('size', [(64, 96), (70, 91)])
 def test_the_network_on_the_current_frame_adds_to_the_context(stride, size):
-    """Of the key frame it knows nothing; its cells are those of the flow network, whose sides are rounded up."""
+    """Of the key frame it knows nothing; its cells are those of the flow network."""
     module = build(current_width=8, flow_network=dict(FLOW, stride=stride)).eval()
     key, other, current = (module.prepare(torch.randn(1, 3, *size)) for _ in range(3))
     hidden = [module.flow_network(current, image).hidden for image in (key, other)]
@@ -104,7 +104,7 @@ def test_the_network_on_the_current_frame_adds_to_the_context(stride, size):
 
 
 def test_classes_are_treated_alike():
-    """Two anchors of two classes behind the first channel: what is added does not depend on the classes' order."""
+    """Two anchors of two classes behind the first channel: their order does not matter."""
     places = [(1, 2, 2), None, None]
     module = build(shared_classes=True, class_maps=places).eval()
     disturb(module)
@@ -165,7 +165,7 @@ def test_a_bounded_scale_field():
 
 
 def test_levels_of_other_units_learn_alike():
-    """Boxes in pixels beside logits: their unit follows from the first training batches, and is then fixed."""
+    """Boxes in pixels beside logits: their unit follows from the first training batches."""
     factor = torch.tensor([1.0, 1000.0, 1.0, 1.0, 1.0, 0.01])[:, None, None]
     context = torch.zeros(4, 4, 8, 12)
     correction = trained(factor, 110)

@@ -33,7 +33,7 @@ def operations(function, *inputs: torch.Tensor) -> int:
 
 
 def feature_network(depth: int) -> nn.Module:
-    """ResNet of stride 16, stepping on 1x1 layers as the papers' weights, and the reduction to 1024 channels."""
+    """ResNet of stride 16, stepping on 1x1 layers, and the reduction to 1024 channels."""
 
     class Features(nn.Module):
         def __init__(self) -> None:
@@ -119,7 +119,7 @@ def test_output_has_the_size_of_the_features(network, size):
 
 @pytest.mark.parametrize('stride', [16, 32])
 def test_a_smaller_input_is_that_of_smaller_frames(stride):
-    """At a quarter of the size: the flow that the network finds in frames of half the size, in cells."""
+    """At a quarter of the size: the flow in frames of half the size, in cells."""
     torch.manual_seed(0)
     network = FlowNetS(width=1 / 16, stride=stride, downsampling=4)
     half = FlowNetS(width=1 / 16, stride=stride // 2)
@@ -164,7 +164,7 @@ def test_flow_is_the_last_prediction_in_cells():
 
 
 def test_a_flow_of_stride_8_has_the_same_unit():
-    """Pooled to stride 16, its features are those of stride 16; a prediction is as many pixels at both."""
+    """Pooled to stride 16, its features are those of stride 16, as are pixels of its flow."""
     coarse, fine = FlowNetS(width=1 / 16), FlowNetS(width=1 / 16, stride=8)
     fine.load_state_dict(coarse.state_dict())
     key, current = torch.randn(2, 1, 3, 36, 52)

@@ -84,7 +84,8 @@ def test_weighted_losses_by_hand():
     # Means of the rows: (1 + 9) / 2 and (0 + 4) / 2.
     assert box_distillation_loss(student, boxes, weight).item() == 2 * 5 + 5 * 2
     assert box_distillation_loss(student, boxes, torch.tensor(0.5)).item() == 0.5 * (5 + 2)
-    # From a distance of 10 on the gradient no longer grows; Eq. 9's mean over all anchors has no such limit.
+    # From a distance of 10 on the gradient no longer grows; Eq. 9's mean over all anchors has no
+    # such limit.
     far = torch.tensor([[0.0, 10.0], [0.0, 30.0]], requires_grad=True)
     loss = box_distillation_loss(far, student, torch.tensor(1.0))
     loss.backward()

@@ -1,4 +1,4 @@
-"""Mixed precision and channels-last weights in every part: predictions, losses, and modules that need others."""
+"""Mixed precision and channels-last weights, and modules that need other ones."""
 
 import copy
 import pickle
@@ -112,7 +112,7 @@ def test_deformable_convolution(half):
 @pytest.mark.parametrize('half', HALVES)
 @torch.no_grad()
 def test_deformable_attention_samples_in_full_precision(half):
-    """Its positions are not rounded; what it samples, and the sum of the samples, are projected in half precision."""
+    """Its positions are not rounded; values and outputs are projected in half precision."""
     torch.manual_seed(0)
     attention = MultiScaleDeformableAttention(64, num_levels=1, dropout=0.0, batch_first=True)
     attention.init_weights()
@@ -154,7 +154,7 @@ def test_deformable_attention_samples_in_full_precision(half):
     ids=['centernet', 'yolof', 'detr', 'conditional-detr'],
 )
 def test_outputs_of_sigmoids(head, inputs, half):
-    """A heat map whose neighbors are rounded to the same value has several maxima, boxes in [0, 1] move by pixels.
+    """Rounded neighbors in a heat map would be several maxima, and boxes would move by pixels.
 
     YOLOF's head limits exponentials to a number that overflows in float16.
     """
@@ -178,7 +178,7 @@ def test_outputs_of_sigmoids(head, inputs, half):
 )
 @torch.no_grad()
 def test_reference_points_of_detr_are_not_rounded(config):
-    """They are added to the boxes: rounded to bfloat16, these are off by up to 1/512 of the frame, here 1 pixel."""
+    """They are added to the boxes: in bfloat16, these were off by up to 1/512 of the frame."""
     torch.manual_seed(0)
     detector = build_stock(config, narrow=True)
     keep_boxes_precise(detector)
@@ -214,7 +214,7 @@ def test_copies_run_their_own_weights():
         assert layer(torch.ones(1, 2).bfloat16()).dtype == torch.float32
 
 
-# --- channels-last weights -------------------------------------------------------------------------------------
+# --- channels-last weights ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

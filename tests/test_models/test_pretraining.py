@@ -65,7 +65,7 @@ def test_losses_by_hand():
 
 
 def test_default_weights_are_flownets():
-    """0.32 ... 0.005 on sums over maps of 1, 4, 16, 64 and 256 cells, as means against the finest."""
+    """0.32 ... 0.005 on sums over maps of 1, 4, ... 256 cells, as means against the finest."""
     sums = [weight * 4**i for i, weight in enumerate((0.32, 0.08, 0.02, 0.01, 0.005))]
     assert pretrainer().coarse_weights == pytest.approx([value / sums[-1] for value in sums[:-1]])
 
@@ -127,7 +127,7 @@ def test_training_lowers_the_error():
     assert history[0] > 7 and min(history[-5:]) < 0.4 * history[0], history
 
 
-# --- the trained flow network in the package, from which adaptations start ---------------------------------------
+# --- the trained flow network in the package, from which adaptations start ------------------------
 
 
 CHECKPOINT = 'semidff::pretrained/flownet-s-eighth_synthetic.pth'

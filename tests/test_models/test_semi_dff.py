@@ -191,7 +191,7 @@ def test_windows_are_crops_of_the_features_of_whole_frames(kind, step, both, mon
 
 
 def test_windows_of_a_network_that_rounds_sides_down():
-    """It has no cells for the last 8 pixels of a frame; the windows of a batch have equal sizes nevertheless."""
+    """It has no cells for a frame's last 8 pixels; windows have equal sizes nevertheless."""
     model = tiny_semi_dff(feature_cache=1.0).train()
     model.set_objectives(*PARTS['reg'])
     pool = torch.nn.AvgPool2d(16)
@@ -373,7 +373,7 @@ def test_teacher_of_its_own_has_the_weights_of_a_cut_head():
     assert not detector.level_embed.requires_grad
 
 
-# --- the correction ----------------------------------------------------------------------------------------------
+# --- the correction -------------------------------------------------------------------------------
 
 
 def corrected(kind, split):
@@ -433,7 +433,7 @@ def test_only_propagated_maps_are_compared():
     assert all(p.requires_grad for p in model.temporal.parameters())
 
 
-# --- the feature cache -------------------------------------------------------------------------------------------
+# --- the feature cache ----------------------------------------------------------------------------
 
 
 WHOLE = plain_samples(1, (64, 96))

@@ -77,7 +77,7 @@ def test_without_a_scale_field():
 
 
 def test_every_level_moves_by_the_same_pixels():
-    """A flow of one cell of stride 16 moves a level of stride 8 by two cells, one of stride 4 by four."""
+    """A flow of one cell of stride 16 moves a level of stride 8 by two cells."""
     module = build(3, (4, 8, 16))
     levels = [torch.randn(1, 3, 16, 24), torch.randn(1, 3, 8, 12), torch.randn(1, 3, 4, 6)]
     flow = torch.zeros(1, 2, 4, 6)
@@ -89,7 +89,7 @@ def test_every_level_moves_by_the_same_pixels():
 
 
 def test_levels_of_as_many_channels_share_a_scale_field():
-    """Two kinds of maps at the same cells: the field of each has its place in the convolution's outputs."""
+    """Two kinds of maps at the same cells: each has its place in the convolution's outputs."""
     module = build((3, 3, 2), (8, 16, 16))
     assert module.scale.out_channels == 5
     assert build((3, 3), (8, 16)).scale.out_channels == build(3).scale.out_channels == 3
@@ -115,7 +115,7 @@ def test_all_parameters_learn():
     assert all(p.grad is not None and p.grad.any() for p in module.parameters())
 
 
-# --- the residual module ------------------------------------------------------------------------------------------
+# --- the residual module --------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -154,7 +154,7 @@ def test_a_head_that_is_cut_learns_nothing_with_the_temporal_module():
     assert learns and all(name.startswith('temporal.') for name in learns)
 
 
-# --- settings that follow from the detector -----------------------------------------------------------------------
+# --- settings that follow from the detector -------------------------------------------------------
 
 
 NORMALIZATION = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True)
@@ -230,11 +230,3 @@ def test_parts_that_do_not_learn_keep_their_batch_norm_statistics(trainable):
     after = model.spatial.state_dict()
     assert before and all(torch.equal(value, after[key]) for key, value in before.items())
     assert model.temporal.training
-
-
-@pytest.mark.parametrize('parts', [['temporal'], ['temporal', 'task_network']])
-def test_parameters_of_the_detector_itself_are_those_of_the_task_network(parts):
-    detector = tiny_rfcn()
-    detector.level_embed = torch.nn.Parameter(torch.zeros(2))
-    VideoDetector(detector, temporal=models.temporal(), trainable=parts)
-    assert detector.level_embed.requires_grad == ('task_network' in parts)

@@ -17,7 +17,7 @@ def random(*shape, seed=0, dtype=torch.float32):
 
 @pytest.fixture(params=['contiguous', 'channels-last'])
 def ordered(request):
-    """Puts maps into an order; predictions sample channels-last ones of 64 channels with another operator."""
+    """Puts maps into an order; channels-last ones of 64 channels have another operator."""
     last = request.param == 'channels-last'
     order = torch.channels_last if last else torch.contiguous_format
     with torch.set_grad_enabled(not last):
@@ -157,7 +157,7 @@ def test_the_next_frame_makes_no_grid():
 
 @pytest.mark.parametrize('channels', [3, 64])
 def test_one_key_frame_serves_all_frames(channels):
-    """Both ways to sample: by ``grid_sample`` and, with many channels-last channels, as sums of rows."""
+    """Both ways to sample: by ``grid_sample``, and as sums of rows."""
     features = random(1, channels, 9, 14).to(memory_format=torch.channels_last)
     flow = random(4, 2, 9, 14, seed=1)
     with torch.no_grad():

@@ -204,7 +204,7 @@ def video_config(kind: str = 'rfcn', model: str = 'SemiDFF', **kwargs) -> dict:
 
 
 def build(config: dict, seed: int = 0, init: bool = True) -> nn.Module:
-    """Builds and initializes a model, always the same one; without ``init`` with PyTorch's weights, in eval mode."""
+    """Builds and initializes a model; without ``init``, in eval mode with PyTorch's weights."""
     init_default_scope('mmdet')
     torch.manual_seed(seed)
     model = MODELS.build(ConfigDict(config))
@@ -288,7 +288,7 @@ def samples(count: int, same: bool = False, boxes: bool = False) -> list[DetData
 
 
 def assert_same(found: list, expected: list, least: int = 1, atol: float = 0.0) -> None:
-    """All fields of results are equal, or as close as ``atol`` says, of at least so many instances in all."""
+    """All fields of results are equal, or within ``atol``, of ``least`` instances in all."""
     assert sum(len(other.pred_instances) for other in expected) >= least
     for one, other in zip(found, expected, strict=True):
         for name, value in other.pred_instances.items():

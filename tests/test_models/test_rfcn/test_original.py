@@ -1,4 +1,4 @@
-"""R-FCN with the original's conventions: rules worked out by hand, and a tiny network made of the parts."""
+"""R-FCN with the original's conventions: rules worked out by hand, and a tiny network."""
 
 import copy
 

@@ -37,7 +37,7 @@ def test_halves_round_away_from_zero():
 
 @pytest.mark.parametrize('k', [1, 3, 7])
 def test_agrees_with_torchvision_on_whole_cells(k):
-    """Theirs rounds boxes to cells, leaves the far side out, and never reads the map's last row and column."""
+    """Theirs rounds boxes to cells and never reads the map's last row and column."""
     maps = torch.randn(2, 2 * k * k, 10, 13)
     cells = torch.tensor([[0, 0, 0, 7, 7], [1, 2, 1, 11, 9], [0, 3, 3, 4, 5]]).float()
     far = torch.tensor([0.0, 0, 0, 1, 1])
@@ -47,7 +47,8 @@ def test_agrees_with_torchvision_on_whole_cells(k):
 
 
 BORDER = torch.tensor(
-    # the whole map; at its right and lower border; a bin that is only last cells; nothing but the corner
+    # the whole map; at its right and lower border; a bin that is only last cells; nothing but the
+    # corner
     [[0.0, 0, 0, 96, 80], [1, 20, 0, 96, 79], [0, 70, 50, 96, 80], [1, 95, 79, 96, 80]]
 )
 

@@ -27,7 +27,7 @@ def point(*values: float) -> list[torch.Tensor]:
 
 
 def test_a_shift_of_the_box_has_the_same_size_in_all_codes():
-    """A box of 40 x 20 pixels around (100, 100), shifted by a tenth of its width, differs by one unit."""
+    """A box of 40 x 20 pixels, shifted by a tenth of its width, differs by one unit."""
     prior = torch.tensor([[100.0, 100.0]])
     box, shifted = (torch.tensor([[80.0 + d, 90.0, 120.0 + d, 110.0]]) for d in (0, 4))
     edges = point(20, 10, 20, 10), point(16, 10, 24, 10)
@@ -51,7 +51,7 @@ def test_a_shift_of_the_box_has_the_same_size_in_all_codes():
 
 
 def test_every_stage_of_a_cascade_has_its_own_unit():
-    """An RoI of 40 x 20 pixels whose box moves by one unit, which is a k-th of the first stage's at stage k."""
+    """An RoI of 40 x 20 pixels whose box moves by one unit, a k-th of it at stage k."""
     for stage in (1, 2, 3):
         coder = DeltaXYWHBBoxCoder(target_stds=[s / stage for s in (0.1, 0.1, 0.2, 0.2)])
         head = SimpleNamespace(bbox_coder=coder, reg_class_agnostic=True, num_classes=1)
@@ -85,7 +85,7 @@ def test_weights_of_the_anchors():
 
 
 def test_processes_share_the_number_of_objects(monkeypatch):
-    """The mean of two processes' losses, one without objects, is the loss of one with all frames."""
+    """The mean of two processes' losses, one without objects, is the loss of one process."""
     counts = torch.tensor([9.0, 0.0])
     logits = torch.full((18, 1), -20.0)
     logits[:9] = 20

@@ -1,4 +1,4 @@
-"""The same detector, cut at every point of DFF's Table 5 (in small), other backbones, and the configs of the table."""
+"""A detector, cut at every point of DFF's Table 5 (in small), and the table's configs."""
 
 from pathlib import Path
 
@@ -117,7 +117,7 @@ def test_three_stages(unit):
     'changes', [dict(depth=50), dict(with_cp=True), dict(deep_stem=True, avg_down=True)]
 )
 def test_other_resnets(changes):
-    """Bottlenecks, checkpointing and another stem, in training with a part of the backbone frozen."""
+    """Bottlenecks, checkpointing and another stem, in training, with frozen stages."""
     config = rfcn()
     config['backbone'].update(changes, frozen_stages=3)
     config['neck']['in_channels'] *= 4 if 'depth' in changes else 1
@@ -149,24 +149,23 @@ def test_a_pyramid_is_cut_below_its_lowest_level():
 
 
 @pytest.mark.parametrize(
-    ('detector', 'unit', 'error', 'message'),
+    ('config', 'unit', 'error'),
     [
-        (rfcn, 'layer4.2', ValueError, r"'layer4.2'.*one of layer1.0.*layer4.1$"),
-        (faster_rcnn, 'layer3.0', ValueError, r'\(0, 1, 2, 3\).*one of layer1.0, layer1.1$'),
-        (lambda: dict(type='ResNet', depth=18), 'layer4.0', TypeError, 'not ResNet with backbone'),
+        (rfcn(), 'layer4.2', ValueError),
+        (faster_rcnn(), 'layer3.0', ValueError),
+        (dict(type='ResNet', depth=18), 'layer4.0', TypeError),
     ],
 )
-def test_units_and_detectors_that_cannot_be_cut(detector, unit, error, message):
-    detector = build(detector())
-    with pytest.raises(error, match=message):
-        SpatialModule(detector, resnet(unit))
+def test_units_and_detectors_that_cannot_be_cut(config, unit, error):
+    with pytest.raises(error):
+        SpatialModule(build(config), resnet(unit))
 
 
 def count_layers(spatial: SpatialModule) -> int:
     """Layers with weights in N_task, counted as in Table 5.
 
-    The projection of a residual unit counts too (else the paper's 12 were 11). The 1x1 convolutions of R-FCN, which
-    read one map side by side, are one layer.
+    The projection of a residual unit counts too (else the paper's 12 were 11). The 1x1 convolutions
+    of R-FCN, which read one map side by side, are one layer.
     """
     layers = {
         layer
@@ -203,24 +202,19 @@ def test_configs_are_table_5s(layers):
     )
 
 
-# --- semi-DFF's second stage ----------------------------------------------------------------------------------
+# --- semi-DFF's second stage ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('name', ['5', '0'])
-def test_the_feature_network_is_stored_once(name):
-    model = cut(name, tiny_semi_dff)
-    state = model.state_dict()
-    pointers = [value.data_ptr() for value in state.values() if value.numel()]
-    assert len(set(pointers)) == len(pointers)
-    pairs = zip(model.spatial.feature_network, model.teacher.spatial.feature_network, strict=True)
-    assert all(own is other for own, other in pairs)
-    weights = sum(len(module.state_dict()) for module in model.spatial.task_network.values())
-    assert sum(key.startswith('teacher_task.') for key in state) == weights
-    assert ('teacher_task.backbone_layer4_1.conv1.weight' in state) == (name == '5')
+def test_the_teacher_has_the_units_of_the_task_network():
+    state = cut('5', tiny_semi_dff).state_dict()
+    assert 'teacher_task.backbone_layer4_1.conv1.weight' in state
+    assert not any(key.startswith('teacher_task.backbone_layer4_0') for key in state)
 
 
-@pytest.mark.parametrize('name', ['5', '0'])
-@pytest.mark.parametrize('objective', ['FeatureRegression', 'FeatureSemantics'])
+@pytest.mark.parametrize(
+    ('name', 'objective'),
+    [('5', 'FeatureRegression'), ('5', 'FeatureSemantics'), ('0', 'FeatureSemantics')],
+)
 def test_steps_of_the_distillation(name, objective):
     model = cut(name, tiny_semi_dff).train()
     model.set_objectives([dict(type=objective)], ('temporal', 'task_network'))
