@@ -1,8 +1,9 @@
 """Objectives of a distillation step: the regression loss and the semantic loss (semi-DFF 3.4)."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
@@ -11,8 +12,28 @@ from torch import Tensor
 from .losses import binary_distillation_loss, box_distillation_loss, class_distillation_loss
 from .spatial import HeadOutput, SpatialModule
 
-if TYPE_CHECKING:
-    from .semi_dff import Teacher
+
+class Teacher:
+    """The spatial module of stage one, which never changes.
+
+    Its task network is a copy, since the semantic step trains the student's. Its feature network
+    *is* the student's, stored once in memory and in checkpoints, unless ``own_features`` asks for a
+    copy.
+    """
+
+    def __init__(self, student: SpatialModule, own_features: bool = False) -> None:
+        self.own_features = own_features
+        self.spatial = student.with_own_task_network(own_features).requires_grad_(False).eval()
+
+    @torch.no_grad()
+    def features(self, images: Tensor, samples: SampleList) -> tuple[Tensor, ...]:
+        return self.spatial.features(images, samples)
+
+    def outputs(
+        self, features: Sequence[Tensor], samples: SampleList, test_cfg: dict, limit: int | None
+    ) -> tuple[list[HeadOutput], list | None]:
+        """Return what the semantic loss compares, and each image's ``limit`` best proposals."""
+        return self.spatial.head_outputs(features, samples, None, test_cfg, limit)
 
 
 class Distillation(NamedTuple):
@@ -27,7 +48,7 @@ class Distillation(NamedTuple):
     """
 
     student: SpatialModule
-    teacher: 'Teacher'
+    teacher: Teacher
     propagated: Sequence[Tensor]
     target: Sequence[Tensor]
     samples: SampleList

@@ -10,33 +10,10 @@ from mmdet.structures import DetDataSample, SampleList
 from torch import Tensor, nn
 
 from .data_preprocessor import digest_of
-from .objectives import Distillation, FeatureSemantics
-from .spatial import HeadOutput, SpatialModule, plain_samples
+from .objectives import Distillation, FeatureSemantics, Teacher
+from .spatial import plain_samples
 from .spatial.spatial_module import probe
 from .video_detector import PARTS, VideoDetector
-
-
-class Teacher:
-    """The spatial module of stage one, which never changes.
-
-    Its task network is a copy, since the semantic step trains the student's. Its feature network
-    *is* the student's, stored once in memory and in checkpoints, unless ``own_features`` asks for a
-    copy.
-    """
-
-    def __init__(self, student: SpatialModule, own_features: bool = False) -> None:
-        self.own_features = own_features
-        self.spatial = student.with_own_task_network(own_features).requires_grad_(False).eval()
-
-    @torch.no_grad()
-    def features(self, images: Tensor, samples: SampleList) -> tuple[Tensor, ...]:
-        return self.spatial.features(images, samples)
-
-    def outputs(
-        self, features: Sequence[Tensor], samples: SampleList, test_cfg: dict, limit: int | None
-    ) -> tuple[list[HeadOutput], list | None]:
-        """Return what the semantic loss compares, and each image's ``limit`` best proposals."""
-        return self.spatial.head_outputs(features, samples, None, test_cfg, limit)
 
 
 @MODELS.register_module()

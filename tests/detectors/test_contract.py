@@ -18,8 +18,7 @@ from torch import Tensor, nn
 from semidff.deployment.export import ExportError, export_onnx
 from semidff.inference.acceleration import Acceleration, accelerate
 from semidff.models import FeatureSemantics, SemiDFF, SpatialModule, VideoDetector
-from semidff.models.objectives import Distillation
-from semidff.models.semi_dff import Teacher
+from semidff.models.objectives import Distillation, Teacher
 from semidff.models.spatial import plain_samples
 from tests.tiny.models import assert_same
 

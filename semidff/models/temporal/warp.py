@@ -105,7 +105,8 @@ class MapSampler:
         in_rows = maps.is_contiguous(memory_format=torch.channels_last) and not maps.is_contiguous()
         recorded = torch.is_grad_enabled() or torch.compiler.is_compiling()
         on_cpu = maps.device.type == 'cpu' and maps.shape[1] >= _MANY
-        if _GATHERS.get() and len(self._position) == 1:
+        # Dynamo, which does not export here, cannot trace a context variable.
+        if torch.compiler.is_exporting() and _GATHERS.get() and len(self._position) == 1:
             sampled = self._gather(maps)
         elif on_cpu and in_rows and not recorded:
             sampled = self._sum_rows(maps)

@@ -9,8 +9,7 @@ from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
 from semidff.models import FeatureSemantics, SpatialModule, VideoDetector
-from semidff.models.objectives import Distillation
-from semidff.models.semi_dff import Teacher
+from semidff.models.objectives import Distillation, Teacher
 from semidff.models.spatial import (
     HEAD_FAMILIES,
     CascadeHeads,
