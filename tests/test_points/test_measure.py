@@ -24,6 +24,7 @@ from semidff.points.speed import Laps
 from semidff.points.table import Table
 from semidff.utils.threads import torch_threads
 from tests.damaged_video import write_video
+from tests.detectors.graph_path import on_gpu
 from tests.tiny.videos import (
     CLASSES,
     build,
@@ -230,6 +231,20 @@ def test_clips_that_are_processed_at_once(folder, clip, model, laps, tmp_path):
             found.append(metrics_of(table_of(tmp_path / str(threads), points, clips, model)))
     for point, metrics in found[0].items():
         assert metrics == pytest.approx(found[1][point], abs=1e-3)
+
+
+def test_points_on_a_gpu(clip, model, gpu, tmp_path):
+    points = grid(
+        method=['track', 'interpolate', 'propagate', 'centered', 'blend'], key_interval=[3]
+    )
+    points += [Point('propagate', 3, 0.5), Point('track', 3, filter='both')]
+    found, expected = (
+        metrics_of(table_of(tmp_path / name, points, [clip], detector, {}))
+        for name, detector in (('gpu', on_gpu(model)), ('cpu', model))
+    )
+    for point, metrics in expected.items():
+        assert found[point] == pytest.approx(metrics, abs=1e-3)
+    assert gpu.captures >= 4 and not gpu.failed_captures
 
 
 def test_methods_without_training_run_the_detector_of_before(clip, model, laps, tmp_path):
