@@ -10,9 +10,10 @@ import os
 import shutil
 import time
 import warnings
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -104,12 +105,11 @@ def detect_archive(
         _accept(settings, records, overwrite)
         left = [video for video in map(str, names) if not record_of(video)]
         left.sort(key=lambda video: file_state(folder / video)[:1], reverse=True)
-        worker = folder, out, draw, call, arguments
+        worker = _Worker(folder, out, draw, call, arguments)
         if left and (workers or address):
             results = _on_ray(worker, deque(left), workers, address)
         else:
-            single = _Worker(*worker)
-            results = ((video, single.run(video)) for video in left)
+            results = ((video, worker.run(video)) for video in left)
         frames, start = 0, time.perf_counter()
         with closing(results):
             for done, (video, record) in enumerate(results, 1):
@@ -177,49 +177,48 @@ def _read(file: Path) -> dict[str, Any] | None:
     return read_json(file) if file.is_file() else None
 
 
+@dataclass
 class _Worker:
     """Detects in videos, with a detector that is loaded when it is first used."""
 
-    def __init__(
-        self, folder: Path, out: Path, draw: bool, call: dict[str, Any], arguments: dict[str, Any]
-    ) -> None:
-        self._folder, self._out, self._draw = folder, out, draw
-        self._call, self._arguments = call, arguments
+    folder: Path
+    out: Path
+    draw: bool
+    call: dict[str, Any]
+    arguments: dict[str, Any]
 
     @cached_property
     def _inferencer(self) -> VideoInferencer:
-        return VideoInferencer(**self._arguments)
+        return VideoInferencer(**self.arguments)
 
     def work(self, video: str | None) -> dict[str, Any] | None:
         """Load the detector in a process of this worker, as the tools do; detect in a video."""
-        keep_freed_memory(self._arguments.get('device') or get_device())
-        with trusted(self._arguments.get('trust', False)), safe_loading():
+        keep_freed_memory(self.arguments.get('device') or get_device())
+        with trusted(self.arguments.get('trust', False)), safe_loading():
             self._inferencer  # noqa: B018
         return video and self.run(video)
 
     def run(self, video: str) -> dict[str, Any]:
         """Detect in a video and return its record."""
-        path, inferencer = self._folder / video, self._inferencer
-        if 'only_classes' in self._call:  # an unknown class is no failure of the video
-            inferencer.limiter(self._call['only_classes'])
+        path, inferencer = self.folder / video, self._inferencer
+        if 'only_classes' in self.call:  # an unknown class is no failure of the video
+            inferencer.limiter(self.call['only_classes'])
         names = dict(out_json='json', out_labels='labels', out_video='boxes.mp4')
-        outputs = {name: self._out / f'{video}.{suffix}' for name, suffix in names.items()}
+        outputs = {name: self.out / f'{video}.{suffix}' for name, suffix in names.items()}
         for file in outputs.values():  # results of other settings
             if file.is_dir():
                 shutil.rmtree(file)
             file.unlink(missing_ok=True)
         segments = inferencer.model.spatial.prediction == 'pred_sem_seg'
         del outputs['out_json' if segments else 'out_labels']
-        if not self._draw:
+        if not self.draw:
             del outputs['out_video']
-        record = _record(
-            path
-        )  # with the state of a file that may grow, whose results are then not complete
+        record = _record(path)  # of a file that grows meanwhile, results are not complete
         start = time.perf_counter()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter('always', VideoWarning)
             try:
-                for sample in inferencer(path, **outputs, **self._call):
+                for sample in inferencer(path, **outputs, **self.call):
                     record['frames'] += 1
                     record['key_frames'] += bool(sample.is_key_frame)
             except Exception as error:
@@ -231,7 +230,7 @@ class _Worker:
         messages = [w.message for w in caught if issubclass(w.category, VideoWarning)]
         record['warnings'] = list(map(str, messages))
         files = [file for file in outputs.values() if file.exists()]
-        record['results'] = [str(file.relative_to(self._out)) for file in files]
+        record['results'] = [str(file.relative_to(self.out)) for file in files]
         return record
 
 
@@ -241,7 +240,7 @@ def _record(path: Path, error: str | None = None) -> dict[str, Any]:
 
 
 def _on_ray(
-    arguments: tuple, queue: deque[str], workers: int | None, address: str | None
+    worker: _Worker, queue: deque[str], workers: int | None, address: str | None
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield videos with their records in the order in which actors on Ray finish them."""
     try:
@@ -253,34 +252,45 @@ def _on_ray(
         ) from None
     cores = None if address else max(os.cpu_count(), workers)
     ray.init(address or 'local', num_cpus=cores, logging_level='warning', log_to_driver=False)
-    folder, *_, settings = arguments
     total = ray.cluster_resources()
-    gpus = 0 if settings.get('device') == 'cpu' else total.get('GPU', 0)
+    gpus = 0 if worker.arguments.get('device') == 'cpu' else total.get('GPU', 0)
     workers = workers or max(int(gpus or total.get('CPU', 0) // 4), 1)
-    actor_class = ray.remote(_Worker).options(
-        num_cpus=max(total.get('CPU', 0) // workers, 1),
-        num_gpus=min(gpus / workers, 1),
-        max_restarts=-1,
-        max_task_retries=_TRIES - 1,
-    )
-    actors = [actor_class.remote(*arguments) for _ in range(workers)]
-    running = {actor.work.remote(None): (actor, None) for actor in actors}
+    share = dict(num_cpus=max(total.get('CPU', 0) // workers, 1), num_gpus=min(gpus / workers, 1))
+    actor_class = ray.remote(_Worker).options(**share)
+    running: dict[Any, tuple[Any, str | None]] = {}  # what an actor computes: the actor, its video
+    idle: list[Any] = []
+    lost: Counter[str | None] = Counter()
+
+    def begin() -> None:
+        actor = actor_class.remote(**vars(worker))
+        running[actor.work.remote(None)] = actor, None
+
     try:
+        for _ in range(workers):
+            begin()
         while queue or any(video for _, video in running.values()):
+            while queue and idle:
+                actor, video = idle.pop(), queue.popleft()
+                running[actor.work.remote(video)] = actor, video
             (done,), _ = ray.wait(list(running))
             actor, video = running.pop(done)
             try:
                 record = ray.get(done)
+                idle.append(actor)
             except RayTaskError as error:
                 raise error.cause from error
             except RayActorError:
-                if video is None:  # while it loads the detector
+                begin()  # on a node that is left
+                lost[video] += 1
+                if video is None and lost[None] > _TRIES * workers:  # while it loads the detector
                     raise
-                record = _record(folder / video, f'its worker ended {_TRIES} times')
-            if video is not None:
+                if video and lost[video] < _TRIES:
+                    queue.append(video)
+                    continue
+                record = video and _record(
+                    worker.folder / video, f'its worker ended {_TRIES} times'
+                )
+            if video:
                 yield video, record
-            if queue:
-                video = queue.popleft()
-                running[actor.work.remote(video)] = actor, video
     finally:
         ray.shutdown()

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import sys
 from importlib.util import find_spec
 
 import cv2
@@ -12,7 +11,7 @@ from mmengine.config import Config
 
 from semidff.apis import VideoInferencer, detect_archive
 from semidff.utils.error_messages import FileError
-from tests.damaged_video import wipe, write_damaged, write_video
+from tests.damaged_video import write_damaged, write_video
 from tests.tiny.videos import write_project
 
 NAMES = ['0.mp4', '1.mp4', '2.mp4', '3.mp4', 'broken.mp4', 'gone.mp4', 'sub/10.avi', 'sub/frames']
@@ -134,16 +133,6 @@ def test_the_video_that_an_interruption_ends_is_not_done(detect, inferencer, tmp
     assert json.loads((tmp_path / '2.mp4.json').read_text())['complete']
 
 
-def test_strict_keeps_results(project, detect, tmp_path):
-    (tmp_path / 'videos').mkdir()
-    wipe(tmp_path / 'videos' / 'a.mp4', write_video(tmp_path / 'a.mp4', size=(96, 64)), 0.3, 0.5)
-    summary, _ = detect(tmp_path / 'out', tmp_path / 'videos', call=dict(strict=True))
-    assert (summary['done'], [*summary['failed']]) == (0, ['a.mp4'])
-    content = json.loads((tmp_path / 'out' / 'a.mp4.json').read_text())
-    assert not content['complete'] and len(content['images']) > 3
-    assert (tmp_path / 'out' / 'a.mp4.boxes.mp4').exists()
-
-
 def test_lost_results_are_made_again(detect, tmp_path):
     detect(tmp_path)
     (tmp_path / '1.mp4.json').unlink()
@@ -229,12 +218,6 @@ def test_refused(detect, tmp_path):
     with pytest.raises(FileError, match=r'out: holds results of other settings \(method\)'):
         detect(out, method='frame')
     assert len(detect(out, method='frame', overwrite=True)[1]) == 8
-
-
-def test_without_ray_the_message_names_the_extra(detect, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, 'ray', None)
-    with pytest.raises(ImportError, match=r'semidff\[ray\]'):
-        detect(tmp_path, workers=2)
 
 
 TRANSFORM = """

@@ -30,7 +30,7 @@ from semidff.datasets.video_readers import (
     VideoWarning,
     open_any,
 )
-from semidff.inference import AdaptiveSchedule, ErrorPredictor, MethodError
+from semidff.inference import AdaptiveSchedule, ErrorPredictor
 from semidff.inference.executors import ExportedGraphs
 from semidff.inference.point import Point
 from semidff.utils.threads import torch_threads
@@ -159,17 +159,6 @@ def reading() -> int:
     return sum(thread.name.startswith('read-ahead') for thread in threading.enumerate())
 
 
-def test_files_and_lists_are_read_ahead_and_iterators_are_not(tmp_path, inferencer):
-    path = write_video(tmp_path / 'street.mp4', 40, size=SIZE)
-    frames = arrays(length=40)
-    for source, threads in ((path, 2), (frames, 2), (iter(frames), 0)):
-        results = inferencer(source)
-        next(results)
-        assert reading() == threads
-        results.close()
-        assert reading() == 0
-
-
 def test_one_inferencer_in_several_threads(project):
     """Each thread has its own iterator; they share the engines of the intervals."""
     shared = make(project, 'centered')
@@ -188,38 +177,6 @@ def test_frames_of_another_size_are_scaled_to_fit(tmp_path, inferencer):
     assert len(pictures) == 13 and pictures[-1].shape == DOT
     # 48 x 64 scaled to 64 x 85, with bars of 5 and 6 columns
     assert pictures[-1][:, :4].max() < 40 and pictures[-1][:, 8:88].mean() > 40
-
-
-def test_outputs(project, tmp_path, inferencer):
-    source = write_video(tmp_path / 'street.mp4', 11, fps=29.97, size=(96, 64))
-    out = {f'out_{kind}': tmp_path / f'boxes.{kind}' for kind in ('json', 'txt')}
-    out['out_video'] = tmp_path / 'boxes.mp4'
-    results = inferencer(source, pred_score_thr=0.0, **out)
-    samples = [next(results)]
-    assert not any(path.exists() for path in out.values())
-    samples += results
-    assert sorted(p.name for p in tmp_path.iterdir()) == [
-        'boxes.json', 'boxes.mp4', 'boxes.txt', 'street.mp4',
-    ]  # fmt: skip
-    drawn = open_any(out['out_video'])
-    assert drawn.fps == pytest.approx(29.97, abs=1e-3)
-    pictures, originals = list(drawn), list(open_any(source))
-    assert len(pictures) == 11
-    stamps = [s.timestamp for s in samples]
-    assert [one.timestamp for one in pictures] == pytest.approx(stamps, abs=1e-5)
-    for drawn, original in zip(pictures, originals, strict=True):
-        assert np.abs(drawn.image.astype(int) - original.image).mean() > 2, 'every frame has boxes'
-    lines = out['out_txt'].read_text().splitlines()
-    assert len(lines) == sum(len(s.pred_instances) for s in samples)
-    assert {line.split()[0] for line in lines} == {str(n) for n in range(1, 12)}
-
-
-def test_the_frame_rate_of_the_mp4_is_not_that_of_the_json(tmp_path, inferencer):
-    source = write_video(tmp_path / 'street.mp4', 3, fps=10, size=(96, 64))
-    out = dict(out_json=tmp_path / 'boxes.json', out_video=tmp_path / 'boxes.mp4')
-    list(inferencer(source, fps=5, **out))
-    assert json.loads(out['out_json'].read_text())['videos'][0]['fps'] == 10
-    assert open_any(out['out_video']).fps == 5
 
 
 def test_the_json_is_a_data_set(project, tmp_path, inferencer, monkeypatch):
@@ -329,11 +286,6 @@ def test_live_sources_have_bounded_delay(project, latency, log):
     assert f'tcp://camera: {len(found)} results, {30 - len(found)} frames dropped' in log.text
 
 
-def test_bounded_delay_that_is_impossible(project):
-    with pytest.raises(MethodError, match='results between key frames'):
-        make(project, method='frame', latency='bounded')
-
-
 def test_an_error_comes_at_its_frame_and_leaves_the_results_ahead_of_it(project, tmp_path, log):
     def broken():
         yield from arrays(0, 3)
@@ -349,19 +301,6 @@ def test_an_error_comes_at_its_frame_and_leaves_the_results_ahead_of_it(project,
     content = json.loads((tmp_path / 'o.json').read_text())
     assert (len(content['images']), content['complete'], reading()) == (3, False, 0)
     assert len(packet_times(tmp_path / 'o.mp4')) == 3
-
-
-def test_stopping_early_leaves_complete_files(tmp_path, inferencer):
-    files = dict(out_video=tmp_path / 'o.mp4', out_json=tmp_path / 'o.json')
-    for sample in inferencer(arrays(), **files):
-        if sample.frame_id == 4:
-            break
-    del sample
-    assert len(list(open_any(tmp_path / 'o.mp4'))) == 5
-    content = json.loads((tmp_path / 'o.json').read_text())
-    assert (len(content['images']), content['complete']) == (5, False)
-    list(inferencer(arrays(), out_json=tmp_path / 'few.json', max_frames=5))
-    assert json.loads((tmp_path / 'few.json').read_text())['complete']
 
 
 @pytest.mark.parametrize('strict', [False, True])

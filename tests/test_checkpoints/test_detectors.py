@@ -54,12 +54,6 @@ def test_configs_that_the_index_lacks_are_found_by_their_names(name):
     assert config.filename.endswith(f'yolox/{stem}.py') and config.model.bbox_head.num_classes == 3
 
 
-def test_names_of_stock_models_with_a_dot():
-    assert (
-        read_detector('retinanet_regnetx-3.2GF_fpn_1x_coco', warn=False).model.type == 'RetinaNet'
-    )
-
-
 def test_frames_normalized_in_the_pipeline_are_refused(tmp_path):
     step = dict(type='mmcv.Normalize', mean=[123.0] * 3, std=[58.0] * 3, to_rgb=True)
     data = dict(dataset=dict(pipeline=[dict(type='LoadImageFromFile'), step]))

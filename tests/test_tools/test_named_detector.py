@@ -75,15 +75,6 @@ def test_stage_two_starts_from_the_checkpoint(project):
             assert torch.equal(stored[f'spatial.detector.{key}'], value)
 
 
-def test_a_checkpoint_is_enough_for_prediction(project, tmp_path):
-    folder, *_ = project
-    inferencer = VideoInferencer(None, folder / 'run' / 'iter_2.pth', device='cpu', key_interval=2)
-    results = list(inferencer(IMAGES, out_json=tmp_path / 'out.json'))
-    assert [sample.is_key_frame for sample in results] == [True, False, True]
-    written = json.loads((tmp_path / 'out.json').read_text())
-    assert [category['name'] for category in written['categories']] == list(CLASSES)
-
-
 def test_a_run_is_resumed_without_stage_one_and_warns_of_nothing(project, tmp_path, recwarn):
     """The third step does not log the losses of the first one, and videos have no classes."""
     folder, *_ = project

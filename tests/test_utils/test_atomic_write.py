@@ -2,8 +2,6 @@
 
 import json
 import os
-import time
-from threading import Thread
 
 import numpy as np
 import pytest
@@ -56,27 +54,6 @@ def test_a_killed_writer_disturbs_no_other(tmp_path):
     assert (tmp_path / 'a.txt').read_text() == 'whole'
     assert left.name.startswith('.a.') and '.tmp' in left.name
     assert (tmp_path / 'other.txt').read_text() == left.read_text() == 'half'
-
-
-def test_each_writer_of_the_same_file_writes_its_own(tmp_path):
-    finished = []
-
-    def write(text: str) -> None:
-        for _ in range(100):
-            with atomic_write(tmp_path / 'a.txt') as file:
-                file.write(text)
-        finished.append(text[0])
-
-    threads = [Thread(target=write, args=(1000 * name,)) for name in 'abcd']
-    for thread in threads:
-        thread.start()
-    while any(thread.is_alive() for thread in threads):
-        if (tmp_path / 'a.txt').exists():
-            text = (tmp_path / 'a.txt').read_text()
-            assert len(text) == 1000 and len(set(text)) == 1
-        time.sleep(1e-3)  # on one core, the writers wait for this thread
-    assert sorted(finished) == list('abcd')
-    assert [path.name for path in tmp_path.iterdir()] == ['a.txt']
 
 
 def test_json_has_arrays_and_no_nan(tmp_path):

@@ -6,7 +6,6 @@ import torch
 from mmengine.structures import InstanceData
 from torch import nn
 
-from semidff.inference import Acceleration, accelerate
 from semidff.models.temporal.warp import warp
 from semidff.visualization.propagation import (
     PairView,
@@ -89,14 +88,6 @@ def test_padding_does_not_count():
     view.flow[:, 3:], view.flow[:, :, 5:] = 1e6, 1e6
     assert view.feature_error(view.propagated) == before
     assert view.mean_motion() == pytest.approx(16.0, rel=1e-4)
-
-
-def test_accelerated_models_can_be_viewed():
-    view, half = view_of(make_model()), view_of(accelerate(make_model(), Acceleration('bf16')))
-    assert half.target.dtype != torch.float32
-    errors = [v.feature_error(v.propagated) for v in (view, half)]
-    assert errors[1] == pytest.approx(errors[0], rel=0.02)
-    assert half.mean_scaling() == pytest.approx(view.mean_scaling(), abs=0.01)
 
 
 def boxes(count: int = 1) -> InstanceData:
