@@ -1,10 +1,7 @@
 """A pair through mmdet's transforms, and packing of pairs and of frames."""
 
-import random
-
 import numpy as np
 import torch
-from mmcv.transforms import Compose
 from mmdet.registry import TRANSFORMS
 from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import HorizontalBoxes
@@ -13,16 +10,6 @@ from mmdet.utils import register_all_modules
 from semidff.datasets import PackFramePair, PackVideoFrame
 
 register_all_modules(init_default_scope=True)
-
-BROADCAST = {
-    'type': 'TransformBroadcaster',
-    'share_random_params': True,
-    'transforms': [
-        {'type': 'RandomResize', 'scale': [(96, 80), (120, 96)], 'keep_ratio': True},
-        {'type': 'RandomFlip', 'prob': 0.5},
-        {'type': 'RandomCrop', 'crop_size': (40, 32)},
-    ],
-}
 
 
 def pair(second=None):
@@ -38,10 +25,6 @@ def pair(second=None):
         'video_name': ['v.mp4', 'v.mp4'],
         'video_length': [50, 50],
     }
-
-
-def seeded(seed):
-    random.seed(seed), np.random.seed(seed)
 
 
 def test_packed_pair():
@@ -62,33 +45,14 @@ def test_packed_pair():
     }
 
 
-def test_both_frames_get_the_same_flip_resize_and_crop():
-    transform = Compose([TRANSFORMS.build(BROADCAST), PackFramePair()])
-    flips, shapes, crops = set(), set(), set()
-    for seed in range(12):
-        seeded(seed)
-        packed = transform(pair())
-        key, current = packed['inputs'].int()
-        assert packed['inputs'].shape == (2, 3, 32, 40)
-        assert (current - key - 20).abs().max() <= 1  # interpolation rounds
-        meta = packed['data_samples'].metainfo
-        assert meta['img_shape'] == (32, 40) and meta['ori_shape'] == (72, 96)
-        flips.add(meta['flip'])
-        shapes.add(meta['scale_factor'])
-        crops.add(key.sum().item())
-    assert flips == {True, False} and len(shapes) > 3 and len(crops) == 12
-
-
 def test_boxes_of_the_current_frame_are_packed():
     results = pair()
     boxes = HorizontalBoxes(torch.tensor([[4.0, 4, 20, 20], [8, 8, 30, 40]]))
     results['gt_bboxes'] = [boxes[:1].clone(), boxes.clone()]
     results['gt_bboxes_labels'] = [np.array([0]), np.array([1, 2])]
     results['gt_ignore_flags'] = [np.array([False]), np.array([False, True])]
-    broadcast = {
-        **BROADCAST,
-        'transforms': [{'type': 'RandomFlip', 'prob': 1.0, 'direction': 'horizontal'}],
-    }
+    flip = dict(type='RandomFlip', prob=1.0, direction='horizontal')
+    broadcast = dict(type='TransformBroadcaster', share_random_params=True, transforms=[flip])
     sample = PackFramePair()(TRANSFORMS.build(broadcast)(results))['data_samples']
     assert sample.gt_instances.bboxes.tensor.tolist() == [[76, 4, 92, 20]]
     assert sample.gt_instances.labels.tolist() == [1]

@@ -105,13 +105,11 @@ def test_metrics_of_another_file_are_refused(world, tmp_path):
         Runner.from_cfg(Config(given)).test()
 
 
-@pytest.mark.parametrize('fields', [(), ('video_id',)], ids=['plain', 'own videos'])
-def test_images_without_videos_test_the_detector_alone(world, tmp_path, fields):
-    """As labeling tools export them; in the second file, each image has a video of its own."""
+def test_images_without_videos_test_the_detector_alone(world, tmp_path):
+    """As labeling tools export them."""
     content = json.loads((world / 'val.json').read_text())
     for image in content['images']:
         del image['video_id'], image['frame_id']
-        image |= dict(video_id=image['id'], frame_id=0) if fields else {}
     del content['videos']
     (tmp_path / 'plain.json').write_text(json.dumps(content))
     given = settings(tmp_path, 'plain')
