@@ -135,7 +135,7 @@ class VIDMetric(BaseMetric):
         groups = defaultdict(dict)
         for frame in results:
             groups[frame.distance].setdefault(frame.position, frame)
-        distances = sorted(groups, key=lambda distance: distance or 0)
+        distances = sorted(groups, key=lambda distance: distance or 0) or [None]
         outcomes = [self._evaluate(groups[distance]) for distance in distances]
         result = VIDResult.average([outcome for outcome, _ in outcomes])
         metrics = {'mAP': result.mean(self.class_mean)}
