@@ -56,8 +56,13 @@ class Outputs:
     max_frames: int | None = None
     strict: bool = False
 
+    def files(self) -> dict[str, str | None]:
+        """Return the outputs as arguments of the inferencer's call."""
+        files = dict(out_video=self.out, out_json=self.json, out_txt=self.txt)
+        return files | dict(out_labels=self.labels, out_mot=self.mot)
+
     def arguments(self) -> dict:
-        """Return arguments of the inferencer's call, but for its outputs."""
+        """Return the other arguments of the inferencer's call."""
         limits = dict(only_classes=self.classes, min_score=self.output_score)
         return dict(
             pred_score_thr=self.score_thr,
@@ -190,23 +195,14 @@ def _detect_in_video(
     inferencer: VideoInferencer, video: str, outputs: Outputs, say: Callable[[str], None]
 ) -> None:
     """Detect in one video."""
-    results = inferencer(
-        video,
-        out_video=outputs.out,
-        out_json=outputs.json,
-        out_txt=outputs.txt,
-        out_labels=outputs.labels,
-        out_mot=outputs.mot,
-        serve=outputs.serve,
-        **outputs.arguments(),
-    )
+    files = outputs.files()
+    results = inferencer(video, **files, serve=outputs.serve, **outputs.arguments())
     frames = keys = dropped = 0
     start = time.perf_counter()
     for sample in results:
         frames += 1
         keys += sample.is_key_frame
         dropped += sample.dropped
-    files = filter(None, (outputs.out, outputs.json, outputs.txt, outputs.labels, outputs.mot))
     rate = f'{frames / (time.perf_counter() - start):.1f} fps from reading to writing'
     count = f'{frames} frames, {keys} key frames' + f', {dropped} dropped' * bool(dropped)
-    say(f'{count}, {rate}: {", ".join(files) or "no output files"}')
+    say(f'{count}, {rate}: {", ".join(filter(None, files.values())) or "no output files"}')

@@ -108,8 +108,8 @@ class CommandParser(argparse.ArgumentParser):
         entries = reversed(_ENTRY.findall(ast.get_docstring(node)))  # of two, the first remains
         texts = {name: _plain(text) for several, text in entries for name in several.split(', ')}
         for name, annotation, default, positional in _parameters(node):
-            kinds, first = list(_members(annotation)), len(self.names)
-            if kinds == [annotation] and (group := _definition(f'{module}.{_name(annotation)}')):
+            kinds, first = [k for k in annotation.split(' | ') if k != 'None'], len(self.names)
+            if kinds == [annotation] and (group := _definition(f'{module}.{annotation}')):
                 self._add_all(*group)
                 self.groups[name] = f'{group[0]}.{group[1].name}', self.names[first:]
             elif name in self.names:
@@ -122,9 +122,9 @@ class CommandParser(argparse.ArgumentParser):
                     help += f' (default: {" ".join(map(str, values))})'
                 options['help'] = help.replace('%', '%%')
                 if positional:
-                    optional = ast.unparse(annotation).endswith('| None')
                     del options['action']
-                    options |= dict(nargs='?', default=None) if optional else {}
+                    if annotation.endswith('| None'):
+                        options |= dict(nargs='?', default=None)
                     self.add_argument(name, **options)
                     continue
                 option = name.replace('_', '-')
@@ -132,26 +132,26 @@ class CommandParser(argparse.ArgumentParser):
                 if options['action'] == 'store_true' and values != [False]:
                     self.add_argument(f'--no-{option}', dest=name, action='store_false')
 
-    def _options(self, name: str, kinds: Sequence[ast.expr]) -> dict[str, Any]:
+    def _options(self, name: str, kinds: Sequence[str]) -> dict[str, Any]:
         """Return the options of ``add_argument``; none for types without an option."""
-        kind, inner = _name(kinds[0]), getattr(kinds[0], 'slice', None)
+        kind, _, inner = kinds[0].removesuffix(']').partition('[')
         if kind == 'bool':
             return dict(action='store_true')
         if kind == 'Literal':
-            return dict(action='store', choices=ast.literal_eval(inner))
+            return dict(action='store', choices=ast.literal_eval(f'({inner},)'))
         if kind == 'dict':
             self.settings[name] = _split if inner else parse_settings
             return dict(type=_setting, nargs='+', action='extend', metavar='KEY=VALUE')
         if kind in ('Sequence', 'tuple'):
-            parts = inner.elts if isinstance(inner, ast.Tuple) else [inner]
-            options = self._options(name, list(_members(parts[0])))
+            parts = inner.split(', ') if kind == 'tuple' else [inner]
+            options = self._options(name, parts[:1])
             count = dict(nargs=len(parts)) if kind == 'tuple' else dict(nargs='+', action='extend')
             return options and options | count
         if kind not in _VALUES:
             return {}
         if kind in _PATHS:
             self.paths[name] = kind
-        optional = dict(nargs='?', const=True) if 'bool' in map(_name, kinds) else {}
+        optional = dict(nargs='?', const=True) if 'bool' in kinds else {}
         return dict(action='store', type=_VALUES[kind], **optional)
 
     def call(self, options: dict[str, Any]) -> Any:
@@ -191,34 +191,24 @@ def _load(target: str) -> Any:
 
 
 def _parameters(node: ast.FunctionDef | ast.ClassDef) -> Iterator[tuple]:
-    """Yield name, annotation, default and whether it is positional of each parameter or field."""
-    ahead, is_class = getattr(node, 'args', None) and node.args.args, isinstance(node, ast.ClassDef)
-    if is_class:
-        for field in node.body:
-            if isinstance(field, ast.AnnAssign):
-                yield field.target.id, field.annotation, field.value, False
-            if getattr(field, 'name', '') == '__init__':
-                ahead, node = field.args.args[1:], field
-        if ahead is None:
-            return
-    further, some = node.args.kwonlyargs, node.args.defaults
-    defaults = [None] * (len(ahead) - len(some)) + some + node.args.kw_defaults
-    for one, default in zip(ahead + further, defaults, strict=True):
-        yield one.arg, one.annotation, default, bool(further) and one in ahead and not is_class
-    if node.args.kwarg:
-        yield '**', node.args.kwarg.annotation, None, False
-
-
-def _members(annotation: ast.expr) -> Iterator[ast.expr]:
-    """Yield the types of a union, without None, or the only type."""
-    if isinstance(annotation, ast.BinOp):
-        yield from (*_members(annotation.left), *_members(annotation.right))
-    elif not isinstance(annotation, ast.Constant):
-        yield annotation
-
-
-def _name(kind: ast.expr) -> str:
-    return getattr(getattr(kind, 'value', kind), 'id', '')
+    """Yield name, type, default and whether it is positional of each parameter or field."""
+    is_class = isinstance(node, ast.ClassDef)
+    for field in node.body if is_class else ():
+        if isinstance(field, ast.AnnAssign):
+            yield field.target.id, ast.unparse(field.annotation), field.value, False
+        if getattr(field, 'name', '') == '__init__':
+            node = field
+    if isinstance(node, ast.ClassDef):
+        return
+    arguments = node.args
+    ahead, further = arguments.args[is_class:], arguments.kwonlyargs
+    missing = [None] * (len(ahead) - len(arguments.defaults))
+    defaults = missing + arguments.defaults + arguments.kw_defaults
+    for each, default in zip(ahead + further, defaults, strict=True):
+        positional = bool(further) and each in ahead and not is_class
+        yield each.arg, ast.unparse(each.annotation), default, positional
+    if arguments.kwarg:
+        yield '**', ast.unparse(arguments.kwarg.annotation), None, False
 
 
 def _values(default: ast.expr | None) -> list:
