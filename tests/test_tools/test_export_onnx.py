@@ -35,9 +35,3 @@ def test_frames_have_the_scale_of_the_pipeline(scale, size):
 def test_a_size_is_needed_without_test_data():
     with pytest.raises(ValueError, match='give --shape H W or a --video'):
         frame_shape(Config(), None, None)
-
-
-def test_frames_of_another_shape_are_refused(project, fails):
-    files = 'config.py', 'two.pth', '--video', 'in.mp4', '--shape', '64', '64', '--out', 'nothing'
-    assert 'leave the test pipeline as 64 x 96, not as 64 x 64' in fails(EXPORT, *files)
-    assert not (project / 'nothing').exists()
