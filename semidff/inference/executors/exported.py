@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from semidff.models.graphs import Graph, KeyGraph, NonKeyGraph
 from semidff.models.key_frame import FlowField, KeyFrame
 from semidff.models.spatial.head_family import levels, numbered
-from semidff.models.temporal.warp import gathered_cells
+from semidff.models.temporal.warp import MapSampler
 from semidff.models.video_detector import VideoDetector
 from semidff.utils.atomic_write import atomic_write, read_json, write_json
 from semidff.utils.logs import log_warning
@@ -308,8 +308,11 @@ class ExportedGraphs:
         inputs = {name: maps.contiguous().clone() for name, maps in inputs.items()}
         outputs = graph.named(*inputs.values())
         raw = graph.raw_names(outputs)
-        with gathered_cells(RUNTIMES[self.runtime].gathers):
+        MapSampler.gathers = RUNTIMES[self.runtime].gathers
+        try:
             return export_graph(graph, inputs, list(outputs)), raw
+        finally:
+            MapSampler.gathers = False
 
 
 def digest_of(model: VideoDetector, *others: Any) -> str:

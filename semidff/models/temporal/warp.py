@@ -10,7 +10,7 @@ outside the map.
 In predictions on CPUs, ``embedding_bag`` replaces ``grid_sample`` for channels-last maps of many
 channels: a cell is the weighted sum of four rows of the map. This takes a ninth of the time, and
 the result is channels-last too. Graphs that are exported may gather the four cells instead
-(:func:`gathered_cells`).
+(:attr:`MapSampler.gathers`).
 
 Cell ``i`` of a map of stride ``s`` is centered at pixel ``(i + 0.5) s`` of the frame. Maps with
 sides rounded up extend beyond the frame by different amounts, so that resizing one map to the size
@@ -18,9 +18,7 @@ of another misaligns them: at height 600 by up to 27 pixels for a level of strid
 samples a field at the cells of a level instead.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Sequence
 from functools import lru_cache, reduce, wraps
 
 import torch
@@ -31,7 +29,6 @@ from torch import Tensor
 _MANY = 64
 # Channels from which on torch's average pooling of channels-last maps is the faster one.
 _VECTOR = 16
-_GATHERS = ContextVar('_GATHERS', default=False)
 
 _Constants = Callable[..., tuple[Tensor, ...]]
 
@@ -72,22 +69,17 @@ def constants(function: _Constants) -> _Constants:
     return find
 
 
-@contextmanager
-def gathered_cells(gathers: bool) -> Iterator[None]:
-    """Context in which this thread gathers the cells of a warp of one frame, for an export."""
-    token = _GATHERS.set(gathers)
-    try:
-        yield
-    finally:
-        _GATHERS.reset(token)
-
-
 class MapSampler:
     """Samples maps of key frames, (N, C, H, W) or (1, C, H, W), where a flow points.
 
     The flow is that of :func:`warp`; with ``border``, cells outside the map repeat its border
     instead of being zero.
+
+    Attributes:
+        gathers: Whether a graph of one frame that is exported gathers cells.
     """
+
+    gathers = False
 
     def __init__(self, flow: Tensor, border: bool = False) -> None:
         flow = flow if flow.dtype.itemsize > 2 else flow.float()
@@ -105,8 +97,7 @@ class MapSampler:
         in_rows = maps.is_contiguous(memory_format=torch.channels_last) and not maps.is_contiguous()
         recorded = torch.is_grad_enabled() or torch.compiler.is_compiling()
         on_cpu = maps.device.type == 'cpu' and maps.shape[1] >= _MANY
-        # Dynamo, which does not export here, cannot trace a context variable.
-        if torch.compiler.is_exporting() and _GATHERS.get() and len(self._position) == 1:
+        if self.gathers and torch.compiler.is_exporting() and len(self._position) == 1:
             sampled = self._gather(maps)
         elif on_cpu and in_rows and not recorded:
             sampled = self._sum_rows(maps)
