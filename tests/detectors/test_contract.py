@@ -43,12 +43,15 @@ STILL = dict(
 OPTIONS = (
     (Acceleration(channels_last=True), 1e-3),
     (Acceleration('bf16'), 0.1),
-    (Acceleration('fp16'), 0.02),
+    (Acceleration('fp16'), 0.05),
 )
-"""Speed options, and the largest relative deviation of an output from float32."""
+"""Speed options, and the largest relative deviation from float32 with random weights."""
 
 STARTS_AT_ZERO = re.compile(r'conv_offset|reg_branches\.\d+\.4|fc_reg\.layers\.2')
 """Weights that are random here: deformed cells, and boxes beside reference points."""
+
+UNUSED = re.compile(r'^center_prior|^label_embedding')
+"""Weights of N_task that only mmdet's own losses use."""
 
 
 class Case(NamedTuple):
@@ -210,11 +213,14 @@ def test_semantic_loss(case):
     # A divergence between almost equal probabilities is zero up to rounding: slightly negative.
     assert all(loss.isfinite() and abs(loss.item()) > 0 for loss in noisy.values())
     sum(noisy.values()).backward()
-    modules = student.task_network.values()
-    weights = [weight for module in modules for weight in module.parameters()]
-    unused = [weight for weight in weights if weight.grad is None]
-    assert not unused or case.stock.encoder  # its encoder's branches, where it selects nothing
-    assert all(weight.grad.isfinite().all() for weight in weights if weight.grad is not None)
+    weights = {
+        f'{part}.{name}': weight
+        for part, module in student.task_network.items()
+        for name, weight in module.named_parameters()
+        if weight.requires_grad and not UNUSED.search(name)
+    }
+    assert {name for name, weight in weights.items() if weight.grad is None} == set()
+    assert all(weight.grad.isfinite().all() for weight in weights.values())
 
 
 @torch.no_grad()

@@ -76,9 +76,9 @@ def knows(instance: object, *methods: Callable) -> bool:
 def knows_dense_head(head: nn.Module, known: DenseHead) -> bool:
     names = '_predict_by_feat_single', '_bbox_decode', 'anchor_center'
     own = (getattr(known.kind, name) for name in names if hasattr(known.kind, name))
-    known_methods = knows(head, *_BASE, BaseDenseHead._bbox_post_process, *own)
     sigmoid = known.is_plain or head.use_sigmoid_cls
-    return known_methods and sigmoid and _knows_parts(head, head.test_cfg, limited=True)
+    plain = knows(head, *_BASE, BaseDenseHead._bbox_post_process, *own)
+    return plain and sigmoid and _knows_parts(head, head.test_cfg, limited=True)
 
 
 def knows_yolox_head(head: nn.Module) -> bool:
@@ -89,8 +89,8 @@ def knows_yolox_head(head: nn.Module) -> bool:
 
 def knows_rpn(head: nn.Module) -> bool:
     singles = RPNHead._predict_by_feat_single, RFCNRPNHead._predict_by_feat_single
-    known = knows(head, *_BASE, RPNHead._bbox_post_process, *singles)
-    return known and _knows_parts(head, head.test_cfg, limited=True)
+    plain = knows(head, *_BASE, RPNHead._bbox_post_process, *singles)
+    return plain and _knows_parts(head, head.test_cfg, limited=True)
 
 
 def knows_roi_head(head: nn.Module) -> bool:

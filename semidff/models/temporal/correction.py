@@ -14,9 +14,6 @@ _BATCHES = 100
 """Training batches over which the units are averaged; after these they do not change."""
 
 
-_DEPTH = 2
-
-
 class CurrentFrame(nn.Sequential):
     """Light network on the current frame (not in the papers; Accel, 2019, has a ResNet).
 
@@ -35,7 +32,7 @@ class CurrentFrame(nn.Sequential):
         counts = [max(channels >> (steps - 1 - step), 8) for step in range(steps)]
         layers = [nn.Conv2d(3, counts[0], 3, 2, 1), nn.ReLU(inplace=True)]
         layers += [_Separable(*pair, 3, 2) for pair in pairwise(counts)]
-        layers += [_Separable(channels, channels, 5) for _ in range(_DEPTH)]
+        layers += [_Separable(channels, channels, 5) for _ in range(2)]
         super().__init__(*layers, nn.Conv2d(channels, width, 1))
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -103,19 +100,10 @@ class Correction(nn.Module):
         ]
         self.context = nn.Conv2d(hidden_channels, width, 1)
         self.current = current
-        self.blocks = nn.ModuleDict(
-            {
-                str(count): nn.ModuleList(
-                    [
-                        nn.Conv2d(count, width, 1),
-                        nn.Conv2d(width, width, 3, padding=1),
-                        nn.Conv2d(width, count, 1),
-                    ]
-                )
-                for count in channels
-            }
-        )
+        self.blocks = nn.ModuleDict()
         for level, count in enumerate(channels):
+            layers = nn.Conv2d(count, width, 1), nn.Conv2d(width, width, 3, padding=1)
+            self.blocks[str(count)] = nn.ModuleList([*layers, nn.Conv2d(width, count, 1)])
             self.register_buffer(f'unit{level}', torch.ones(count))
         self.register_buffer('batches', torch.zeros(len(channels)))
         self._settled: set[int] = set()  # levels whose count is not read from the device any more

@@ -70,8 +70,6 @@ class TemporalModule(BaseModule):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        if padding not in ('zeros', 'border'):
-            raise ValueError(f"padding must be 'zeros' or 'border', got {padding!r}")
         self.padding = padding
         self.flow_network = MODELS.build(flow_network)
         hidden = self.flow_network.hidden_channels
@@ -89,25 +87,17 @@ class TemporalModule(BaseModule):
         self.correction_width, self.current_width = correction_width, current_width
         self.scale_bound = scale_bound
         self.scale = nn.Conv2d(hidden, sum(self.field_channels), 1) if with_scale else None
-        self.correction = None
+        self.correction = self.gate = None
+        if correction_width or gated:
+            factor = self.flow_network.stride // self.flow_network.downsampling
         if correction_width:
-            network = self.flow_network
-            current = (
-                CurrentFrame(
-                    network.stride // network.downsampling, current_width, correction_width
-                )
-                if current_width
-                else None
-            )
-            alike = class_maps if shared_classes else None
-            self.correction = Correction(
-                hidden, self.feat_channels, correction_width, current, alike
-            )
-        self.gate = (
-            ChangeGate(self.flow_network.stride // self.flow_network.downsampling)
-            if gated
-            else None
-        )
+            current, channels = None, self.feat_channels
+            if current_width:
+                current = CurrentFrame(factor, current_width, correction_width)
+            places = class_maps if shared_classes else None
+            self.correction = Correction(hidden, channels, correction_width, current, places)
+        if gated:
+            self.gate = ChangeGate(factor)
         if isinstance(self.flow_network, FlowNetwork):
             self.flow_network.reset_parameters(init_std)
         if with_scale:
@@ -246,9 +236,8 @@ class ResidualModule(BaseModule):
     def forward(
         self, key: Tensor, current: Tensor, features: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
-        residuals = self.residual(self.network.refine(current, key.expand_as(current))[0]).split(
-            self.feat_channels, 1
-        )
+        hidden, _ = self.network.refine(current, key.expand_as(current))
+        residuals = self.residual(hidden).split(self.feat_channels, 1)
         return tuple(
             level + align(residual, self.network.stride, stride, level.shape[-2:])
             for level, residual, stride in zip(features, residuals, self.feat_strides, strict=True)
