@@ -87,8 +87,10 @@ def lists() -> Iterator[Refusal]:
     ):
         yield VideoListError, words, partial(load, content)
     yield from (
-        (ValueError, 'must be seven .*1 to 30', lambda: read_detections(write('d.txt', '1 2 3\n4 5 6\n'), 30)),
-        (VideoListError, r'none\.txt: no list of videos \(No such file', lambda: load_videos('none.txt')),
+        (ValueError, 'must be seven .*1 to 30',
+         lambda: read_detections(write('d.txt', '1 2 3\n4 5 6\n'), 30)),
+        (VideoListError, r'none\.txt: no list of videos \(No such file',
+         lambda: load_videos('none.txt')),
         (VideoListError, 'none of its 1 entries', lambda: load_videos(Path())),
     )  # fmt: skip
 
@@ -131,7 +133,8 @@ def configs() -> Iterator[Refusal]:
         (FileError, r'missing\.pth: there is no such file; .* https://.*rtmdet_tiny',
          lambda: adapt('rtmdet-t', Path('missing.pth'), [Path()], out=Path('out'))),
         (ValueError, 'has no test_cfg',
-         lambda: apply_test_options(Config(dict(test_cfg=None)), MethodOptions(), VideoTestOptions())),
+         lambda: apply_test_options(
+             Config(dict(test_cfg=None)), MethodOptions(), VideoTestOptions())),
     )  # fmt: skip
 
 
@@ -167,7 +170,8 @@ def metrics() -> Iterator[Refusal]:
     yield from (
         (ValueError, r'19 different frames for a dataset of 20.*v2/000007',
          lambda: dense.run(labels(), dense.samples()[:-1])),
-        (ValueError, r"(?s)'horse'.*'bear'", lambda: setattr(dense.evaluator(labels()), 'dataset_meta', other)),
+        (ValueError, r"(?s)'horse'.*'bear'",
+         lambda: setattr(dense.evaluator(labels()), 'dataset_meta', other)),
         (FileNotFoundError, r'none\.json', lambda: dense.evaluator('none.json')),
         (ValueError, 'is_labeled=false', lambda: VIDEvaluator(sparse.write(Path(), ()))),
         (ValueError, 'results of 1 different frames for a dataset of 2', partial(pairs, -1)),
@@ -218,10 +222,12 @@ def models() -> Iterator[Refusal]:
     labeled, flow = partial(samples, 2, boxes=True), dict(flow_network=dict(type='OpenCVFlow'))
     nothing, correction = dict(attention=False, boxes=False), test_correction.build
     yield from (
-        (ValueError, 'set correction_width', lambda: correction(correction_width=0, current_width=8)),
+        (ValueError, 'set correction_width',
+         lambda: correction(correction_width=0, current_width=8)),
         (ValueError, 'correction_width=0', lambda: correction(**flow, with_scale=False)),
         (ValueError, 'with_scale=False', lambda: build(dict(flow, type='TemporalModule'))),
-        (ValueError, 'set bbox_head.pooling instead', lambda: build(dict(parts, type='RFCNRoIHead'))),
+        (ValueError, 'set bbox_head.pooling instead',
+         lambda: build(dict(parts, type='RFCNRoIHead'))),
         (ValueError, r"none of the outputs \['cls', 'box'\]",
          lambda: tiny_semi_dff('retinanet').set_objectives(
              [dict(nothing, type='FeatureSemantics')], ['temporal'])),
@@ -230,7 +236,8 @@ def models() -> Iterator[Refusal]:
         (ValueError, 'a temporal module, got NoneType',
          lambda: tiny_video_detector().eval().with_temporal(None).loss(
              torch.stack((frames(2), frames(2, seed=1)), 1), labeled())),
-        (ValueError, 'level is 3; the feature network gives 3', lambda: view_of(make_model(), level=3)),
+        (ValueError, 'level is 3; the feature network gives 3',
+         lambda: view_of(make_model(), level=3)),
     )  # fmt: skip
 
 

@@ -11,8 +11,13 @@ from tests.encoded_video import encode
 
 FASTSTART = 'faststart.mp4'
 STATED = {
-    'mp4': 'h264 closed', FASTSTART: 'h264 closed', 'mkv': 'h265', 'webm': 'vp9', 'avi': 'mjpeg', 'flv': 'h264 no b',
-}  # fmt: skip
+    'mp4': 'h264 closed',
+    FASTSTART: 'h264 closed',
+    'mkv': 'h265',
+    'webm': 'vp9',
+    'avi': 'mjpeg',
+    'flv': 'h264 no b',
+}
 """Containers that state the length of the video, with codecs."""
 LENGTH = 30
 

@@ -25,7 +25,7 @@ FULL = (
 
 
 def run_with_limits() -> None:
-    """Run the tools, each with its limit of the size of files; write what they exit with as JSON."""
+    """Run the tools with limits of the size of files; write their exit codes as JSON."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     sys.dont_write_bytecode = True  # the files would be cut, and imported by later tests
     codes = []
@@ -64,7 +64,7 @@ ENDS = ('interrupt', 'terminate', 'error')
 
 
 def run_a_program(end: str) -> None:
-    """Detect in frames of a camera until the program is interrupted, is terminated or has an error."""
+    """Detect in frames of a camera until a signal or an error ends the program."""
     from semidff.apis import VideoInferencer
 
     def camera():
