@@ -150,7 +150,7 @@ def test_graphs_are_prepared_ahead_of_the_workers(monkeypatch):
         threads.append(threading.current_thread())
         raise RuntimeError('no export')
 
-    monkeypatch.setattr(exported_graphs, 'export_graph', export)
+    monkeypatch.setattr(exported_graphs.RUNTIMES['onnxruntime'], 'export', export)
     run = stages(
         accelerate(copy.deepcopy(detector('retinanet')), Acceleration(runtime='onnxruntime')),
         schedule=FixedSchedule(4),
@@ -197,7 +197,7 @@ HANDLED = """
 import faulthandler, gc, signal, sys, threading
 from semidff.inference.executors.runtimes import OpenVino
 faulthandler.enable()  # gives handlers a stack of their own
-graphs = [OpenVino(open(sys.argv[1], 'rb').read(), 1, 1) for _ in range(2)]
+graphs = [OpenVino(sys.argv[1], 1, 1) for _ in range(2)]
 graphs.pop(0)
 other = threading.Thread(target=lambda: (graphs.clear(), gc.collect()))
 other.start()
@@ -227,7 +227,7 @@ sys.addaudithook(lambda event, _: event == 'socket.getaddrinfo' and print('looks
 from semidff.inference.executors.runtimes import RUNTIMES
 for runtime in RUNTIMES.values():
     runtime.check()
-    runtime(open(sys.argv[1], 'rb').read(), 1, 1)
+    runtime(sys.argv[1], 1, 1)
 """
 
 

@@ -26,7 +26,7 @@ from semidff.utils.atomic_write import atomic_write, read_json, write_json
 from semidff.utils.logs import log_warning
 from semidff.version import __version__
 
-from .onnx_export import ExportError, export_graph
+from .onnx_export import ExportError
 from .runtimes import RUNTIMES, Runtime
 
 KEY, NON_KEY, FILE = 'key.onnx', 'non_key.onnx', 'video_detector.json'
@@ -34,7 +34,7 @@ MAX_GRAPHS = 16
 """Graphs that are kept: two of each size of frames."""
 
 _PREPARING = Lock()
-"""One thread exports at a time: PyTorch's exporter keeps its state in the process."""
+"""One thread exports at a time: PyTorch's exporters keep their state in the process."""
 
 Shapes = dict[str, list]  # the first number is 1, or 'N' for any
 
@@ -79,7 +79,7 @@ class _Compiled:
     them.
 
     Args:
-        graph: ONNX file or its content.
+        graph: An ONNX file, or what the runtime exports.
         raw: As of :class:`Description`.
         total: Number of threads that all workers have together.
         with_boxes: Whether the graph has boxes. They are not used: those of equal scores may change
@@ -89,7 +89,7 @@ class _Compiled:
     def __init__(
         self,
         make: Callable[..., Runtime],
-        graph: Path | bytes,
+        graph: Any,
         raw: dict[str, str],
         total: int,
         with_boxes: bool = False,
@@ -132,7 +132,8 @@ class ExportedGraphs:
         folder: Folder of its graphs, see :func:`~semidff.deployment.export_onnx`, for frames of
             their size.
         runtime: ``onnxruntime`` or ``openvino``.
-        cache: Folder in which graphs are kept for the next process; None: they are in memory alone.
+        cache: Folder in which graphs of ONNX are kept for the next process; None: they are in
+            memory alone. OpenVINO's are made in seconds.
         **options: Of the runtime: ``precision``, ``providers`` of onnxruntime, ``device`` of
             OpenVINO.
 
@@ -286,11 +287,10 @@ class ExportedGraphs:
         self, kind: type[Graph], inputs: dict[str, Tensor], sample: DetDataSample | None
     ) -> Path | None:
         """Return the graph's file in the cache."""
-        if self._arguments['cache'] is None:
+        if self._arguments['cache'] is None or not RUNTIMES[self.runtime].exports_files:
             return None
         sizes = [[*maps.shape, maps.dtype] for maps in inputs.values()]
-        gathers = kind is NonKeyGraph and RUNTIMES[self.runtime].gathers
-        given = sizes, sample and sample.img_shape, gathers
+        given = sizes, sample and sample.img_shape
         digest = digest_of(self.model, torch.__version__, *given)
         return Path(self._arguments['cache'], f'{kind.__name__}-{digest}.onnx')
 
@@ -298,7 +298,7 @@ class ExportedGraphs:
     @torch.no_grad()
     def _export(
         self, kind: type[Graph], inputs: dict[str, Tensor], sample: DetDataSample | None
-    ) -> tuple[bytes, dict[str, str]]:
+    ) -> tuple[Any, dict[str, str]]:
         model = self.model
         check_exportable(model)
         if not _has_weights(model.temporal):
@@ -308,9 +308,10 @@ class ExportedGraphs:
         inputs = {name: maps.contiguous().clone() for name, maps in inputs.items()}
         outputs = graph.named(*inputs.values())
         raw = graph.raw_names(outputs)
-        MapSampler.gathers = RUNTIMES[self.runtime].gathers
+        runtime = RUNTIMES[self.runtime]
+        MapSampler.gathers = runtime.gathers
         try:
-            return export_graph(graph, inputs, list(outputs)), raw
+            return runtime.export(graph, inputs, list(outputs)), raw
         finally:
             MapSampler.gathers = False
 

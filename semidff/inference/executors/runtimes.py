@@ -1,17 +1,22 @@
 """Libraries that run exported graphs, from arrays to arrays by name."""
 
 import functools
-import io
 import os
 import sys
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
+
+from semidff.models.graphs import Graph
+
+from .onnx_export import export_graph
+from .openvino_graph import trace_graph
 
 Arrays = dict[str, np.ndarray]
 
@@ -25,21 +30,25 @@ class Runtime(ABC):
     """A compiled graph.
 
     Args:
-        graph: An ONNX file or its content.
+        graph: An ONNX file, or what :meth:`export` returns.
         threads: Number of CPU threads of each of as many ``streams`` that may run at the same time.
         precision: Of convolutions and matrix products, as of
             :class:`~semidff.inference.Acceleration`.
 
     Attributes:
         gathers: Whether it gathers the cells of a warp faster than it samples maps.
+        exports_files: Whether :meth:`export`, which takes long, returns the content of an ONNX file.
     """
 
-    gathers = False
+    gathers = exports_files = False
 
     @abstractmethod
-    def __init__(
-        self, graph: Path | bytes, threads: int, streams: int, precision: str = 'fp32'
-    ) -> None: ...
+    def __init__(self, graph: Any, threads: int, streams: int, precision: str = 'fp32') -> None: ...
+
+    @staticmethod
+    @abstractmethod
+    def export(graph: Graph, inputs: Mapping[str, Tensor], outputs: Sequence[str]) -> Any:
+        """Export a graph for the sizes of example inputs; ``outputs`` are their names."""
 
     @classmethod
     @abstractmethod
@@ -53,6 +62,8 @@ class Runtime(ABC):
 
 class OnnxRuntime(Runtime):
     """A graph in onnxruntime. ``providers`` are its execution providers, in order of preference."""
+
+    export, exports_files = staticmethod(export_graph), True
 
     def __init__(
         self,
@@ -84,11 +95,12 @@ class OpenVino(Runtime):
     """A graph in OpenVINO on a ``device``, with an infer request for each thread."""
 
     gathers = True
+    export = staticmethod(trace_graph)
     _precisions = dict(fp32='f32', bf16='bf16', fp16='f16')
 
     def __init__(
         self,
-        graph: Path | bytes,
+        graph: Any,
         threads: int,
         streams: int,
         precision: str = 'fp32',
@@ -99,9 +111,7 @@ class OpenVino(Runtime):
             # Threads that are bound to cores wait for whatever else runs there.
             settings.update(NUM_STREAMS=streams, ENABLE_CPU_PINNING=False)
             settings.update(INFERENCE_NUM_THREADS=threads * streams)
-        core = _core()
-        model = core.read_model(io.BytesIO(graph) if isinstance(graph, bytes) else graph)
-        self._compiled = core.compile_model(model, device, settings)
+        self._compiled = _core().compile_model(graph, device, settings)
         # Beside its own one, a port may have names of layers that were left out.
         self._inputs, self._outputs = (
             [port.get_names() for port in ports]
