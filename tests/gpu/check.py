@@ -1,12 +1,14 @@
-"""The package on a GPU that it has not met: correctness, then frames per second, then an adaptation.
+"""The package on a GPU that it has not met: correctness, then frames per second, then an
+adaptation.
 
-    tests/gpu/prepare.sh                                        # packages for a machine without network
-    python -m tests.gpu.check [--seconds 420] [--only NAME ...]
-    python -m tests.gpu.check --sim                             # on the simulated GPU of the tests
+    tests/gpu/prepare.sh                                        # packages for a machine without
+    network python -m tests.gpu.check [--seconds 420] [--only NAME ...] python -m tests.gpu.check
+    --sim                  # the graphs alone, on the tests' simulated GPU
 
-A check yields rows of figures, which are printed and written to ``$OUT/rows.json``. One that raises says where, and the
-next one goes on. The end, also in ``$OUT/summary.md``, has the rows that deviate and the table for docs/speed.md. On
-the simulated GPU, detectors are narrow and frames small, and what needs gradients runs on the CPU.
+A check yields rows of figures, which are printed and written to ``$OUT/rows.json``. One that raises
+says where, and the next one goes on. The end, also in ``$OUT/summary.md``, has the rows that
+deviate and the table for docs/speed.md. On the simulated GPU, detectors are narrow and frames
+small.
 """
 
 import argparse
@@ -61,7 +63,6 @@ from tests.tiny import videos as tiny_video
 from tests.tiny.stages import live, results, stages, together
 
 SIM = '--sim' in sys.argv
-TRAINS_ON = 'cpu' if SIM else 'cuda:0'
 COMMIT = Path('work_dirs/gpu_site/commit')  # of prepare.sh
 # Config, split point, and height and width of the network's input.
 CASES = {
@@ -133,7 +134,8 @@ def difference(found: SampleList, expected: SampleList) -> dict[str, int]:
 
 
 def check_graphs(name: str, precision: str = 'fp32') -> Rows:
-    """Graphs find what eager frames find, in frames of two sizes and in chunks, and wait for nothing."""
+    """Graphs find what eager frames find, in frames of two sizes and in chunks, and wait for
+    nothing."""
     graphs, eager = pair(name, precision)
     height, width = size_of(name)
     for size, chunked in product(((height, width), (height - 32, width - 32)), (False, True)):
@@ -171,11 +173,11 @@ def check_held(name: str) -> Rows:
     frames = smooth_frames(12, *size_of(name))
     expected = detect(eager, frames)
     detect(graphs, frames)
-    for number in range(10 if SIM else 70):  # more sizes than any cache holds
+    for number in range(70):  # more sizes than any cache holds
         detect(graphs, smooth_frames(2, 64 + 32 * (number % 7), 64 + 32 * (number // 7)))
     gc.collect()
     torch.cuda.empty_cache()
-    sizes = [2**power for power in range(4, 12 if SIM else 27)]
+    sizes = [2**power for power in range(4, 27)]
     garbage = [torch.full((size,), torch.nan, device='cuda:0') for size in (*sizes, *sizes)]
     yield dict(difference(detect(graphs, frames), expected), garbage=len(garbage))
 
@@ -193,7 +195,8 @@ def check_pool(name: str) -> Rows:
 
 
 def check_failed_capture(name: str) -> Rows:
-    """A capture that fails leaves stream, generator, allocator and the next capture as they were."""
+    """A capture that fails leaves stream, generator, allocator and the next capture as they
+    were."""
 
     def wait(*_: Any) -> None:
         if torch.cuda.is_current_stream_capturing():
@@ -225,19 +228,19 @@ def check_threads(name: str) -> Rows:
 
 
 def check_operators() -> Rows:
-    """The tests of mmcv's operators pass on the GPU, and NMS keeps the same boxes of equal scores as on the CPU."""
+    """The tests of mmcv's operators pass on the GPU, and NMS keeps the same boxes of equal scores
+    as on the CPU."""
     failed: list[str] = []
     plugin = SimpleNamespace(
         pytest_runtest_logreport=lambda report: failed.extend([report.nodeid] * report.failed)
     )
-    selected = 'nms or nan or without' if SIM else ''  # without gradients
     file = 'tests/test_compat/test_torchvision_operators.py'
     with (
         torch.device('cuda:0'),
-        torch.backends.cudnn.flags(enabled=not SIM, allow_tf32=False),
+        torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
         patch.dict(os.environ, SEMIDFF_TEST_GPU='1'),  # otherwise tests hide the GPU
     ):
-        pytest.main(['-q', '-p', 'no:cacheprovider', '--tb=line', '-k', selected, file], [plugin])
+        pytest.main(['-q', '-p', 'no:cacheprovider', '--tb=line', file], [plugin])
     yield dict(errors=failed)
     from mmcv.ops import nms  # after semidff
 
@@ -272,7 +275,7 @@ def inferencer(device: str, method: str) -> VideoInferencer:
 def check_operating_points() -> Rows:
     """Operating points can be measured."""
     clip = Clip(files=tuple(map(str, sorted(project().glob('v0_*.png')))))
-    methods, scales = ['track', 'propagate', 'blend'], [1.0] if SIM else [1.0, 0.5]
+    methods, scales = ['track', 'propagate', 'blend'], [1.0, 0.5]
     points = grid(method=methods, key_interval=[5, 10], scale=scales)
     executor = inferencer('cuda:0', 'propagate').stages.method.executor
     table = Table.open(Path(tempfile.mkdtemp()) / 'points.json', {})
@@ -284,7 +287,7 @@ def check_inferencers() -> Rows:
     """Every method detects in a file what it detects on the CPU, without TF32."""
     video = str(project() / 'pan.mp4')
     for method in METHODS.module_dict:
-        with torch.backends.cudnn.flags(enabled=not SIM, allow_tf32=False):
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             found = list(inferencer('cuda:0', method)(video))
         devices = sorted({str(result.pred_instances.bboxes.device) for result in found})
         row = difference(found, list(inferencer('cpu', method)(video)))
@@ -297,10 +300,8 @@ def check_training() -> Rows:
     optimizers = dict(type='Adam', lr=1e-3, fused=True), dict(type='RMSpropMX', lr=5e-5)
     images = torch.from_numpy(np.stack(smooth_frames(2, 64, 96))).permute(0, 3, 1, 2)
     for (precision, wrapper), optimizer in product(wrappers.items(), optimizers):
-        if SIM and precision == 'fp16':
-            continue
         cached = 0.1 * (optimizer['type'] == 'RMSpropMX')
-        model = models.build(models.video_config('retinanet', feature_cache=cached)).to(TRAINS_ON)
+        model = models.build(models.video_config('retinanet', feature_cache=cached)).to('cuda:0')
         model.set_objectives([dict(type='FeatureRegression'), *SEMANTIC[0]], SEMANTIC[1])
         model.train()
         settings = dict(type=wrapper, optimizer=optimizer, clip_grad=dict(max_norm=0.1))
@@ -317,7 +318,8 @@ def plain(results: dict) -> dict:
 
 
 def check_speed(name: str, precision: str) -> Rows:
-    """Frames per second from the copy to boxes at l = 10, and milliseconds of its key and non-key frames."""
+    """Frames per second from the copy to boxes at l = 10, and milliseconds of its key and non-key
+    frames."""
     frames, tasks = smooth_frames(21, *size_of(name)), {}
     for graphs in (False, True):
         executor = on_gpu(name, precision, graphs)
@@ -325,7 +327,7 @@ def check_speed(name: str, precision: str) -> Rows:
             run = Timer(executor, Point(method, 10), plain).run
             tasks[graphs, method] = partial(lambda run: run(iter(frames)), run)
             tasks[graphs, method]()  # chunks are captured when they occur again
-    laps = take_turns(tasks, 1 if SIM else 3)
+    laps = take_turns(tasks, 3)
     for graphs in (False, True):
         shares = dict(frame=(1.0, 0.0), propagate=(0.1, 0.9))
         fps = {
@@ -338,7 +340,7 @@ def check_speed(name: str, precision: str) -> Rows:
 
 
 def check_adaptation() -> Rows:
-    """From a detector and unlabeled videos to a report; without training where the GPU is simulated."""
+    """From a detector and unlabeled videos to a report."""
     folder = Path(tempfile.mkdtemp())
     (folder / 'videos').mkdir()
     tiny_video.write_detector(folder)
@@ -350,8 +352,7 @@ def check_adaptation() -> Rows:
         out=folder / 'out',
         minutes=1,
         anyway=True,
-        no_training=SIM,
-        device=TRAINS_ON,
+        device='cuda:0',
         runtime='torch',
     )
     yield dict(files=sorted(file.name for file in out.iterdir() if file.is_file()))
@@ -364,9 +365,8 @@ NAMES += [f'graphs {name}' for name in LARGE[:-1]]
 NAMES += ['held faster-rcnn-r50', 'pool faster-rcnn-r50']
 NAMES += [f'graphs {name} bf16' for name in ('retinanet-r50', TINY)]
 SPEED = [f'speed {name} {precision}' for precision in ('fp32', 'bf16', 'fp16') for name in LARGE]
-SPEED = SPEED[2:3] if SIM else SPEED
 # Seconds that have to be left: the adaptation takes two minutes.
-CHECKS = dict.fromkeys(NAMES, 15) | dict.fromkeys(SPEED, 15 if SIM else 120) | dict(adaptation=30)
+CHECKS = dict.fromkeys(NAMES, 15) | dict.fromkeys(SPEED, 120) | dict(adaptation=30)
 
 
 class Report(logging.Handler):
@@ -437,7 +437,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--seconds', type=float, default=420, help='time limit')
     parser.add_argument('--only', nargs='+', default=[''], help='beginnings of the names of checks')
-    parser.add_argument('--sim', action='store_true', help='on the simulated GPU')
+    parser.add_argument('--sim', action='store_true', help='graphs on the simulated GPU')
     args = parser.parse_args()
     warnings.filterwarnings('ignore')
     report, gpu = Report(), simulated_gpu.simulated_gpu if SIM else nullcontext
@@ -448,13 +448,12 @@ def main() -> None:
     machine['tf32'] = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     report.note('machine', **machine)
     for name, needed in CHECKS.items():
-        if not name.startswith(tuple(args.only)):
+        if not name.startswith(tuple(args.only)) or (SIM and not name.startswith('graphs')):
             continue
         if args.seconds - report.seconds() < needed:
             report.note(name, skipped='out of time')
             continue
-        on_host = SIM and name in ('training', 'adaptation')  # gradients are not simulated
-        with nullcontext() if on_host else gpu():
+        with gpu():
             kind = torch.cuda.CUDAGraph
             with patch.object(kind, 'replay', counted(kind.replay)):
                 report.run(name)
