@@ -1,11 +1,12 @@
 """Files of results, written while videos run, and completed at an early end, too."""
 
 import json
+import os
 import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from os.path import dirname, isdir, realpath, relpath
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -131,14 +132,15 @@ class _Detections(Output):
     def __enter__(self) -> '_Detections':
         is_file = str(self._path) != '-'
         self._stack = ExitStack()
-        self._file = self._stack.enter_context(
-            atomic_write(self._path) if is_file else nullcontext(sys.stdout)
-        )
+        self._file = self._stack.enter_context(self._open() if is_file else nullcontext(sys.stdout))
         self._stack.push(self._keep)
         return self
 
     def __exit__(self, *error: object) -> None:
         self._stack.__exit__(*error)
+
+    def _open(self) -> AbstractContextManager[TextIO]:
+        return atomic_write(self._path)
 
     def _keep(self, kind: type | None, *error: object) -> bool:
         """Complete the file; return whether it is kept in spite of an error."""
@@ -229,8 +231,18 @@ class CocoJson(_Detections):
 class JsonLines(_Detections):
     """Writes a line of JSON for each frame at once, with the entries of a COCO-VID json.
 
-    The path ``-`` is standard output.
+    The path ``-`` is standard output. Other programs can read a file meanwhile.
     """
+
+    @contextmanager
+    def _open(self) -> Iterator[TextIO]:
+        os.makedirs(dirname(self._path) or '.', exist_ok=True)
+        with open(self._path, 'w', encoding='utf-8') as file:
+            try:
+                yield file
+            except BaseException:  # ahead of the first result
+                os.remove(self._path)
+                raise
 
     def _write(self, sample: DetDataSample, boxes: InstanceData, image: np.ndarray) -> None:
         annotations = list(_annotations(boxes))

@@ -118,6 +118,13 @@ def test_a_line_of_json_for_each_frame(tmp_path, capsys):
     assert [box['category'] for box in first['annotations']] == ['car', 'class 1']
     assert first['annotations'][0]['bbox'] == [5, 10, 25, 10] and first['video'] == 'v'
     assert (second['frame_id'], second['dropped'], second['annotations']) == (4, 3, [])
+    with JsonLines(tmp_path / 'live' / 'o.jsonl', ('car',)) as output:
+        output.start('v')
+        output.add(results[0], IMAGE)
+        assert json.loads((tmp_path / 'live' / 'o.jsonl').read_text()) == first
+    with pytest.raises(OSError), JsonLines(tmp_path / 'none.jsonl', ('car',)):
+        raise OSError
+    assert not (tmp_path / 'none.jsonl').exists()
 
 
 def label_maps(*labels: int) -> list[DetDataSample]:
