@@ -53,7 +53,7 @@ BORDER = torch.tensor(
 )
 
 
-@pytest.mark.parametrize('k', [2, 3, 7])
+@pytest.mark.parametrize('k', [2, 3])
 def test_gradients_at_the_border(k):
     """Where torchvision's own forward and backward pass disagree."""
     maps = torch.randn(2, k * k, 5, 6, dtype=torch.float64, requires_grad=True)
