@@ -206,9 +206,9 @@ def models() -> Iterator[Refusal]:
     video = dict(type='VideoDetector')
     for detector, words in (
         (fast_rcnn, 'FastRCNN needs proposals from a file'),
-        (semi_supervised, 'SemiBaseDetector holds .*give its inner detector'),
+        (semi_supervised, 'SemiBaseDetector holds .*give its inner one'),
         (partial(stock, 'maskformer/maskformer_r50_ms-16xb1-75e_coco'),
-         'predicts panoptic segmentation: give a detector'),
+         'predicts panoptic segmentation: set test_cfg'),
         (partial(stock, 'clrnet/clrnet'), 'CLRNet predicts lanes'),
         (partial(stock, 'mask2former_vis/mask2former_r50_8xb2-8e_youtubevis2021'),
          'Mask2FormerVideo tracks objects in several frames: give an image detector'),
