@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from semidff.checkpoints.detectors import test_datasets, transform_name
+from semidff.checkpoints.read import weights_digest
 from semidff.inference.executors.exported import FILE, KEY, NON_KEY, Description, check_exportable
 from semidff.inference.executors.onnx_export import ExportError, export_graph
 from semidff.models import VideoDetector
@@ -65,6 +66,7 @@ def export_onnx(
         non_key_inputs=_shapes(inputs[1]),
         non_key_outputs=_shapes(outputs[1]),
         raw=NonKeyGraph(model).raw_names(outputs[1]),
+        weights=weights_digest(model.state_dict()),
     )
     folder = Path(folder)
     (folder / FILE).unlink(missing_ok=True)  # graphs of two models would fit together

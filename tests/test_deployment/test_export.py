@@ -127,6 +127,8 @@ def test_another_model_is_noticed(model, folder):
     wrong = [name for name, error in differences(other, folder).items() if error > 1e-3]
     assert 'non_key.onnx features_0' in wrong
     assert all(name.startswith('non_key') for name in wrong)
+    with pytest.raises(ValueError, match='graphs of other weights'):
+        ExportedGraphs(other, folder)
 
 
 def test_non_key_frames_have_their_own_test_settings(model, folder):

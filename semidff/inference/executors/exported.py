@@ -17,6 +17,7 @@ import torch
 from mmdet.structures import DetDataSample, SampleList
 from torch import Tensor, nn
 
+from semidff.checkpoints.read import weights_digest
 from semidff.models.graphs import Graph, KeyGraph, NonKeyGraph
 from semidff.models.key_frame import FlowField, KeyFrame
 from semidff.models.spatial.head_family import levels, numbered
@@ -53,7 +54,8 @@ class Description:
     non_key_inputs: Shapes  # key_features_i is features_i of key.onnx
     non_key_outputs: Shapes
     raw: dict[str, str]  # graphs' names of what the post-processing reads, by the detector's names
-    format: int = 3  # of this file
+    weights: str  # digest of the model's weights
+    format: int = 4  # of this file
 
     def fits(self, frame: Tensor) -> bool:
         """Return whether the graphs take a frame (1, 3, H, W)."""
@@ -152,6 +154,8 @@ class ExportedGraphs:
         RUNTIMES[runtime].check(**options)
         self.model, self.runtime = model.eval(), runtime
         self.description = None if folder is None else Description.read(folder)
+        if self.description and self.description.weights != weights_digest(model.state_dict()):
+            raise ValueError(f'{folder}: holds the graphs of other weights; export them again')
         self._arguments = dict(folder=folder, runtime=runtime, cache=cache, **options)
         self._make = partial(RUNTIMES[runtime], **options)
         self._threads = torch.get_num_threads()
