@@ -1,7 +1,7 @@
 """Registers the parts of this package, and the scope ``semidff``, in mmdetection's registries.
 
-A config that takes variables from ``_base_ = 'semidff::...'`` marks them with this scope. The parts themselves are
-registered in mmdetection's registries, to which a lookup in this scope falls back.
+A config that takes variables from ``_base_ = 'semidff::...'`` marks them with this scope. The parts
+themselves are registered in mmdetection's registries, to which a lookup in this scope falls back.
 """
 
 from .compat import quiet  # noqa: F401 (before mmdet is imported)

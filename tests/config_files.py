@@ -27,7 +27,9 @@ def trainings() -> list[str]:
 
 
 def commands_of(file: str, tool: str = 'train') -> dict[str, tuple[str, list[str]]]:
-    """Config and settings of the trainings of an experiment, or of its tests, for one seed: by the name of the step."""
+    """Config and settings of the trainings of an experiment, or of its tests, for one seed: by the
+    name of the step.
+    """
     command = ['make', '-n', '-f', file, 'OUT=out', 'SEEDS=0']
     text = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
     found = {}

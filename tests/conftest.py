@@ -21,14 +21,18 @@ if not os.environ.get('SEMIDFF_TEST_GPU'):
 
 
 def pytest_collection_finish():
-    """Exempt what the imports have made from garbage collection; mmengine's data sets start one each."""
+    """Exempt what the imports have made from garbage collection; mmengine's data sets start one
+    each.
+    """
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture(autouse=True)
 def _configs_are_not_formatted(monkeypatch):
-    """Write configs as they are: mmengine formats each several times, most of the time of a short training."""
+    """Write configs as they are: mmengine formats each several times, most of the time of a short
+    training.
+    """
     monkeypatch.setattr(yapf_api, 'FormatCode', lambda text, **_: (text, True))
 
 
@@ -45,7 +49,9 @@ def log(caplog):
 
 @pytest.fixture
 def gpu():
-    """The simulated GPU, in this process: all that it patches is restored behind the test, threads included."""
+    """The simulated GPU, in this process: all that it patches is restored behind the test, threads
+    included.
+    """
     with simulated_gpu() as gpu:
         yield gpu
 

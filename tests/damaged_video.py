@@ -60,7 +60,9 @@ def cut(path: Path, source: Path, share: float) -> Path:
 
 
 def lose_packet(path: Path, source: Path, frame: int, after: int = 1) -> Path:
-    """Write a transport stream that lacks a packet: of those of a frame the one with this number, as by radio."""
+    """Write a transport stream that lacks a packet: of those of a frame the one with this number,
+    as by radio.
+    """
     data = source.read_bytes()
     packets = [data[at : at + PACKET] for at in range(0, len(data), PACKET)]
     video = [n for n, one in enumerate(packets) if (one[1] & 31) << 8 | one[2] == 256]

@@ -27,7 +27,9 @@ CODECS = {
 
 
 def picture(number: int, size: tuple[int, int] = SIZE) -> np.ndarray:
-    """Return a picture (H, W, 3) with the bits of its number on top and a moving pattern, different in all corners."""
+    """Return a picture (H, W, 3) with the bits of its number on top and a moving pattern, different
+    in all corners.
+    """
     width, height = size
     y, x = np.mgrid[:height, :width]
     image = np.stack([2 * x, 3 * y, 4 * np.abs(x - y) + 5 * number], -1) % 200 + 20
@@ -62,7 +64,8 @@ def encode(
 
     Args:
         times: Times of the frames in 1/25 s; default: one after the other.
-        faststart: Whether an mp4 has its index before the frames: it can be opened even if truncated.
+        faststart: Whether an mp4 has its index before the frames: it can be opened even if
+            truncated.
         settings: Attributes of the stream, such as ``sample_aspect_ratio``.
     """
     encoder, options = CODECS[codec]

@@ -41,7 +41,9 @@ def _draw(name: str, entry: dict, salt: str) -> np.ndarray:
 
 
 def write_params(path: Path, arrays: Mapping[str, np.ndarray], layout: str = 'v2') -> None:
-    """Write arrays with their full names (``arg:conv1_weight``); layout ``legacy``, ``v1`` or ``v2``."""
+    """Write arrays with their full names (``arg:conv1_weight``); layout ``legacy``, ``v1`` or
+    ``v2``.
+    """
     content = struct.pack('<QQQ', LIST_MAGIC, 0, len(arrays))
     for array in arrays.values():
         kind = next(dtype for dtype in DTYPES if np.dtype(dtype) == array.dtype)

@@ -1,4 +1,6 @@
-"""Tools in this process, in others and in groups as of torchrun, without importing mmdetection in each again."""
+"""Tools in this process, in others and in groups as of torchrun, without importing mmdetection in
+each again.
+"""
 
 import multiprocessing
 import os
@@ -28,7 +30,9 @@ def call(tool: str | Path, *arguments: object) -> None:
 
 
 def start(function: Callable, *arguments, output: Path) -> BaseProcess:
-    """Call a function of a module in a process of its own, in the current folder; a file gets what it prints."""
+    """Call a function of a module in a process of its own, in the current folder; a file gets what
+    it prints.
+    """
     process = FORKS.Process(target=_call, args=(function, arguments, Path.cwd(), output))
     process.start()
     return process
@@ -48,7 +52,8 @@ def _call(function: Callable, arguments: Sequence, folder: Path, output: Path) -
 def run_in_group(
     folder: Path, calls: Sequence[Sequence], processes: int = 2, nodes: int = 1
 ) -> None:
-    """Run tools one after the other, ``[tool, *arguments]`` each, in every process of a group on ``nodes`` machines.
+    """Run tools one after the other, ``[tool, *arguments]`` each, in every process of a group on
+    ``nodes`` machines.
 
     Raises:
         torch.multiprocessing.ProcessException: If a process fails, with its traceback.

@@ -1,10 +1,12 @@
 """Results of a commit as the reference of a later one: a redesign must not change them.
 
     python -m tests.reference store before.npz [--model MODEL WEIGHTS ...] [--clip FILE ...]
-    python -m tests.reference compare before.npz     # the same models and clips; exit status 1 if a result differs
+    python -m tests.reference compare before.npz     # the same models and clips; exit status 1 if a
+    result differs
 
-Without options, tiny detectors of four kinds run with all methods, filters, light frames and workers over two scenes of
-different sizes. ``--model`` adds a config or folder of ``tools/adapt.py`` (weights ``-``), which runs on each clip.
+Without options, tiny detectors of four kinds run with all methods, filters, light frames and
+workers over two scenes of different sizes. ``--model`` adds a config or folder of
+``tools/adapt.py`` (weights ``-``), which runs on each clip.
 """
 
 import argparse
@@ -106,7 +108,9 @@ def cases(arguments: argparse.Namespace, folder: Path) -> Iterator[tuple[str, di
 
 
 def results(arguments: argparse.Namespace) -> Iterator[tuple[str, np.ndarray]]:
-    """Name and detections (n, 10) of each case: video, frame, kind of frame, label, track id, score, box."""
+    """Name and detections (n, 10) of each case: video, frame, kind of frame, label, track id,
+    score, box.
+    """
     kinds = ['key', 'light', 'tracked']
     with tempfile.TemporaryDirectory() as folder:
         for name, setting, videos in cases(arguments, Path(folder)):

@@ -10,7 +10,9 @@ OPTIONAL = os.environ.get('SEMIDFF_TEST_DATA') or ROOT.parent / 'shared'
 
 
 def shared(relative: str) -> Path:
-    """Path of a file or folder below tests/data, else of the optional data; skips the calling test without it."""
+    """Path of a file or folder below tests/data, else of the optional data; skips the calling test
+    without it.
+    """
     for folder in (ROOT / 'tests' / 'data', Path(OPTIONAL)):
         if (folder / relative).exists():
             return folder / relative

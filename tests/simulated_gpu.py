@@ -1,17 +1,22 @@
-"""A GPU simulated on the CPU, for tests: tensors that say they are on ``cuda:0``, and CUDA graphs that are replayed.
+"""A GPU simulated on the CPU, for tests: tensors that say they are on ``cuda:0``, and CUDA graphs
+that are replayed.
 
 In the context of :func:`simulated_gpu`, as on a GPU:
 
 - Tensors of both devices do not mix, but for scalars.
-- The host waits where it reads a value, sends one, or needs the size of a result that depends on values; that is an
-  error during a capture. torchvision's ``nms`` reads a size, and the forward pass of its ``ps_roi_align`` synchronizes
-  the device, but neither does its gradient nor ``ps_roi_pool`` (its CUDA sources).
+- The host waits where it reads a value, sends one, or needs the size of a result that depends on
+  values; that is an error during a capture. torchvision's ``nms`` reads a size, and the forward
+  pass of its ``ps_roi_align`` synchronizes the device, but neither does its gradient nor
+  ``ps_roi_pool`` (its CUDA sources).
 - A copy to pinned memory that does not block leaves garbage there until the host waits.
-- A graph is the list of captured operators with the memory that they read and wrote; a replay repeats them. What they
-  wrote is garbage until then. Memory that a graph reads becomes garbage as soon as no tensor holds it.
-- An error ends a capture, behind which ``torch.cuda.graph``, PyTorch's own, leaves the capture's stream current.
+- A graph is the list of captured operators with the memory that they read and wrote; a replay
+  repeats them. What they wrote is garbage until then. Memory that a graph reads becomes garbage as
+  soon as no tensor holds it.
+- An error ends a capture, behind which ``torch.cuda.graph``, PyTorch's own, leaves the capture's
+  stream current.
 
-Not simulated: the order of streams, backward passes, operators compiled by mmcv, in-place changes of a shape.
+Not simulated: the order of streams, backward passes, operators compiled by mmcv, in-place changes
+of a shape.
 """
 
 import threading
@@ -43,7 +48,8 @@ class SimulatedGPU:
     """The device.
 
     Attributes:
-        kernels: Number of operators outside graphs that compute something: all but views and allocations.
+        kernels: Number of operators outside graphs that compute something: all but views and
+            allocations.
         waits: How often the host waited for the device, by operator.
         replays: Number of replays; ``captures`` and ``failed_captures`` likewise.
         graphs: The graphs that are alive.
@@ -117,7 +123,9 @@ class DeviceTensor(Tensor):
 
 
 class _Mode(TorchDispatchMode):
-    """Sees the operators of a thread that make tensors of none, ``torch.tensor(..., device='cuda')`` included."""
+    """Sees the operators of a thread that make tensors of none, ``torch.tensor(...,
+    device='cuda')`` included.
+    """
 
     def __enter__(self) -> '_Mode':
         self.lifts = torch._C._only_lift_cpu_tensors()
@@ -133,7 +141,9 @@ class _Mode(TorchDispatchMode):
 
 
 class _Functions(TorchFunctionMode):
-    """Sees functions that send lists to the device, of indices or of numbers there, out of sight of other modes."""
+    """Sees functions that send lists to the device, of indices or of numbers there, out of sight of
+    other modes.
+    """
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         indexing = func in (Tensor.__getitem__, Tensor.__setitem__)
@@ -278,7 +288,9 @@ def _run_on_host(name: str, func: Any, args: tuple, kwargs: dict) -> Any:
 
 
 def _exchange(name: str, args: tuple, kwargs: dict, here: list[Tensor], to_host: bool) -> bool:
-    """Wait where an operator needs the host; return whether it is a copy to the host that does not block."""
+    """Wait where an operator needs the host; return whether it is a copy to the host that does not
+    block.
+    """
     if name in ('_to_copy', 'copy_', '_foreach_copy_'):
         blocks = not (kwargs.get('non_blocking') or args[2:] == (True,))
         blocks |= not all(hasattr(tensor.untyped_storage(), 'pinned_here') for tensor in here)

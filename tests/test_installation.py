@@ -71,7 +71,9 @@ def test_command_runs_its_tool(monkeypatch, capsys, tmp_path, command, option):
 
 
 def test_an_editable_installation_is_found_from_the_folder_above_the_clone(project, tmp_path):
-    """There, ``semidff`` is a folder without ``__init__.py``, too: a namespace package if nothing else is found."""
+    """There, ``semidff`` is a folder without ``__init__.py``, too: a namespace package if nothing
+    else is found.
+    """
     build = f'from setuptools.build_meta import build_editable; build_editable({str(tmp_path)!r})'
     subprocess.run([sys.executable, '-c', build], cwd=project, check=True, capture_output=True)
     with zipfile.ZipFile(next(tmp_path.glob('*.whl'))) as file:

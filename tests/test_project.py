@@ -43,7 +43,8 @@ def test_no_file_contains(what, pattern):
             assert not re.search(pattern, line), f'{path.relative_to(ROOT)}:{number} has {what}'
 
 
-# Packages from the bottom to the top; each may import those on lower lines, and nothing beside or above it.
+# Packages from the bottom to the top; each may import those on lower lines, and nothing beside or
+# above it.
 LAYERS = (
     ('version',),
     ('utils', 'compat', 'filter'),
@@ -103,7 +104,9 @@ def test_no_circular_imports():
 
 
 def run_by_import(module: str, name: str, modules: dict) -> set[str]:
-    """Modules that run before an import of ``name`` in ``module`` is complete, if only ``module`` has begun to run."""
+    """Modules that run before an import of ``name`` in ``module`` is complete, if only ``module``
+    has begun to run.
+    """
     if name.split('.')[0] != 'semidff':
         return set()
     while name not in modules:

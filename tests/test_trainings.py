@@ -1,4 +1,6 @@
-"""Every config under configs/ trains two iterations a step and is tested, on a miniature of its data set."""
+"""Every config under configs/ trains two iterations a step and is tested, on a miniature of its
+data set.
+"""
 
 from pathlib import Path
 
@@ -15,7 +17,8 @@ from semidff.utils.command_line import parse_settings
 from tests.config_files import ROOT, commands_of, trainings
 from tests.tiny.datasets import DARKNET, shrink, write_cityscapes, write_generated, write_imagenet
 
-# Trainings of the tables, with accumulated gradients: those that change the objective, and some with other weights.
+# Trainings of the tables, with accumulated gradients: those that change the objective, and some
+# with other weights.
 CAFFE = 'configs/imagenet/tables_caffe.mk'
 CAFFE_STEPS = commands_of(CAFFE) | commands_of(CAFFE, 'test')
 STEPS = {

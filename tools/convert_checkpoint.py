@@ -1,4 +1,4 @@
-"""Convert parameters of the original Deep Feature Flow (MXNet), or join parts of several checkpoints."""
+"""Convert parameters of the original Deep Feature Flow, or join parts of checkpoints."""
 
 from semidff import commands
 

@@ -1,4 +1,4 @@
-"""Configs of an adaptation: of the detector, of its training, and of the video detector that results."""
+"""Configs of the detector, its training and the resulting video detector."""
 
 import copy
 import os
@@ -93,12 +93,13 @@ def model_config(own: Config, checkpoint: str, network: Network, kind: str) -> d
 
 
 def training_pipeline(own: Config, data: Data, strides: Sequence[float]) -> list[dict]:
-    """Return the pipeline of pairs: the geometric part of the detector's test pipeline, then crops and flips.
+    """Return the pipeline of pairs: the geometric part of the detector's test pipeline, then crops
+    and flips.
 
-    Frames that are cropped are resized to half of the detector's input size and more: objects and their motion are
-    smaller then, crops show more of them, and iterations take less time. Frames whose features are kept have two sizes
-    and are not flipped, so that they recur. Frames that the detector pads are not resized: their crops leave out the
-    padding, from which nothing is learned.
+    Frames that are cropped are resized to half of the detector's input size and more: objects and
+    their motion are smaller then, crops show more of them, and iterations take less time. Frames
+    whose features are kept have two sizes and are not flipped, so that they recur. Frames that the
+    detector pads are not resized: their crops leave out the padding, from which nothing is learned.
     """
     shared = [
         _for_pairs(dict(step))
@@ -126,7 +127,7 @@ def is_padding(step: dict) -> bool:
 
 
 def _for_pairs(step: dict) -> dict:
-    """Replace the padding of CenterNet and CornerNet, which mmcv does not apply to several images alike."""
+    """Replace the padding of CenterNet and CornerNet, which mmcv does not share among images."""
     if transform_name(step) != 'RandomCenterCropPad':
         return step
     mode, number = step.get('test_pad_mode', ('logical_or', 127))
@@ -145,7 +146,8 @@ def _smaller(step: dict, two_sizes: bool) -> dict:
 
 
 def training_config(own: Config, network: Network, data: Data, folder: Path, device: str) -> Config:
-    """Return the whole config of a training, which needs the detector and the list of videos in the folder alone.
+    """Return the whole config of a training, which needs the detector and the list of videos in the
+    folder alone.
 
     Args:
         device: Device of the training; there are data workers beside a GPU only.

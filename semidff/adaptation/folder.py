@@ -23,7 +23,7 @@ DETECTOR = 'detector.pth'
 
 
 class AdaptError(ValueError):
-    """Videos or a detector that cannot be adapted, or a folder that is that of another adaptation."""
+    """Videos or a detector that cannot be adapted, or the folder of another adaptation."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,12 @@ class Network:
     """A split point and a temporal module.
 
     Attributes:
-        downsampling: Of the frames that the flow network sees, at whose cells of ``flow_stride`` pixels it computes.
+        downsampling: Of the frames that the flow network sees, at whose cells of ``flow_stride``
+            pixels it computes.
         correction_width, current_width: Of the temporal module's correction; 0 without one.
         strides: Of the propagated levels.
-        steps: Of the training; heads that :class:`~semidff.models.objectives.FeatureSemantics` does not know are
-            trained by regression alone.
+        steps: Of the training; heads that :class:`~semidff.models.objectives.FeatureSemantics` does
+            not know are trained by regression alone.
     """
 
     split: str
@@ -56,7 +57,8 @@ class Data:
         crop: Height and width; None: whole frames.
         batch_size: Pairs of an iteration.
         cache_bytes: Of decoded frames that a data worker keeps.
-        feature_cache: Gigabytes of memory for kept features, which are those of ``kept`` frames, in all sizes.
+        feature_cache: Gigabytes of memory for kept features, which are those of ``kept`` frames, in
+            all sizes.
     """
 
     portion: float
@@ -73,10 +75,12 @@ class Choices:
 
     Attributes:
         key: What the choices depend on: weights, config, content of the videos.
-        trained, held_back: Videos; of both, ``portion`` from the start is trained on if they are the same.
+        trained, held_back: Videos; of both, ``portion`` from the start is trained on if they are
+            the same.
         skipped: Videos that cannot be read.
         clips: What is measured.
-        holds_back: Whether something is held back for a training; without one, all videos are measured.
+        holds_back: Whether something is held back for a training; without one, all videos are
+            measured.
         network: What is trained; None: not chosen yet.
         pays: Whether its training can pay; ``why`` is the sentence.
         iterations: Of the steps of the training.
@@ -123,7 +127,7 @@ def videos_digest(videos: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class AdaptedFolder:
-    """The detector of a folder of :func:`~semidff.apis.adapt`, and the operating point at which it is run."""
+    """The detector of a folder of :func:`~semidff.apis.adapt` and its operating point."""
 
     path: Path
     point: Point
@@ -172,7 +176,7 @@ class AdaptedFolder:
 
     @property
     def weights(self) -> str:
-        """The checkpoint; training changes the task network, so the other methods have the detector's weights."""
+        """The checkpoint: of the detector for methods without temporal module."""
         return str(self.path / ('last.pth' if self.point.uses_temporal else DETECTOR))
 
     @property

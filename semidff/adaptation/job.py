@@ -49,7 +49,7 @@ class Job:
         return 60 * self.minutes - (time.monotonic() - self.start)
 
     def load(self, point: Point) -> Executor:
-        """Return what computes a point: the trained video detector, or the detector; models stay loaded."""
+        """Return the executor of a point; models stay loaded."""
         return self._load(point.uses_temporal, point.runtime)
 
     @cache  # noqa: B019 (a job lives as long as the process)

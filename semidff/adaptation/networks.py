@@ -24,7 +24,8 @@ DOWNSAMPLING = 2, 4  # of the frames
 
 
 def image_detector(name: str, own: Config) -> tuple[nn.Module, HeadFamily]:
-    """Build the image detector of :func:`~semidff.adaptation.config.detector_config`, with random weights.
+    """Build the image detector of :func:`~semidff.adaptation.config.detector_config`, with random
+    weights.
 
     Raises:
         AdaptError: It cannot be adapted.
@@ -83,7 +84,7 @@ def _with_steps(job: Job, network: Network) -> Network:
 
 
 def build_network(job: Job, network: Network, kind: str = 'VideoDetector') -> VideoDetector:
-    """Build a video detector with the detector's weights, on the device, for measurements or for training."""
+    """Build a video detector with the weights of the detector, on the device."""
     logger = MMLogger.get_current_instance()
     logger.setLevel(logging.WARNING)  # not a line for each loaded checkpoint
     try:

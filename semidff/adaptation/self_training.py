@@ -1,7 +1,9 @@
-"""Self-training: a detector is fine-tuned on its own detections in unlabeled videos, filtered both ways in time.
+"""Self-training: a detector is fine-tuned on its own detections in unlabeled videos, filtered both
+ways in time.
 
-Filtered boxes know what comes before and after a frame. The detector learns to find them on single frames, at all input
-sizes, and keeps the mean of the weights before and after, which forgets less (Wortsman et al., CVPR 2022).
+Filtered boxes know what comes before and after a frame. The detector learns to find them on single
+frames, at all input sizes, and keeps the mean of the weights before and after, which forgets less
+(Wortsman et al., CVPR 2022).
 """
 
 import copy
@@ -58,9 +60,7 @@ _SCHEDULE = 'semidff::_base_/schedules/adam_student.py'
 
 
 def train_detector(job: Job, checkpoint: str, videos: Sequence[str]) -> str:
-    """Train the detector; return the weights with which the adaptation goes on, which are the given ones if it is
-    not better on held-back videos.
-    """
+    """Train the detector; return the better weights on held-back videos."""
     folder = job.folder / 'student'
     key = [detector_digest(checkpoint), digest(job.own.to_dict()), videos_digest(videos)]
     result, trained = folder / 'result.json', folder / 'detector.pth'
@@ -124,10 +124,12 @@ def training_clips(videos: Sequence[VideoInfo], portion: float, frames: int) -> 
 
 
 def label_clips(teacher: Executor, clips: Sequence[Clip], out: Path) -> Path:
-    """Write frames of clips with the detector's filtered boxes, in COCO-VID format; clips that are there are kept.
+    """Write frames of clips with the detector's filtered boxes, in COCO-VID format; clips that are
+    there are kept.
 
-    A ``score`` is the probability with which :class:`~semidff.datasets.DrawInstances` keeps a box: 0 at the least score
-    of a reference box, 1 from the median of the scores above it on, since detectors differ in how high scores are.
+    A ``score`` is the probability with which :class:`~semidff.datasets.DrawInstances` keeps a box:
+    0 at the least score of a reference box, 1 from the median of the scores above it on, since
+    detectors differ in how high scores are.
 
     Returns:
         The path of ``labels.json``.
@@ -169,7 +171,7 @@ def label_clips(teacher: Executor, clips: Sequence[Clip], out: Path) -> Path:
 
 
 def training_model(own: Config) -> dict:
-    """Return the model, with batches that are padded as the test pipeline pads, and no further augmentation."""
+    """Return the model with batches that are padded like the test pipeline."""
     model = copy.deepcopy(own.model)
     model.data_preprocessor.pop('batch_augments', None)
     divisor = max(32, model.data_preprocessor.get('pad_size_divisor', 1))
@@ -183,7 +185,7 @@ def training_model(own: Config) -> dict:
 
 
 def student_config(job: Job, checkpoint: str, labels: str, classes: Sequence[str]) -> Config:
-    """Return the whole config of the training: the test pipeline's resizing at several scales, flips and colors."""
+    """Return the config of the training: resizing at several scales, flips and colors."""
     config, schedule = map(read_config, ('semidff::_base_/default_runtime.py', _SCHEDULE))
     steps = job.own.detector_dataset['pipeline']
     resizes = [dict(step) for step in steps if 'Resize' in transform_name(step)]
@@ -237,7 +239,7 @@ def set_iterations(config: Config, iterations: int) -> None:
 
 
 def check_loss(name: str, own: Config) -> None:
-    """Raise an AdaptError if boxes are not enough to train a detector, or its config has no settings of a training."""
+    """Raise an AdaptError if the detector cannot be trained on boxes."""
     model, box = MODELS.build(training_model(own)), torch.tensor([[64.0, 64.0, 192.0, 160.0]])
     sample = DetDataSample(metainfo=dict(img_shape=(384, 384), scale_factor=(1.0, 1.0)))
     sample.gt_instances = InstanceData(bboxes=box, labels=torch.zeros(1, dtype=torch.long))

@@ -1,7 +1,8 @@
 """Steps of an adaptation. Each one reads what the folder has, does its part, and writes it.
 
-A step whose product is there is skipped, so that an interrupted command goes on. What was chosen is ``choices.json``,
-what was measured ``points.json``; report and recommendation are functions of the latter.
+A step whose product is there is skipped, so that an interrupted command goes on. What was chosen is
+``choices.json``, what was measured ``points.json``; report and recommendation are functions of the
+latter.
 """
 
 import os
@@ -64,7 +65,7 @@ def check_folder(folder: Path) -> None:
 
 
 def check_labels(labels: str | Path, own: Config, checkpoint: str, videos: Sequence[str]) -> None:
-    """Check before the training that labels fit the detector, and that their images exist and are of other videos."""
+    """Check that labels fit the detector, and that their images exist and are of other videos."""
     classes = class_names(own, read_checkpoint(checkpoint)[1])
     clips, _ = labeled_clips(labels, None, classes or None)
     lengths = (len(clip.files) for clip in clips)
@@ -86,7 +87,8 @@ def check_labels(labels: str | Path, own: Config, checkpoint: str, videos: Seque
 def choose_videos(job: Job, videos: Sequence[str], checkpoint: str, holds_back: bool) -> Choices:
     """Open the videos, hold some back, and choose the clips that are measured; write the detector.
 
-    Choices that were made for another detector or other videos are replaced, unless a training has begun with them.
+    Choices that were made for another detector or other videos are replaced, unless a training has
+    begun with them.
 
     Raises:
         AdaptError: The folder is that of another adaptation, whose training has begun.
@@ -173,7 +175,7 @@ def trained_points(scales: Sequence[float], **same: Sequence) -> list[Point]:
 
 
 def measure_points(job: Job, choices: Choices, runtime: str | None, is_trained: bool) -> Table:
-    """Measure the points that the table does not have, in the runtime in which the detector is fastest."""
+    """Measure the missing points of the table in the fastest runtime."""
     clips, truth, trained = choices.clips, None, None
     if job.labels:
         classes = job.load(Point('frame')).model.dataset_meta['classes']
@@ -204,7 +206,7 @@ def measure_points(job: Job, choices: Choices, runtime: str | None, is_trained: 
 
 
 def recommend(job: Job, table: Table) -> None:
-    """Write the report, and the recommended point into the folder's config, where they have changed."""
+    """Write the report and the recommended point where they have changed."""
     best, folder = table.best(fps=job.fps), job.folder
     live = table.best(fps=job.fps, causal=True)
     use = f'semidff-demo VIDEO {folder} --out boxes.mp4\nVideoInferencer({str(folder)!r})  # in Python'
@@ -232,9 +234,9 @@ def recommend(job: Job, table: Table) -> None:
 def choose_network(job: Job, choices: Choices, table: Table) -> None:
     """Choose split point and flow network, and decide whether their training can pay.
 
-    It is the first one, in order of accuracy, that is fast enough over the detector, or the fastest one. Its training
-    can pay if even perfect propagation is faster than the best untrained method by the same factor, or reaches the
-    frame rate that no other method does.
+    It is the first one, in order of accuracy, that is fast enough over the detector, or the fastest
+    one. Its training can pay if even perfect propagation is faster than the best untrained method
+    by the same factor, or reaches the frame rate that no other method does.
     """
     if choices.network:
         return
@@ -256,8 +258,8 @@ def choose_network(job: Job, choices: Choices, table: Table) -> None:
 def can_pay(table: Table, non_key: float, fps: float | None = None) -> tuple[bool, str]:
     """Return whether a training can pay, and the sentence why.
 
-    At best, propagated frames are as accurate as detected ones. Then any key-frame interval would do, and any distance
-    of light frames.
+    At best, propagated frames are as accurate as detected ones. Then any key-frame interval would
+    do, and any distance of light frames.
 
     Args:
         non_key: Seconds of a propagated frame.
@@ -282,7 +284,7 @@ def can_pay(table: Table, non_key: float, fps: float | None = None) -> tuple[boo
 
 
 def _seconds_of(job: Job, network: Network, runtime: str, clip: Clip) -> tuple[float, float]:
-    """Return the seconds of a key frame and of a non-key frame, with untrained weights of the temporal module."""
+    """Return the seconds of a key frame and of a non-key frame of an untrained network."""
     options = Acceleration(channels_last=True, runtime=runtime)
     with tempfile.TemporaryDirectory() as graphs:
         model = build_network(job, network)

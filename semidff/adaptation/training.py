@@ -1,4 +1,4 @@
-"""What a training of an adaptation needs: crops, memory, disk space, and iterations that fit into the time."""
+"""Crops, memory, disk space and iterations of a training that fits into its time."""
 
 import copy
 import re
@@ -40,7 +40,8 @@ _BATCHES = 5  # whose iterations are timed
 def choose_iterations(config: Config, data: Data, device: str, seconds: float) -> dict[str, int]:
     """Return the iterations of the steps that fit into the seconds, but no fewer than a minimum.
 
-    Each step has its share of the time. Features that are kept are computed once in each step, if it is long enough.
+    Each step has its share of the time. Features that are kept are computed once in each step, if
+    it is long enough.
     """
     torch.manual_seed(0)
     model = MODELS.build(config.model).to(device)
@@ -89,9 +90,10 @@ def check_space(folder: Path, model: VideoDetector) -> None:
 def choose_data(job: Job, choices: Choices, model: VideoDetector) -> Data:
     """Choose crops, batch size, and the memory for kept features.
 
-    Large frames are cropped, since a pair of them costs too much. Features are kept in memory, if two fifths of it hold
-    most of them; those of large frames on a CPU only, for a GPU computes them as fast as it gets them. Decoded frames
-    of pairs drawn together stay in memory if they fit into an eighth of it.
+    Large frames are cropped, since a pair of them costs too much. Features are kept in memory, if
+    two fifths of it hold most of them; those of large frames on a CPU only, for a GPU computes them
+    as fast as it gets them. Decoded frames of pairs drawn together stay in memory if they fit into
+    an eighth of it.
     """
     videos = load_videos(job.folder / 'training' / 'videos.txt')
     own, device = job.own, torch.device(job.device).type
@@ -146,7 +148,8 @@ def _input_size(pipeline: Callable[[dict], dict], size: tuple[int, int]) -> tupl
 
 
 def _memory(group: Path = Path('/sys/fs/cgroup')) -> int:
-    """Return the bytes of memory that are available, on the machine and within the limit of a container.
+    """Return the bytes of memory that are available, on the machine and within the limit of a
+    container.
 
     Args:
         group: The control group (version 2), whose cache of files is available, too.

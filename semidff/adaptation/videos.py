@@ -1,4 +1,4 @@
-"""The videos of an adaptation: what the user names, which part of it is held back, and the clips that are measured."""
+"""The videos of an adaptation, the held-back part and the measured clips."""
 
 import os
 import re
@@ -25,7 +25,8 @@ _LONGEST, _PART = 301, 121  # frames of a clip, and of the parts of a single one
 
 
 def named_videos(given: Sequence[str], own: Path) -> list[str]:
-    """Return the absolute paths of the videos that are named, see :func:`~semidff.datasets.video_folders.list_videos`.
+    """Return the absolute paths of the videos that are named, see
+    :func:`~semidff.datasets.video_folders.list_videos`.
 
     Args:
         given: Video files, folders of frames, folders that contain either at any depth, and globs.
@@ -57,12 +58,14 @@ def named_videos(given: Sequence[str], own: Path) -> list[str]:
 def hold_back(videos: Sequence[VideoInfo]) -> tuple[list[VideoInfo], list[VideoInfo], float]:
     """Divide videos into those that are trained on and those that validate.
 
-    What is learned on some videos may hurt on others, which the end of the same videos does not show. Therefore whole
-    videos are held back, which are spread evenly over the list and have at most 30 % of the frames, a single one 40 %.
-    Of one or two videos, or where all are too long or too short, the end of each long enough one is held back.
+    What is learned on some videos may hurt on others, which the end of the same videos does not
+    show. Therefore whole videos are held back, which are spread evenly over the list and have at
+    most 30 % of the frames, a single one 40 %. Of one or two videos, or where all are too long or
+    too short, the end of each long enough one is held back.
 
     Returns:
-        The videos of the training, those of the validation, and the share of each video that is trained on.
+        The videos of the training, those of the validation, and the share of each video that is
+        trained on.
     """
     frames = sum(video.length for video in videos)
     if frames < _MIN_FRAMES:
@@ -96,9 +99,9 @@ def write_list(path: Path, videos: Iterable[str]) -> str:
 def choose_clips(held_back: Sequence[str], portion: float, frames: int) -> list[Clip]:
     """Choose clips of the held-back frames, about ``frames`` in all.
 
-    The clips are spread evenly over the held-back videos, and begin where the training ends. They end with a key frame
-    of nearly all intervals, where they are long enough: without the next key frame, offline methods do worse than in a
-    whole video. A single long video has two.
+    The clips are spread evenly over the held-back videos, and begin where the training ends. They
+    end with a key frame of nearly all intervals, where they are long enough: without the next key
+    frame, offline methods do worse than in a whole video. A single long video has two.
     """
     count = max(1, min(len(held_back), round(frames / CLIP)))
     places = np.linspace(0, len(held_back) - 1, count).round().astype(int)

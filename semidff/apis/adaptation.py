@@ -45,8 +45,9 @@ def adapt(
 ) -> Path:
     """Turn an image detector into a faster video detector, with unlabeled videos.
 
-    First, methods without training are measured. If a training can pay, a temporal module is trained, and measured,
-    too. At any time, the folder runs what is best so far. After an interruption, the same call goes on.
+    First, methods without training are measured. If a training can pay, a temporal module is
+    trained, and measured, too. At any time, the folder runs what is best so far. After an
+    interruption, the same call goes on.
 
     Args:
         detector: Config file, or name of a model of mmdetection.
@@ -54,14 +55,18 @@ def adapt(
         videos: Video files, folders of frames, folders that contain either, and globs.
         out: Folder of the results, which :class:`VideoInferencer` takes.
         minutes: Time of the whole adaptation.
-        fps: Frames per second to reach, from decoding to boxes, by the most accurate operating point that does.
-        labels: COCO-VID json of other, labeled videos, on whose frames points are measured, by mAP, too.
+        fps: Frames per second to reach, from decoding to boxes, by the most accurate operating
+            point that does.
+        labels: COCO-VID json of other, labeled videos, on whose frames points are measured, by mAP,
+            too.
         no_training: Whether to stop when the methods without training are measured.
         plan_only: Whether to stop when it is decided what would be trained.
         anyway: Whether to train even if it cannot pay.
-        adapt_detector: Whether to fine-tune the detector itself first, see :mod:`semidff.adaptation.self_training`.
+        adapt_detector: Whether to fine-tune the detector itself first, see
+            :mod:`semidff.adaptation.self_training`.
         device: Device; default: a GPU if available.
-        runtime: What computes the frames; default: that in which the detector is fastest, which is measured.
+        runtime: What computes the frames; default: that in which the detector is fastest, which is
+            measured.
 
     Returns:
         The folder.

@@ -1,4 +1,5 @@
-"""Deployment of video detectors: export to ONNX graphs for key frames and non-key frames, and their runner.
+"""Deployment of video detectors: export to ONNX graphs for key frames and non-key frames, and their
+runner.
 
 The packages of the extra ``onnx`` are imported on first use.
 """

@@ -81,7 +81,7 @@ def export_onnx(
 def _export(
     model: VideoDetector, shape: Sequence[int], with_boxes: bool, count: int
 ) -> dict[str, tuple[bytes, dict[str, Tensor], dict[str, Tensor]]]:
-    """Return both graphs by the names of their files, with example inputs and outputs; ``count`` 1 is a fixed one."""
+    """Return both graphs by file name, with example inputs and outputs."""
     device = next(model.parameters()).device
     # Random example frames have no regularities that tracing could exploit.
     generator = torch.Generator().manual_seed(0)
@@ -109,7 +109,7 @@ def _shapes(maps: dict[str, Tensor]) -> dict[str, list]:
 
 
 def _steps(model: VideoDetector) -> dict:
-    """Return what the test pipeline does to a frame: ``scale`` (w, h), ``keep_ratio``, ``pad_value``; None without."""
+    """Return the ``scale`` (w, h), ``keep_ratio`` and ``pad_value`` of the test pipeline."""
     steps = next(iter(test_datasets(getattr(model, 'cfg', {}))), {}).get('pipeline') or ()
     steps = {transform_name(step): step for step in steps}
     resize, pad = steps.get('Resize', {}), steps.get('Pad')

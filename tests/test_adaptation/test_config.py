@@ -72,7 +72,9 @@ def test_frames_whose_features_are_kept_stay_whole_and_have_two_sizes():
 
 
 def test_crops_leave_out_the_padding():
-    """Frames of 200 x 300, padded to squares of one size; windows of 180 rows begin at row 0 or 16 of them."""
+    """Frames of 200 x 300, padded to squares of one size; windows of 180 rows begin at row 0 or 16
+    of them.
+    """
     pad = dict(type='Pad', size=(300, 300))
     sizes = pairs(RESIZE, (180, 300), feature_cache=1.0, padding=100 * 300, pad=pad)
     assert sizes == {(300, 300)}

@@ -46,7 +46,9 @@ def test_results_are_no_videos(tmp_path):
 
 
 def held(*lengths):
-    """Return the lengths of the videos that are held back, and the share of each video that is trained on."""
+    """Return the lengths of the videos that are held back, and the share of each video that is
+    trained on.
+    """
     videos = [VideoInfo(str(n), '', length, 48, 64) for n, length in enumerate(lengths)]
     trained, held_back, portion = hold_back(videos)
     assert portion < 1 or not {*trained} & {*held_back}

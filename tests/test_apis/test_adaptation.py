@@ -119,7 +119,9 @@ def test_choices(project, adapted):
     ],
 )
 def test_a_training_can_pay_or_not(monkeypatch, milliseconds, non_key, fps, pays, words):
-    """With *track* at l = 20, 4 ms a frame; three of its 20 frames, propagated, add 0.15 times their time."""
+    """With *track* at l = 20, 4 ms a frame; three of its 20 frames, propagated, add 0.15 times
+    their time.
+    """
 
     monkeypatch.setattr(steps, 'LIGHT_EVERY', (1, 2, 5))
 
@@ -176,7 +178,9 @@ class Killed(BaseException):
 
 
 def test_killed_at_any_write_it_goes_on(project, untrained, tmp_path, monkeypatch):
-    """The first write of each file fails, one after the other; the end is that of a run without interruption."""
+    """The first write of each file fails, one after the other; the end is that of a run without
+    interruption.
+    """
     replace, killed = os.replace, []
 
     def kill(*given):

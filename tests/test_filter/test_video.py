@@ -88,7 +88,9 @@ def test_memory_does_not_grow():
 
 
 def test_windows_equal_the_whole_clip():
-    """What is beyond 20 frames has faded: scores to 0.85 ** 20 = 4 %, and boxes to less, behind two key frames."""
+    """What is beyond 20 frames has faded: scores to 0.85 ** 20 = 4 %, and boxes to less, behind two
+    key frames.
+    """
     count = 101
     pictures, found = frames_of(count), [detections(n) for n in range(count)]
     windows = run(VideoFilter(1, both_ways=True), pictures, found)

@@ -1,4 +1,6 @@
-"""CUDA graphs on the simulated GPU: the results of eager frames on the CPU, what is captured, and what is not."""
+"""CUDA graphs on the simulated GPU: the results of eager frames on the CPU, what is captured, and
+what is not.
+"""
 
 import copy
 import gc
@@ -44,7 +46,9 @@ def detect(model, method='propagate', data=None) -> list:
 
 
 def assert_same(found, expected):
-    """Batches differ in rounding. In a frame, proposals have equal scores at their limit: either may be left out."""
+    """Batches differ in rounding. In a frame, proposals have equal scores at their limit: either
+    may be left out.
+    """
     assert {r.pred_instances.bboxes.device.type for r in found} == {'cpu'}
     found, expected = ([r.pred_instances for r in results] for results in (found, expected))
     assert min(map(len, expected)) > 2

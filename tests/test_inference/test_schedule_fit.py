@@ -1,4 +1,6 @@
-"""Fit and calibration of adaptive key frames, the comparison with fixed ones, and the commands for both."""
+"""Fit and calibration of adaptive key frames, the comparison with fixed ones, and the commands for
+both.
+"""
 
 import copy
 import json
@@ -196,7 +198,8 @@ def test_from_the_fit_to_the_test(world, capsys):
 def test_operating_points_have_the_accuracy_of_the_test(world, capsys):
     """Schedules are compared as operating points.
 
-    Intervals that are longer than all clips, or that the predictor is not calibrated for, are left out.
+    Intervals that are longer than all clips, or that the predictor is not calibrated for, are left
+    out.
     """
     file, out = world / 'table.json', world / 'points'
     ErrorPredictor([0] * 4, 0.0, (0.5, 2.0), (2.0, 9.0)).save(file)

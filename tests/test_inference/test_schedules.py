@@ -216,7 +216,9 @@ def test_a_cut_is_far_above_the_threshold_and_motion_light_and_noise_below(seed)
 
 
 def test_padding_does_not_hide_a_cut():
-    """The frame of 120 x 160 is scaled by 0.5 and padded to 160 x 160, as RTMDet's and YOLOX's pipelines do."""
+    """The frame of 120 x 160 is scaled by 0.5 and padded to 160 x 160, as RTMDet's and YOLOX's
+    pipelines do.
+    """
 
     def padded(image):
         frame = torch.full((3, 160, 160), 114, dtype=torch.uint8)

@@ -1,7 +1,7 @@
 """Readers of videos: random access (:func:`open_video`) and sequential access (:func:`open_any`).
 
-PyAV decodes files and addresses, OpenCV reads cameras. Every failure of a reader is a :class:`VideoError` that names
-the file.
+PyAV decodes files and addresses, OpenCV reads cameras. Every failure of a reader is a
+:class:`VideoError` that names the file.
 """
 
 from .base import Frame, FrameStream, VideoError, VideoReader, VideoWarning

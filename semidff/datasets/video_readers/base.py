@@ -43,22 +43,24 @@ class VideoWarning(UserWarning):
 class Frame:
     """A frame on its way from the source to the outputs.
 
-    Readers set the first attributes, up to ``arrival``; each stage of :mod:`semidff.inference` fills in some more.
+    Readers set the first attributes, up to ``arrival``; each stage of :mod:`semidff.inference`
+    fills in some more.
 
     Attributes:
         image: (H, W, 3) uint8, BGR.
         index: Number in the video, from 0. Frames that cannot be read are counted, too.
         timestamp: Seconds since the first frame; None if unknown.
         path: Image file of the frame, if it has one.
-        after_gap: Whether the source has left out something ahead of it; None: as the time stamps tell.
-        dropped: Number of frames that the source left out ahead of this one: of a live source because earlier frames
-            were processed, of files because they cannot be read.
+        after_gap: Whether the source has left out something ahead of it; None: as the time stamps
+            tell.
+        dropped: Number of frames that the source left out ahead of this one: of a live source
+            because earlier frames were processed, of files because they cannot be read.
         arrival: When it came from a live source, by the clock of its stream.
         inputs: Network input (3, h, w), until the frame is detected.
         sample: Its data sample; with the result, once the frame is detected.
         picture: Gray picture in which boxes are moved; None without filter.
-        kind: ``key``, ``light`` (non-key frame on which the method detects) or ``tracked`` (non-key frame whose boxes
-            come from the filter).
+        kind: ``key``, ``light`` (non-key frame on which the method detects) or ``tracked`` (non-key
+            frame whose boxes come from the filter).
         key: Its key frame; None for a key frame itself.
         number: Number in the stream, by which distances are counted. Dropped frames count.
         begins_scene: Whether nothing before this frame affects it.
@@ -114,7 +116,8 @@ class FrameStream:
         length: Number of frames if known, about, for progress displays.
         fps: Frames per second, for the time stamps of streams that have none.
         path: The video file, the folder of frames, or the camera; None if it is neither.
-        live: Whether the time of reading matters, as for cameras and iterators: nothing is read ahead.
+        live: Whether the time of reading matters, as for cameras and iterators: nothing is read
+            ahead.
         drops: Whether frames are dropped that come while earlier ones are processed.
     """
 
@@ -126,11 +129,11 @@ class FrameStream:
     drops: bool = False
 
     def __iter__(self) -> Iterator[Frame]:
-        """Iterate over the frames; VideoError if none can be read, or with ``strict`` if any cannot."""
+        """Iterate over the frames. With ``strict``, an unreadable frame is a VideoError."""
         raise NotImplementedError
 
     def ready(self, seconds: float | None = None) -> bool:
-        """Wait until the next frame or the end can be read at once, for some seconds at most; return whether it can."""
+        """Wait for the next frame or the end, up to some seconds; return whether it has come."""
         return True
 
     def close(self) -> None:
@@ -173,7 +176,7 @@ class VideoReader(FrameStream):
 
 @contextmanager
 def as_video_error(path: str | Path, problem: str = 'cannot be read') -> Iterator[None]:
-    """Turn whatever libraries raise for a file into its :class:`VideoError`, but for a lack of memory."""
+    """Turn errors of libraries, but a lack of memory, into a :class:`VideoError`."""
     try:
         yield
     except (VideoError, MemoryError):
@@ -185,7 +188,7 @@ def as_video_error(path: str | Path, problem: str = 'cannot be read') -> Iterato
 
 
 def report(path: str, reason: str, strict: bool) -> None:
-    """Warn (:class:`VideoWarning`), or with ``strict`` raise :class:`VideoError`, that a file cannot be read."""
+    """Warn that a file cannot be read, or with ``strict`` raise a :class:`VideoError`."""
     if strict:
         raise VideoError(path, reason)
     warnings.warn(f'{path}: {reason}', VideoWarning, stacklevel=2)

@@ -1,4 +1,4 @@
-"""Decoding of a video track: numbers of the frames, recordings that were joined, and what damage reaches."""
+"""Decoding of a video track: frame numbers, joined recordings and the reach of damage."""
 
 from collections import deque
 from collections.abc import Iterator, Set
@@ -41,7 +41,7 @@ class Note(NamedTuple):
 
 
 class Start(NamedTuple):
-    """A key frame at which decoding can begin: numbers of its packet, frame and recording; its time stamp."""
+    """A key frame: numbers of its packet, frame and recording; its time stamp."""
 
     packet: int = 0
     frame: int = 0
@@ -81,7 +81,7 @@ class Notes:
 
 
 class Damage:
-    """Stretches of packets, from a damaged one to the next key frame, whose frames damage may reach."""
+    """Stretches of packets from a damaged one to the next key frame."""
 
     def __init__(self) -> None:
         self._stretches: list[tuple[int, int]] = []  # first and last damaged packet
@@ -89,7 +89,7 @@ class Damage:
         self._last: Note | None = None
 
     def note(self, note: Note, is_marked: bool) -> None:
-        """Take the next packet. FFmpeg's parser marks the one ahead of the damaged one: both count."""
+        """Take the next packet. FFmpeg marks the packet ahead of the damaged one: both count."""
         if self._last and note.part != self._last.part:  # the mark is that of the joint
             self._stretches = [(one, min(last, self._last.number)) for one, last in self._stretches]
         if note.is_key:
@@ -123,9 +123,10 @@ class Damage:
 class Decoding:
     """Decodes packets from a key frame on, and numbers the frames.
 
-    The number of a frame is that of the packets whose frames are shown before it: frames that cannot be decoded are
-    counted, too. Where packets do not state the order of their frames (AVI and ASF with B-frames, raw streams), and
-    where the first frames do not correspond to the first packets, the frames that the decoder returns are counted.
+    The number of a frame is that of the packets whose frames are shown before it: frames that
+    cannot be decoded are counted, too. Where packets do not state the order of their frames (AVI
+    and ASF with B-frames, raw streams), and where the first frames do not correspond to the first
+    packets, the frames that the decoder returns are counted.
 
     Args:
         start: Where decoding begins; what precedes it in the order of the frames is left out.
@@ -153,7 +154,8 @@ class Decoding:
         self.want(frozenset())
 
     def want(self, packets: Set[int]) -> None:
-        """Ask for the frames of packets alone: others, ahead of the last one, are decoded if a frame refers to them.
+        """Ask for the frames of packets alone: others, ahead of the last one, are decoded if a
+        frame refers to them.
 
         Without packets, all frames are asked for.
         """
@@ -162,7 +164,7 @@ class Decoding:
     def frames(
         self, packets: Iterator[tuple[av.Packet, Note]]
     ) -> Iterator[tuple[int, av.VideoFrame]]:
-        """Yield the frames, with their numbers, that damage has not reached; a frame's note is its ``opaque``."""
+        """Yield undamaged frames and their numbers; the note of a frame is its ``opaque``."""
         decoded = self._decode(packets)
         if self.first is None:
             first = list(islice(decoded, _PROBED))
@@ -209,7 +211,7 @@ class Decoding:
         return has_place and (self.first is None or note.place >= self.first)
 
     def _choose(self, notes: list[Note | None]) -> None:
-        """Choose how frames are numbered, by the notes of the first ones; what precedes these is not shown."""
+        """Choose how frames are numbered, by the notes of the first frames."""
         places = [note.place for note in notes if note and note.time is not None]
         self.is_timed = len(places) == len(notes) and sorted(set(places)) == places
         self.is_counted = not self.is_timed
@@ -222,7 +224,7 @@ class Decoding:
             self.first, self._waiting = None, []
 
     def _number(self, note: Note | None) -> int | None:
-        """Return the number of the next frame; None if it precedes the first one or comes too late."""
+        """Return the number of the next frame; None if it is not shown or comes too late."""
         if not self.is_counted and note and note.time is not None:
             own = note.place, note.number
             while self._waiting and self._waiting[0] < own:

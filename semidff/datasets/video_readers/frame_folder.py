@@ -25,10 +25,11 @@ from .base import (
 
 
 class FrameFolder(VideoReader):
-    """Images, one per frame, in natural order of their names (``9.jpg``, ``10.jpg``): those of a folder, or those of a
-    glob or pattern, see :func:`matching_files`.
+    """Images, one per frame, in natural order of their names (``9.jpg``, ``10.jpg``): those of a
+    folder, or those of a glob or pattern, see :func:`matching_files`.
 
-    In sequential access, an unreadable image is left out with a warning; with ``strict`` it is an error.
+    In sequential access, an unreadable image is left out with a warning; with ``strict`` it is an
+    error.
     """
 
     def __init__(self, path: str | Path, fps: float = DEFAULT_FPS, strict: bool = False) -> None:
@@ -80,7 +81,8 @@ class FrameFolder(VideoReader):
 
 
 def matching_files(path: str | Path) -> list[str]:
-    """Return the files that a glob (``*.png``) matches, or that a pattern of FFmpeg (``%d.png``, ``%06d.png``) numbers.
+    """Return the files that a glob (``*.png``) matches, or that a pattern of FFmpeg (``%d.png``,
+    ``%06d.png``) numbers.
 
     They are in natural order.
     """
@@ -96,7 +98,7 @@ def matching_files(path: str | Path) -> list[str]:
 
 
 def read_image(path: str) -> np.ndarray:
-    """Read an image as (H, W, 3) uint8 BGR, upright; VideoError if it is missing, truncated or no image."""
+    """Read an image as (H, W, 3) uint8 BGR, upright; VideoError if it cannot be read."""
     with as_video_error(path, 'cannot read the image'):
         data = Path(path).read_bytes()
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
@@ -107,7 +109,7 @@ def read_image(path: str) -> np.ndarray:
 
 @contextmanager
 def naming_images(paths: Sequence[str]) -> Iterator[None]:
-    """Turn an error of OpenCV into one that names the image that cannot be read, if one of them cannot."""
+    """Turn an error of OpenCV into one that names the unreadable image."""
     try:
         yield
     except cv2.error:

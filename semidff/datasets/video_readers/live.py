@@ -28,15 +28,16 @@ _REMEMBERED = 10_000  # delays, of which quantiles are reported
 _NO_CLOCK = 0x80  # FFmpeg's AVFMT_NOTIMESTAMPS: it invents time stamps for MJPEG and raw streams
 
 Picture = tuple[float | None, Callable[[], np.ndarray]]
-"""Time stamp in seconds, if there is one, and a function that returns the image (H, W, 3) uint8 BGR."""
+"""Time stamp in seconds or None, and a function that returns the BGR image (H, W, 3) uint8."""
 
 
 class LiveOptions(NamedTuple):
     """How live sources are read.
 
     Attributes:
-        frames: ``newest``: a frame that still waits when the next one comes is dropped. ``every-frame``: none is
-            dropped, so that results lag behind if they take longer than the camera.
+        frames: ``newest``: a frame that still waits when the next one comes is dropped.
+            ``every-frame``: none is dropped, so that results lag behind if they take longer than
+            the camera.
         timeout: Seconds without a frame after which a connection is lost.
         max_outage: Seconds without a frame after which the stream ends with an error; None: never.
         ffmpeg: Options of FFmpeg for addresses, such as ``rtsp_transport``.
@@ -64,7 +65,8 @@ class Clock:
 class Address:
     """Connection to an address, or an open pipe, read by PyAV.
 
-    Frames with errors that the decoder conceals are used. Of MJPEG and raw streams, time stamps are unknown.
+    Frames with errors that the decoder conceals are used. Of MJPEG and raw streams, time stamps are
+    unknown.
 
     Attributes:
         is_recording: Whether it can be read at any pace, up to its end.
@@ -132,9 +134,11 @@ class Device:
 
 
 class _Times:
-    """Time stamps in seconds since the first frame. They go on over new connections and jumps of the source's clock.
+    """Time stamps in seconds since the first frame. They go on over new connections and jumps of
+    the source's clock.
 
-    Where the source's stamps do not increase, or are too far ahead, the next one is the time of arrival.
+    Where the source's stamps do not increase, or are too far ahead, the next one is the time of
+    arrival.
     """
 
     def __init__(self) -> None:
@@ -160,9 +164,9 @@ class _Times:
 class LiveStream(FrameStream):
     """Frames of a camera, an address or a pipe, read by a thread of its own.
 
-    Frames that are dropped count in ``index``, and in ``dropped`` of the next one. A lost connection is opened again,
-    with growing pauses; the first frame after it has ``after_gap``. With ``strict``, a loss is an error, which comes
-    behind the frames ahead of it.
+    Frames that are dropped count in ``index``, and in ``dropped`` of the next one. A lost
+    connection is opened again, with growing pauses; the first frame after it has ``after_gap``.
+    With ``strict``, a loss is an error, which comes behind the frames ahead of it.
 
     Args:
         source: Index of a camera, an address or a named pipe.
@@ -191,7 +195,8 @@ class LiveStream(FrameStream):
             last = self.path.rstrip('/').rpartition('/')[2]
             self.name = next(iter(re.findall(r'[\w-]+', last)), 'stream')
         self.strict, self._max_outage = strict, 0.0 if strict else options.max_outage
-        # Libraries may wait longer than they are told to, for example for the writer of a named pipe.
+        # Libraries may wait longer than they are told to, for example for the writer of a named
+        # pipe.
         limited = self._max_outage is not None
         self._patience = self._max_outage + 2 * options.timeout + _CLOSING if limited else None
         kind = connect or (Device if isinstance(source, int) else Address)

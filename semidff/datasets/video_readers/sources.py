@@ -1,4 +1,4 @@
-"""Opening of everything that is a video: files, folders, cameras, addresses and arrays; reading ahead."""
+"""Opening of video files, folders, cameras, addresses and arrays; reading ahead."""
 
 import contextvars
 import os
@@ -46,7 +46,7 @@ class ArrayStream(FrameStream):
             raise VideoError(self.name, 'there are no frames in it')
 
     def _as_bgr(self, array: np.ndarray, index: int) -> np.ndarray:
-        """Convert a frame to (H, W, 3) uint8; always a copy, because camera libraries reuse buffers."""
+        """Convert a frame to (H, W, 3) uint8 BGR; a copy, since camera libraries reuse buffers."""
         is_array = isinstance(array, np.ndarray)
         shape = array.shape if is_array and array.dtype == np.uint8 else ()
         if len(shape) == 2 or (len(shape) == 3 and shape[2] == 1):
@@ -68,7 +68,8 @@ def open_video(
     decoder_threads: int = 1,
     keep_damaged: bool = False,
 ) -> VideoFile | FrameFolder:
-    """Open a video file, or images: a folder, a glob or a pattern; for random and sequential access.
+    """Open a video file, or images: a folder, a glob or a pattern; for random and sequential
+    access.
 
     Args:
         fps: Frames per second of a folder of images.
@@ -90,10 +91,11 @@ def open_any(
     keep_damaged: bool = False,
     live: LiveOptions | None = None,
 ) -> FrameStream:
-    """Open a camera (its index), an address (``rtsp://...``, ``pipe:0``), a named pipe, a file, images, or arrays.
+    """Open a camera (its index), an address (``rtsp://...``, ``pipe:0``), a named pipe, a file,
+    images, or arrays.
 
-    Files and images are those of :func:`open_video`; arrays come from any iterable. A number in text is an index,
-    unless a file has that name. An open stream is returned.
+    Files and images are those of :func:`open_video`; arrays come from any iterable. A number in
+    text is an index, unless a file has that name. An open stream is returned.
 
     Args:
         fps: Frame rate of videos whose rate is unknown; default: 25.
@@ -111,7 +113,7 @@ def open_any(
 
 
 def _camera(source: Any) -> int | str | None:
-    """Return the index of a camera, the address or the named pipe that a source is; None if it is none."""
+    """Return a camera index, an address or a named pipe; None for other sources."""
     if not isinstance(source, str):
         return source if isinstance(source, int) else None
     if source.isdecimal() and not os.path.exists(source):
@@ -123,7 +125,8 @@ def _camera(source: Any) -> int | str | None:
 def videos_of(inputs: Any) -> list[Any]:
     """Return the videos of an input, each for :func:`open_any`; paths must exist.
 
-    A list or tuple is several videos, unless it has frames; so is a glob, unless all of its files are images.
+    A list or tuple is several videos, unless it has frames; so is a glob, unless all of its files
+    are images.
     """
     # A list of frames, even an empty one, is one video.
     if not isinstance(inputs, list | tuple) or not inputs or _is_frame(inputs[0]):
@@ -146,15 +149,16 @@ def videos_of(inputs: Any) -> list[Any]:
 def prefetch(items: Iterator[T], depth: int) -> Iterator[T]:
     """Yield the items of an iterator, which a thread computes up to ``depth`` ahead.
 
-    An exception of the iterator is raised at its position. Closing or dropping this iterator closes the other one and
-    ends the thread, after the item in progress. Nothing runs before the first item is requested; without depth there is
-    no thread.
+    An exception of the iterator is raised at its position. Closing or dropping this iterator closes
+    the other one and ends the thread, after the item in progress. Nothing runs before the first
+    item is requested; without depth there is no thread.
     """
     if depth == 0:
         yield from items
         return
     end = object()
-    # a copy of the caller's context: context variables, such as warning filters, hold in the thread too
+    # a copy of the caller's context: context variables, such as warning filters, hold in the thread
+    # too
     compute = contextvars.copy_context().run, next, items, end
     thread = ThreadPoolExecutor(1, 'read-ahead')
     try:

@@ -1,4 +1,4 @@
-"""Decoded frames as players show them: turned and mirrored, with square pixels, in the colors that they state."""
+"""Decoded frames as players show them: turned, mirrored, with square pixels, in BGR."""
 
 from fractions import Fraction
 from typing import NamedTuple
@@ -12,7 +12,7 @@ _LEAST_ASPECT = 0.05  # of pixels: what is narrower, or wider than its inverse, 
 
 
 class Shape(NamedTuple):
-    """Shape of a frame: width and height ahead of turning, with square pixels; whether x and y change places; flip."""
+    """Width and height with square pixels ahead of turning; whether x and y swap; flip."""
 
     size: tuple[int, int]
     is_transposed: bool

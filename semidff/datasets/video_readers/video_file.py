@@ -1,13 +1,15 @@
 """Video files, decoded by PyAV (FFmpeg), by frame number and in order.
 
-Frame *i* is the *i*-th frame that the decoder returns when it decodes a file from its beginning. Sequential access
-reads no more than it returns. For random access, the packets of the video track are read once, without decoding: they
-give the number of frames and the key frames at which decoding can begin. After a seek, packets are compared with those
-of that pass; if they differ, decoding begins earlier, at last at the beginning. Files whose packets do not state the
-order of their frames are always decoded from the beginning.
+Frame *i* is the *i*-th frame that the decoder returns when it decodes a file from its beginning.
+Sequential access reads no more than it returns. For random access, the packets of the video track
+are read once, without decoding: they give the number of frames and the key frames at which decoding
+can begin. After a seek, packets are compared with those of that pass; if they differ, decoding
+begins earlier, at last at the beginning. Files whose packets do not state the order of their frames
+are always decoded from the beginning.
 
-Damage is what FFmpeg reports: an error, a packet or frame that it marks as corrupt, or a frame that it leaves out. The
-frames that may refer to damaged ones, up to the next key frame, are counted, but left out unless they are asked for.
+Damage is what FFmpeg reports: an error, a packet or frame that it marks as corrupt, or a frame that
+it leaves out. The frames that may refer to damaged ones, up to the next key frame, are counted, but
+left out unless they are asked for.
 """
 
 import os
@@ -77,17 +79,22 @@ class Index(NamedTuple):
 class VideoFile(VideoReader):
     """Video file with random and sequential access, one at a time.
 
-    Frames are as players show them: turned and mirrored by the display matrix, without those that an edit list hides,
-    with square pixels (the width changes), with the colors that the file's matrix and range state (BT.601 where it
-    states none), all in the size of the first one. Where recordings were joined whose clocks differ, time goes on.
+    Frames are as players show them: turned and mirrored by the display matrix, without those that
+    an edit list hides, with square pixels (the width changes), with the colors that the file's
+    matrix and range state (BT.601 where it states none), all in the size of the first one. Where
+    recordings were joined whose clocks differ, time goes on.
 
     Args:
-        strict: Whether damage is an error instead of a warning in sequential access. In random access it always is.
-        threads: Number of the decoder's threads. With several, the frames of damaged files may depend on timing.
-        keep_damaged: Whether frames that damage may have reached are used, too, as far as FFmpeg returns them.
+        strict: Whether damage is an error instead of a warning in sequential access. In random
+            access it always is.
+        threads: Number of the decoder's threads. With several, the frames of damaged files may
+            depend on timing.
+        keep_damaged: Whether frames that damage may have reached are used, too, as far as FFmpeg
+            returns them.
 
     Attributes:
-        index: What random access needs to know of the file; can be set to that of an earlier reader.
+        index: What random access needs to know of the file; can be set to that of an earlier
+            reader.
     """
 
     def __init__(
@@ -212,7 +219,7 @@ class VideoFile(VideoReader):
         return 'its end is missing' if self._lacks_end() else ''
 
     def _lacks_end(self) -> bool:
-        """Return whether the file ends before the length that its container states for the video track."""
+        """Return whether the file ends before the stated length of the video track."""
         entries, size = self._track.index_entries, os.path.getsize(self.path)
         if len(entries) and entries[-1].pos + entries[-1].size > size:
             return True
@@ -246,7 +253,7 @@ class VideoFile(VideoReader):
             yield packet, self._notes(packet)
 
     def _go_to(self, start: np.ndarray | None) -> bool:
-        """Go on decoding at a key frame, or at the beginning of the file; return whether the container leads there."""
+        """Decode from a key frame or the beginning; return whether the container leads there."""
         if start is None:
             self._rewind()
             return True
@@ -346,7 +353,7 @@ class VideoFile(VideoReader):
             report(self.path, f'{missing}; {count} frames are used', self.strict)
 
     def _timed(self) -> Iterator[tuple[int, av.VideoFrame, float, bool]]:
-        """Yield the frames from the beginning on: number, frame, time, and whether a joined recording begins."""
+        """Yield number, frame, time, and whether a joined recording begins."""
         unit, time, part, first, begin = float(self._track.time_base), -1 / self.fps, None, 0, 0.0
         longest = _LONGEST_PAUSE if self._container.format.name in _MPEG else inf
         for number, frame in self._frames:

@@ -1,4 +1,6 @@
-"""Damage that FFmpeg marks, joined recordings, wrong facts in containers, and how much of a file is read."""
+"""Damage that FFmpeg marks, joined recordings, wrong facts in containers, and how much of a file is
+read.
+"""
 
 import warnings
 from fractions import Fraction

@@ -1,4 +1,6 @@
-"""Live sources: which frames are dropped, lost connections and time stamps, by a clock of the tests."""
+"""Live sources: which frames are dropped, lost connections and time stamps, by a clock of the
+tests.
+"""
 
 import threading
 from functools import partial
@@ -50,7 +52,9 @@ class TestClock(Clock):
 
 
 class Camera:
-    """Has connections, each a list of (time of arrival, time stamp), or None for one that is refused."""
+    """Has connections, each a list of (time of arrival, time stamp), or None for one that is
+    refused.
+    """
 
     def __init__(self, *connections: list | None) -> None:
         self.connections = list(connections)

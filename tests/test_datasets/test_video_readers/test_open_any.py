@@ -1,4 +1,6 @@
-"""Any source gives the same numbered frames, in order and by number: files, images, arrays and addresses."""
+"""Any source gives the same numbered frames, in order and by number: files, images, arrays and
+addresses.
+"""
 
 import math
 import warnings
