@@ -32,7 +32,7 @@ def write_video(path: Path, length: int = 30, fps: float = 10, size=SIZE, codec=
 
 
 def trim(path: Path, source: Path, start: float, length: int, fps: int = 10) -> Path:
-    """Write an mp4 whose edit list shows a part of its frames, as trimming without decoding does."""
+    """Write an mp4 whose edit list shows a part of its frames, like lossless trimming."""
     data = bytearray(source.read_bytes())
     (unit,) = struct.unpack_from('>I', data, data.find(b'mvhd') + 16)
     (ticks,) = struct.unpack_from('>I', data, data.find(b'mdhd') + 16)

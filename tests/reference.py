@@ -44,7 +44,7 @@ def tiny_video() -> list[np.ndarray]:
 
 
 def tiny_config(folder: Path, kind: str) -> tuple[Config, Path]:
-    """Write the weights of a tiny video detector, which detects at random; return its config, too."""
+    """Write random weights of a tiny video detector; return its config, too."""
     config = Config(
         dict(
             default_scope='mmdet',

@@ -320,7 +320,7 @@ def _spoil(*tensors: Tensor | None) -> None:
 
 @contextmanager
 def simulated_gpu() -> Iterator[SimulatedGPU]:
-    """Context in which PyTorch has a GPU. What stays in caches there can be used in later contexts."""
+    """Context in which PyTorch has a GPU; its caches can be used in later contexts."""
     returned = dict(
         _lazy_init=None, is_available=True, is_initialized=True, device_count=1, current_device=0,
         set_device=None, _exchange_device=0, _maybe_exchange_device=0, graph_pool_handle=(0, 1),

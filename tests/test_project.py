@@ -136,9 +136,12 @@ def imports(module: Path) -> list[str]:
 
 # Names of the standard library that Python 3.10 does not have.
 NEWER = {
-    'tomllib', 'asyncio.TaskGroup', 'asyncio.timeout', 'contextlib.chdir', 'datetime.UTC', 'enum.StrEnum',
-    'itertools.batched', 'typing.LiteralString', 'typing.Never', 'typing.NotRequired', 'typing.Required',
-    'typing.Self', 'typing.TypeVarTuple', 'typing.Unpack', 'typing.assert_never', 'typing.assert_type',
+    'tomllib', 'asyncio.TaskGroup', 'asyncio.timeout', 'contextlib.chdir', 'datetime.UTC',
+    'enum.StrEnum',
+    'itertools.batched', 'typing.LiteralString', 'typing.Never', 'typing.NotRequired',
+    'typing.Required',
+    'typing.Self', 'typing.TypeVarTuple', 'typing.Unpack', 'typing.assert_never',
+    'typing.assert_type',
     'typing.dataclass_transform', 'typing.override', 'typing.reveal_type', 'warnings.deprecated',
 }  # fmt: skip
 

@@ -158,13 +158,13 @@ class AdaptedFolder:
         needed = [config, Path(folder.weights), path / DETECTOR]
         if missing := [file.name for file in dict.fromkeys(needed) if not file.is_file()]:
             raise ConfigError(
-                f'{path}: has no {" and no ".join(missing)}; give a folder that tools/adapt.py has finished, or a '
-                'config file'
+                f'{path}: has no {" and no ".join(missing)}; give a folder that tools/adapt.py '
+                'has finished, or a config file'
             )
         if not recommended:
             warnings.warn(
-                f'{path}: recommends no operating point, since its validation is not finished; the default is '
-                'propagation with key-frame interval 10. Run tools/adapt.py again',
+                f'{path}: recommends no operating point, since its validation is not finished; '
+                'the default is propagation with key-frame interval 10. Run tools/adapt.py again',
                 stacklevel=2,
             )
         return cls(path, (point or folder.point).changed(**changes))

@@ -38,8 +38,8 @@ def image_detector(name: str, own: Config) -> tuple[nn.Module, HeadFamily]:
         raise AdaptError(f'{name}: {error}') from error
     if heads.prediction != 'pred_instances':
         raise AdaptError(
-            f'{name}: predicts label maps; only detectors are adapted. Networks of segmentation are trained '
-            'with configs (docs/segmentation.md)'
+            f'{name}: predicts label maps; only detectors are adapted. Networks of segmentation '
+            'are trained with configs (docs/segmentation.md)'
         )
     return detector, heads
 

@@ -67,7 +67,8 @@ def train_detector(job: Job, checkpoint: str, videos: Sequence[str]) -> str:
     known = read_json(result) if result.is_file() else {}
     if known.get('key', key) != key:
         raise AdaptError(
-            f'{job.folder}: its detector was trained on other videos, or is another one; give another --out'
+            f'{job.folder}: its detector was trained on other videos, or is another one; give '
+            'another --out'
         )
     if 'better' not in known:
         check_loss(job.name, job.own)

@@ -59,8 +59,8 @@ def check_folder(folder: Path) -> None:
     foreign = [name for name in _FOREIGN if (folder / name).exists()]
     if foreign and not any((folder / name).exists() for name in _EARLIER):
         raise FileError(
-            f'{folder / foreign[0]}: exists already, in a folder that is not that of an earlier adaptation; give '
-            'another --out'
+            f'{folder / foreign[0]}: exists already, in a folder that is not that of an earlier '
+            'adaptation; give another --out'
         )
 
 
@@ -73,14 +73,14 @@ def check_labels(labels: str | Path, own: Config, checkpoint: str, videos: Seque
     missing = [file for clip in clips for file in clip.files if not Path(file).is_file()]
     if missing:
         raise FileError(
-            f'{labels}: {len(missing)} of its images are missing, {missing[0]} for example; the folder of the images '
-            'must be that of the json or, beside it, have its name'
+            f'{labels}: {len(missing)} of its images are missing, {missing[0]} for example; the '
+            'folder of the images must be that of the json or, beside it, have its name'
         )
     labeled = {os.path.realpath(os.path.dirname(file)) for clip in clips for file in clip.files}
     if shared := [video for video in videos if os.path.realpath(video) in labeled]:
         raise FileError(
-            f'{labels}: {len(shared)} of the labeled videos would be trained on, {shared[0]} for example; name the '
-            'other videos alone'
+            f'{labels}: {len(shared)} of the labeled videos would be trained on, {shared[0]} for '
+            'example; name the other videos alone'
         )
 
 
@@ -104,8 +104,8 @@ def choose_videos(job: Job, videos: Sequence[str], checkpoint: str, holds_back: 
         return known
     if has_begun or (job.folder / 'last.pth').exists():
         raise AdaptError(
-            f'{job.folder}: is the adaptation of another detector or of other videos, whose training has begun; give '
-            'the same, or another --out'
+            f'{job.folder}: is the adaptation of another detector or of other videos, whose '
+            'training has begun; give the same, or another --out'
         )
     image_detector(job.name, job.own)  # refuses what cannot be adapted
     choices = Choices(key, holds_back=holds_back)
@@ -209,9 +209,11 @@ def recommend(job: Job, table: Table) -> None:
     """Write the report and the recommended point where they have changed."""
     best, folder = table.best(fps=job.fps), job.folder
     live = table.best(fps=job.fps, causal=True)
-    use = f'semidff-demo VIDEO {folder} --out boxes.mp4\nVideoInferencer({str(folder)!r})  # in Python'
+    use = f'semidff-demo VIDEO {folder} --out boxes.mp4\n'
+    use += f'VideoInferencer({str(folder)!r})  # in Python'
     if live != best and live.scale == 1:
-        use += f'\nsemidff-demo CAMERA {folder} --method {live.method} --key-interval {live.key_interval}'
+        use += f'\nsemidff-demo CAMERA {folder} --method {live.method}'
+        use += f' --key-interval {live.key_interval}'
         use += f' --light-every {live.light_every}' * (live.light_every > 1)
         use += f' --filter {live.filter}' * (live.filter is not None)
     use = f'This folder runs {best}:\n\n```\n{use}\n```'
@@ -274,8 +276,8 @@ def can_pay(table: Table, non_key: float, fps: float | None = None) -> tuple[boo
     )
     ratio = seconds / perfect
     why = (
-        f'even perfect propagation ({1000 * perfect:.1f} ms a frame) would be {ratio:.1f} times as fast as the best '
-        f'untrained method ({best}: {1000 * seconds:.1f} ms)'
+        f'even perfect propagation ({1000 * perfect:.1f} ms a frame) would be {ratio:.1f} times '
+        f'as fast as the best untrained method ({best}: {1000 * seconds:.1f} ms)'
     )
     if fps:
         pays = seconds > 1 / fps or table.loss(best) > 0.03

@@ -82,8 +82,8 @@ def check_space(folder: Path, model: VideoDetector) -> None:
     needed, free = 9 * weights + 0.2, shutil.disk_usage(folder).free / 1e9
     if free < needed:
         raise FileError(
-            f'{folder}: the training needs {needed:.2f} GB of disk space, {free:.2f} GB are free; free some, or give '
-            'another --out'
+            f'{folder}: the training needs {needed:.2f} GB of disk space, {free:.2f} GB are free; '
+            'free some, or give another --out'
         )
 
 

@@ -44,13 +44,14 @@ def named_videos(given: Sequence[str], own: Path) -> list[str]:
             found.append(video)
     if skipped:
         log_warning(
-            f'{len(skipped)} folders or files are skipped, since they hold no videos, or since lists of videos cannot '
-            'hold their names (" #", line breaks, white space at the end, bytes that are not UTF-8): '
-            f'{skipped[:10]}'
+            f'{len(skipped)} folders or files are skipped, since they hold no videos, or since '
+            'lists of videos cannot hold their names (" #", line breaks, white space at the end, '
+            f'bytes that are not UTF-8): {skipped[:10]}'
         )
     if not found:
         raise VideoListError(
-            f'{", ".join(given)}: no videos; give video files, folders of frames, or folders that contain them'
+            f'{", ".join(given)}: no videos; give video files, folders of frames, or folders that '
+            'contain them'
         )
     return found
 
@@ -70,8 +71,8 @@ def hold_back(videos: Sequence[VideoInfo]) -> tuple[list[VideoInfo], list[VideoI
     frames = sum(video.length for video in videos)
     if frames < _MIN_FRAMES:
         raise VideoListError(
-            f'{len(videos)} readable videos have {frames} frames in all; at least {_MIN_FRAMES} are needed, and '
-            'minutes of video are better'
+            f'{len(videos)} readable videos have {frames} frames in all; at least {_MIN_FRAMES} '
+            'are needed, and minutes of video are better'
         )
     count = max(1, round(HELD_BACK * len(videos)))
     most = (_MOST if count == 1 else 2 * HELD_BACK / count) * frames

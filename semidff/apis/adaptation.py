@@ -105,10 +105,9 @@ def adapt(
             _render(folder, choices.clips[0], device)
         inferencer = VideoInferencer(folder, device=device, show_progress=False)
     print(
-        f'{folder / "report.md"}, {folder / "report.png"}, {folder / "video.mp4"}. The folder runs '
-        f'{inferencer.description}:\n'
-        f'  semidff-demo VIDEO {folder} --out boxes.mp4\n'
-        f'  VideoInferencer({str(folder)!r})',
+        f'{folder / "report.md"}, {folder / "report.png"}, {folder / "video.mp4"}. The folder '
+        f'runs {inferencer.description}:\n  semidff-demo VIDEO {folder} --out boxes.mp4\n  '
+        f'VideoInferencer({str(folder)!r})',
         flush=True,
     )
     return folder
@@ -122,8 +121,8 @@ def _checked(detector: str, checkpoint: str | Path) -> tuple[str, str]:
     missing = not is_address and not Path(checkpoint).is_file()
     if missing and (address := published_weights(detector)):
         raise FileError(
-            f'{checkpoint}: there is no such file; the weights that mmdetection publishes are at {address}, which may '
-            'be given instead'
+            f'{checkpoint}: there is no such file; the weights that mmdetection publishes are at '
+            f'{address}, which may be given instead'
         )
     return detector, checkpoint
 

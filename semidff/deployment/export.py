@@ -37,12 +37,14 @@ def export_onnx(
     check_exportable(model)
     if model.temporal is None:
         raise ExportError(
-            'the model has no temporal module, so there is no graph for non-key frames; give a config of stage two'
+            'the model has no temporal module, so there is no graph for non-key frames; give a '
+            'config of stage two'
         )
     if not model.temporal.state_dict():
         network = type(getattr(model.temporal, 'flow_network', model.temporal)).__name__
         raise ExportError(
-            f'the temporal module has no weights ({network}): its flow is computed outside of PyTorch'
+            f'the temporal module has no weights ({network}): its flow is computed outside of '
+            'PyTorch'
         )
     model.eval()
     failed = None

@@ -41,7 +41,9 @@ class Detections(NamedTuple):
 
 
 class Objects(NamedTuple):
-    """Objects that a detector finds: boxes, scores (n, 2, C) as in :class:`Estimate`, best ones, indices."""
+    """Objects that a detector finds: boxes, scores (n, 2, C) as in :class:`Estimate`, best ones,
+    indices.
+    """
 
     boxes: np.ndarray
     scores: np.ndarray
@@ -56,7 +58,8 @@ def link(
     other_scores: np.ndarray,
     settled: np.ndarray | float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Link boxes (n, 4) and (m, 4) one to one by IoU, those of one class first; return indices into both.
+    """Link boxes (n, 4) and (m, 4) one to one by IoU, those of one class first; return indices into
+    both.
 
     ``settled``, (n,), is added to the IoU of the first ones.
     """
@@ -76,7 +79,9 @@ def assign(gain: np.ndarray, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def distances(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return distances (n, m): of the centers, in mean diagonals, and of the logarithms of the diagonals."""
+    """Return distances (n, m): of the centers, in mean diagonals, and of the logarithms of the
+    diagonals.
+    """
     (center, size), (other, other_size) = (
         ((one[:, :2] + one[:, 2:]) / 2, np.linalg.norm(one[:, 2:] - one[:, :2], axis=1) + 1e-6)
         for one in (boxes, others)
@@ -102,7 +107,9 @@ def classes_of(scores: np.ndarray) -> np.ndarray:
 
 
 def objects_of(detections: Detections, strong: np.ndarray, classes: int) -> Objects:
-    """Return the objects of strong detections: those of several classes with one box are one object."""
+    """Return the objects of strong detections: those of several classes with one box are one
+    object.
+    """
     strong = strong[np.argsort(-detections.scores[strong], kind='stable')]
     boxes, scores, labels = (values[strong] for values in detections)
     alike = (overlaps(boxes, boxes) >= _SAME_BOX) & (labels[:, None] != labels)

@@ -1,4 +1,6 @@
-"""Motion between two pictures by sparse optical flow (pyramidal Lucas-Kanade): of the camera, and of boxes."""
+"""Motion between two pictures by sparse optical flow (pyramidal Lucas-Kanade): of the camera, and
+of boxes.
+"""
 
 import math
 from typing import NamedTuple
@@ -23,9 +25,11 @@ _POINT = 0.05  # pixels by which a point is wrong
 
 
 def picture_of(image: np.ndarray) -> np.ndarray:
-    """Return the gray picture (h, w) of an image (H, W, 3) BGR or (H, W), uint8, in which boxes are moved.
+    """Return the gray picture (h, w) of an image (H, W, 3) BGR or (H, W), uint8, in which boxes are
+    moved.
 
-    An image of at least 540 rows and columns is reduced by an integer factor, to about 360 of the fewer ones.
+    An image of at least 540 rows and columns is reduced by an integer factor, to about 360 of the
+    fewer ones.
     """
     gray = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     factor = max(1, round(min(gray.shape) / _ROWS))
@@ -41,8 +45,8 @@ class Motion(NamedTuple):
     Attributes:
         steps: (n, 2), of the centers in pixels.
         growth: (n,), logarithms of the ratio of sizes.
-        spread: (n,), median distance of the points' steps from those of the box, in pixels; infinite for a box without
-            points that were followed.
+        spread: (n,), median distance of the points' steps from those of the box, in pixels;
+            infinite for a box without points that were followed.
     """
 
     steps: np.ndarray
@@ -51,9 +55,11 @@ class Motion(NamedTuple):
 
 
 def camera_motion(before: np.ndarray, after: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Estimate the motion of the camera: a similarity (2, 3) from pixels of a picture to those of the next one.
+    """Estimate the motion of the camera: a similarity (2, 3) from pixels of a picture to those of
+    the next one.
 
-    It follows points outside of the boxes (n, 4), and is the identity where too few of them agree (RANSAC).
+    It follows points outside of the boxes (n, 4), and is the identity where too few of them agree
+    (RANSAC).
     """
     axes = (
         (np.arange(n) + 0.5) / n * size
@@ -84,17 +90,19 @@ def move_boxes(
 ) -> Motion:
     """Follow nine points of each box from a picture to the next one.
 
-    The box makes the median step of its points and grows by the median rate at which pairs of them move apart, shrunk
-    towards that of the camera by its variance. Points are left out whose surroundings look different afterwards, and
-    those that move as the background does while the box moves otherwise.
+    The box makes the median step of its points and grows by the median rate at which pairs of them
+    move apart, shrunk towards that of the camera by its variance. Points are left out whose
+    surroundings look different afterwards, and those that move as the background does while the box
+    moves otherwise.
 
     Args:
         before, after: Gray pictures (h, w), uint8, of one size.
         boxes: Boxes (n, 4), xyxy, in pixels of the pictures.
-        velocities: Expected steps (n, 2) relative to the background. Points are searched there, and a box whose points
-            are lost makes this step.
+        velocities: Expected steps (n, 2) relative to the background. Points are searched there, and
+            a box whose points are lost makes this step.
         camera: From :func:`camera_motion`; default: the camera does not move.
-        followed: (n,) bool, the boxes whose points are followed; the others move as if theirs were lost.
+        followed: (n,) bool, the boxes whose points are followed; the others move as if theirs were
+            lost.
     """
     camera = np.eye(2, 3) if camera is None else camera
     shift, zoom = camera_steps(camera, (boxes[:, :2] + boxes[:, 2:]) / 2)
@@ -160,7 +168,9 @@ def _follow(
 
 
 def _median(values: np.ndarray) -> np.ndarray:
-    """Return the median over axis 1 of numbers that are not NaN, several times faster than ``np.nanmedian``."""
+    """Return the median over axis 1 of numbers that are not NaN, several times faster than
+    ``np.nanmedian``.
+    """
     ordered = np.sort(values, axis=1)  # NaN is last
     last = (~np.isnan(ordered)).sum(1, keepdims=True) - 1
     low, high = (np.take_along_axis(ordered, at, 1) for at in (last // 2, (last + 1) // 2))

@@ -302,7 +302,9 @@ class TrackFilter:
         return self._next_id - 1
 
     def _move(self, picture: np.ndarray, scale: float, camera: np.ndarray | None) -> np.ndarray:
-        """Move all tracks, at ``scale`` pixels of the picture per pixel; return the camera's motion."""
+        """Move all tracks, at ``scale`` pixels of the picture per pixel; return the camera's
+        motion.
+        """
         tracks, boxes = self._tracks, self._tracks.boxes * scale
         if camera is None:
             strong = boxes[tracks.total >= _FOLLOWED]

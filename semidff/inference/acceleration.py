@@ -1,4 +1,6 @@
-"""Speed options of a video detector: memory layout, precision, compiled and captured graphs, runtime."""
+"""Speed options of a video detector: memory layout, precision, compiled and captured graphs,
+runtime.
+"""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -23,15 +25,18 @@ class Acceleration(NamedTuple):
     """Speed options.
 
     Attributes:
-        precision: ``fp32``, ``bf16`` or ``fp16``. With the latter two, convolutions and matrix products run in half
-            precision (autocast); flow, warp, boxes and all post-processing stay in full precision.
+        precision: ``fp32``, ``bf16`` or ``fp16``. With the latter two, convolutions and matrix
+            products run in half precision (autocast); flow, warp, boxes and all post-processing
+            stay in full precision.
         channels_last: Memory layout of convolutions.
-        compile: Whether ``torch.compile`` makes graphs of the feature network, the dense head, the flow network and
-            the scale field. Compilation takes a minute or two, at the first frame of each size.
-        graphs: Whether frames run as CUDA graphs, with one launch each; None: on a GPU, unless compiled. Settings and
-            hooks of the model are those at the second batch of each size, when it is captured.
-        runtime: Library that computes the frames: ``torch``, or ``onnxruntime`` or ``openvino`` for graphs, see
-            :class:`~semidff.inference.executors.ExportedGraphs`.
+        compile: Whether ``torch.compile`` makes graphs of the feature network, the dense head, the
+            flow network and the scale field. Compilation takes a minute or two, at the first frame
+            of each size.
+        graphs: Whether frames run as CUDA graphs, with one launch each; None: on a GPU, unless
+            compiled. Settings and hooks of the model are those at the second batch of each size,
+            when it is captured.
+        runtime: Library that computes the frames: ``torch``, or ``onnxruntime`` or ``openvino`` for
+            graphs, see :class:`~semidff.inference.executors.ExportedGraphs`.
     """
 
     precision: str = 'fp32'
@@ -55,8 +60,9 @@ def accelerate(
 ) -> Executor:
     """Change a model in place to predict with speed options, and return its executor.
 
-    It is a ``VideoDetector`` on its device, or any mmdet detector, which is wrapped into one, and for prediction only
-    from then on. A deep copy of it has the same options but is not compiled. ``cache`` is that of the exported graphs.
+    It is a ``VideoDetector`` on its device, or any mmdet detector, which is wrapped into one, and
+    for prediction only from then on. A deep copy of it has the same options but is not compiled.
+    ``cache`` is that of the exported graphs.
     """
     if options.precision not in PRECISIONS:
         raise ValueError(
@@ -69,8 +75,8 @@ def accelerate(
     if options.runtime != 'torch':
         if options.runtime not in RUNTIMES or options.compile or options.graphs:
             raise ValueError(
-                f'runtime {options.runtime!r}: choose one of torch, {", ".join(RUNTIMES)}; compile and graphs are '
-                'options of torch'
+                f'runtime {options.runtime!r}: choose one of torch, {", ".join(RUNTIMES)}; '
+                'compile and graphs are options of torch'
             )
         runtime, precision = options.runtime, options.precision
         return ExportedGraphs(model, None, runtime, cache, precision=precision)
@@ -90,7 +96,9 @@ def accelerate(
 
 
 def _compile(model: VideoDetector, **settings: Any) -> None:
-    """Compile graphs for key frames (feature network, dense head) and non-key frames (flow network, scale field)."""
+    """Compile graphs for key frames (feature network, dense head) and non-key frames (flow network,
+    scale field).
+    """
     spatial = model.spatial
     parts = [*spatial.feature_network, spatial.heads.dense_head]
     # Of what a split point cuts, the layers are called.
@@ -104,7 +112,7 @@ def _compile(model: VideoDetector, **settings: Any) -> None:
 
 
 def _called(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
-    """Yield modules; in place of stages and towers, which split points iterate over, their layers."""
+    """Yield modules; the layers of stages and towers, which split points iterate over."""
     for module in modules:
         if isinstance(module, nn.Sequential | nn.ModuleList):
             yield from _called(module)

@@ -39,12 +39,12 @@ def load_model(
 
     Args:
         cfg: The config; an empty one is filled with that of the checkpoint.
-        weights: The checkpoint; None: random weights with a warning, but for a detector with a checkpoint of its own
-            (``model.checkpoint``).
+        weights: The checkpoint; None: random weights with a warning, but for a detector with a
+            checkpoint of its own (``model.checkpoint``).
         point: Its method determines the weights needed.
         classes: Class names; default: those of the checkpoint or config.
-        channels_last: See :class:`Acceleration`, as ``compile`` and ``graphs``. Default: whether the config has
-            ``ChannelsLastHook``.
+        channels_last: See :class:`Acceleration`, as ``compile`` and ``graphs``. Default: whether
+            the config has ``ChannelsLastHook``.
         cache: Folder in which exported graphs are kept.
 
     Returns:
@@ -79,9 +79,9 @@ def load_model(
     for name, count in num_classes_of(model).items():
         if classes and len(classes) != count:
             warnings.warn(
-                f'the model has num_classes={count} ({name}), but there are {len(classes)} class names: '
-                f"{', '.join(classes[:3])}, ...; give classes=('first', 'second', ...), else they are named "
-                '"class 0", "class 1", ...',
+                f'the model has num_classes={count} ({name}), but there are {len(classes)} class '
+                f'names: {", ".join(classes[:3])}, ...; give classes=("first", "second", ...), '
+                'else they are named "class 0", "class 1", ...',
                 stacklevel=2,
             )
             classes = ()
@@ -104,14 +104,15 @@ def frame_pipeline(
     kinds = [transform_name(step) for step in steps]
     if 'LoadImageFromFile' not in kinds or 'TestTimeAug' in kinds:
         raise ValueError(
-            f'test_dataloader.dataset.pipeline of the config is {kinds}, but frames need one with LoadImageFromFile '
-            'and without TestTimeAug'
+            f'test_dataloader.dataset.pipeline of the config is {kinds}, but frames need one with '
+            'LoadImageFromFile and without TestTimeAug'
         )
     at = kinds.index('LoadImageFromFile')
     if 'grayscale' in (color := steps[at].get('color_type', 'color')):
         raise ValueError(
-            f'test_dataloader.dataset.pipeline of the config loads images with color_type={color!r}, but frames have '
-            'three channels: give a detector for color images'
+            'test_dataloader.dataset.pipeline of the config loads images with '
+            f'color_type={color!r}, but frames have three channels: give a detector for color '
+            'images'
         )
     as_float = steps[at].get('to_float32', False)
     steps[at] = dict(type='mmdet.LoadImageFromNDArray', to_float32=as_float)
@@ -130,7 +131,8 @@ def pair(value: float | Sequence[float]) -> tuple:
 
 
 def scaled(steps: list[dict], scale: float, loading: int = -1) -> list[dict]:
-    """Multiply the input size of a pipeline in place; padding to a fixed size stays a multiple of 32 pixels.
+    """Multiply the input size of a pipeline in place; padding to a fixed size stays a multiple of
+    32 pixels.
 
     Args:
         loading: Where the image is loaded, after which a missing ``Resize`` is inserted.

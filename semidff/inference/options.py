@@ -13,19 +13,22 @@ class MethodOptions:
     """Method and key frames; None: as the config or the folder says.
 
     Attributes:
-        method: propagate: features propagated by the temporal module; frame: detector on every frame; track: boxes of
-            key frames moved by sparse optical flow; small: the detector at half the input size; copy: key frame's boxes
-            repeated; interpolate: boxes interpolated between key frames, offline; centered: as propagate, from the
-            nearest key frame before or after, offline; blend: as centered, with boxes averaged with those of
-            interpolate, offline; sff-fast, sff-slow: features propagated by OpenCV's optical flow (default: that of the
-            config or of the folder, else propagate, and frame without temporal module).
-        key_interval: Key-frame interval l; with --adaptive, its average (default: as for the method, else 10).
+        method: propagate: features propagated by the temporal module; frame: detector on every
+            frame; track: boxes of key frames moved by sparse optical flow; small: the detector at
+            half the input size; copy: key frame's boxes repeated; interpolate: boxes interpolated
+            between key frames, offline; centered: as propagate, from the nearest key frame before
+            or after, offline; blend: as centered, with boxes averaged with those of interpolate,
+            offline; sff-fast, sff-slow: features propagated by OpenCV's optical flow (default: that
+            of the config or of the folder, else propagate, and frame without temporal module).
+        key_interval: Key-frame interval l; with --adaptive, its average (default: as for the
+            method, else 10).
         adaptive: Choose key frames by the predicted error of propagation, with a file of
             tools/analysis/fit_adaptive.py.
         scene_cuts: Add a key frame at each scene cut.
-        filter: Follow objects through the video: with earlier frames alone, or with later ones, too, which is better;
-            identities: keep the boxes of the method.
-        light_every: Detect on every Nth non-key frame alone and track the boxes on the others; 0: on none (default: 1).
+        filter: Follow objects through the video: with earlier frames alone, or with later ones,
+            too, which is better; identities: keep the boxes of the method.
+        light_every: Detect on every Nth non-key frame alone and track the boxes on the others; 0:
+            on none (default: 1).
     """
 
     method: str | None = None
@@ -36,6 +39,8 @@ class MethodOptions:
     light_every: int | None = None
 
     def schedule(self, key_interval: int = 10) -> dict | None:
-        """Return the config of the schedule; None for fixed intervals. ``key_interval`` is used if none is given."""
+        """Return the config of the schedule; None for fixed intervals. ``key_interval`` is used if
+        none is given.
+        """
         interval = self.key_interval if self.key_interval is not None else key_interval
         return schedule_config(interval, self.adaptive, self.scene_cuts)

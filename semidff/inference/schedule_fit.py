@@ -1,8 +1,8 @@
 """Fit and calibration of the adaptive key-frame schedule on unlabeled videos.
 
-The error predictor is fitted to pairs of a key frame and a later frame, whose true features the feature network
-computes. The calibration then runs the schedule through the videos at many tolerances, which needs the flow network
-only, and records the average key-frame intervals.
+The error predictor is fitted to pairs of a key frame and a later frame, whose true features the
+feature network computes. The calibration then runs the schedule through the videos at many
+tolerances, which needs the flow network only, and records the average key-frame intervals.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -65,8 +65,8 @@ def fit_adaptive(
     Args:
         model: Video detector with a temporal module, in eval mode.
         pack: Maps a frame (H, W, 3), uint8, BGR, to a collated test batch.
-        clips: Number of clips, from videos spread evenly over the list. Of fewer videos, several clips of each that do
-            not overlap.
+        clips: Number of clips, from videos spread evenly over the list. Of fewer videos, several
+            clips of each that do not overlap.
     """
     if not model.has_temporal:
         raise MethodError('an adaptive schedule needs a temporal module and this model has none')
@@ -116,7 +116,9 @@ def _pairs(
     seed: int,
     max_interval: int,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield statistics (1, 4) and true errors (1,) of pairs at growing distances from a random key frame."""
+    """Yield statistics (1, 4) and true errors (1,) of pairs at growing distances from a random key
+    frame.
+    """
     generator = np.random.default_rng(seed)
     start = int(generator.integers(0, max(1, len(clip) - max_interval)))
     key_input = preprocess(clip[start])
@@ -143,7 +145,7 @@ def relative_error(features: Sequence[Tensor], truth: Sequence[Tensor]) -> Tenso
 
 
 def ridge(statistics: Tensor, logs: Tensor) -> ErrorPredictor:
-    """Regress logarithms of errors (P,) on statistics (P, 4) with a ridge penalty, in closed form."""
+    """Regress logarithms of errors (P,) on statistics (P, 4) with a ridge penalty."""
     x, y = statistics.double(), logs.double()
     mean, deviation = x.mean(dim=0), x.std(dim=0, unbiased=False).clamp(min=1e-6)
     x = (x - mean) / deviation
@@ -160,8 +162,8 @@ def calibrate(
 ) -> ErrorPredictor:
     """Return a predictor with the average intervals at a range of tolerances.
 
-    Clips are inputs of the temporal module's flow network, through which the schedules run. The tolerances are
-    quantiles of the predicted errors of pairs, given their statistics (P, 4).
+    Clips are inputs of the temporal module's flow network, through which the schedules run. The
+    tolerances are quantiles of the predicted errors of pairs, given their statistics (P, 4).
     """
     levels = torch.linspace(0, 1, _TOLERANCES - 1, dtype=torch.float64)
     errors = predictor.of_statistics(statistics.double())
@@ -195,7 +197,8 @@ def calibrate(
 def choose_clips(
     videos: Sequence[VideoInfo], clips: int, length: int
 ) -> list[tuple[VideoInfo, int]]:
-    """Return videos spread evenly over the list, and the first frames of clips spread evenly over each of them.
+    """Return videos spread evenly over the list, and the first frames of clips spread evenly over
+    each of them.
 
     A video has as many clips as do not overlap, but one at least, which is its middle.
     """
@@ -210,7 +213,9 @@ def choose_clips(
 
 
 def read_clip(video: VideoInfo, start: int, length: int) -> list[np.ndarray]:
-    """Return ``length`` frames (H, W, 3), uint8, BGR, fewer at the end of the video; none if they cannot be decoded."""
+    """Return ``length`` frames (H, W, 3), uint8, BGR, fewer at the end of the video; none if they
+    cannot be decoded.
+    """
     try:
         with closing(open_video(video.path)) as reader:
             return reader.frames(range(start, min(start + length, video.length)))
@@ -227,8 +232,8 @@ def unlabeled_videos(config: Config, video_list: str | None = None) -> list[Vide
         dataset = dataset['dataset']
     if dataset.get('type') != 'UnlabeledVideoDataset':
         raise VideoListError(
-            f'{config.filename or "the config"} trains on {dataset.get("type")}, not on unlabeled videos; give a list '
-            'of videos (--videos)'
+            f'{config.filename or "the config"} trains on {dataset.get("type")}, not on unlabeled '
+            'videos; give a list of videos (--videos)'
         )
     files = dataset.ann_file, dataset.get('data_prefix')
     if dataset.get('lists') == 'frames':

@@ -1,8 +1,9 @@
 """Key-frame schedules, registered in ``TASK_UTILS``: the decision which frames are key frames.
 
-The adaptive schedule predicts the relative feature error |f - f'| / |f|, with the features f of the feature network on
-the current frame and the propagated features f'. Its logarithm is modeled as a linear function of four statistics of
-the flow field, fitted on unlabeled videos (:mod:`semidff.inference.schedule_fit`).
+The adaptive schedule predicts the relative feature error |f - f'| / |f|, with the features f of the
+feature network on the current frame and the propagated features f'. Its logarithm is modeled as a
+linear function of four statistics of the flow field, fitted on unlabeled videos
+(:mod:`semidff.inference.schedule_fit`).
 """
 
 from collections.abc import Sequence
@@ -37,7 +38,9 @@ class ScheduleError(ValueError):
 
 
 def build_schedule(schedule: KeyFrameSchedule | dict | int) -> KeyFrameSchedule:
-    """Return a schedule, given as itself, as a config for ``TASK_UTILS``, or as the interval of a fixed one."""
+    """Return a schedule, given as itself, as a config for ``TASK_UTILS``, or as the interval of a
+    fixed one.
+    """
     if isinstance(schedule, KeyFrameSchedule):
         return schedule
     if not isinstance(schedule, dict):
@@ -50,7 +53,8 @@ def schedule_config(
 ) -> dict | None:
     """Return the config of a schedule from command-line options; None for a fixed interval.
 
-    ``adaptive`` is the file of an :class:`AdaptiveSchedule`, whose average interval is ``key_interval``.
+    ``adaptive`` is the file of an :class:`AdaptiveSchedule`, whose average interval is
+    ``key_interval``.
     """
     config = None
     if adaptive:
@@ -66,9 +70,9 @@ class FixedSchedule(KeyFrameSchedule):
 
     Args:
         interval: Key-frame interval l in frames; with 1, every frame is a key frame.
-        first: Frames from the first key frame of a stream to the second; None for ``interval``. On few or short
-            videos, the accuracy depends on which frames are key frames; averaging over several values of ``first``
-            reduces this variance.
+        first: Frames from the first key frame of a stream to the second; None for ``interval``. On
+            few or short videos, the accuracy depends on which frames are key frames; averaging over
+            several values of ``first`` reduces this variance.
     """
 
     def __init__(self, interval: int, first: int | None = None) -> None:
@@ -86,12 +90,12 @@ class FixedSchedule(KeyFrameSchedule):
 def flow_statistics(flow_field: FlowField) -> Tensor:
     """Return the :data:`STATISTICS` (N, 4) of flow fields, all of them 0 on still frames:
 
-    - *motion*: log(1 + mean length of the feature flow in half pixels of the flow network's input; for FlowNet in
-      pixels of the frame);
+    - *motion*: log(1 + mean length of the feature flow in half pixels of the flow network's input;
+      for FlowNet in pixels of the frame);
     - *roughness*: log(1 + mean difference of neighboring cells' flow in pixels);
     - *scaling*: mean of |S - 1| over up to about 128 channels; 0 without scale field;
-    - *residual*: mean difference of the current image and the key image warped by the flow, relative to the current
-      image's standard deviation; both at twice the flow's resolution.
+    - *residual*: mean difference of the current image and the key image warped by the flow,
+      relative to the current image's standard deviation; both at twice the flow's resolution.
     """
     flow = flow_field.flow.float()
     pixels = flow * (2 * flow_field.current.shape[-2] / flow.shape[-2])
@@ -124,7 +128,8 @@ class ErrorPredictor:
         weights: Weights of the :data:`STATISTICS`.
         bias: Logarithm of the error where all statistics are 0.
         tolerances: Tolerated relative errors, ascending.
-        intervals: Average key-frame interval at each tolerance, measured on unlabeled videos with ``max_interval``.
+        intervals: Average key-frame interval at each tolerance, measured on unlabeled videos with
+            ``max_interval``.
     """
 
     weights: Sequence[float]
@@ -144,13 +149,14 @@ class ErrorPredictor:
         return ((statistics * weights).sum(dim=1) + self.bias).exp()
 
     def tolerance_for(self, interval: float) -> float:
-        """Return the tolerance for an average key-frame interval, interpolated in the calibration."""
+        """Return the tolerance for an average key-frame interval by interpolation."""
         known = self.intervals
         if not known or not known[0] <= interval <= known[-1]:
             reach = f'{known[0]:.3g} to {known[-1]:.3g}' if known else 'none'
             raise ScheduleError(
-                f'the adaptive schedule was calibrated for average key-frame intervals {reach}, not for {interval:g}: '
-                'choose one of these, or fit it on longer videos (tools/analysis/fit_adaptive.py)'
+                f'the adaptive schedule was calibrated for average key-frame intervals {reach}, '
+                f'not for {interval:g}: choose one of these, or fit it on longer videos '
+                '(tools/analysis/fit_adaptive.py)'
             )
         return float(np.interp(interval, known, self.tolerances))
 
@@ -176,16 +182,19 @@ class ErrorPredictor:
 
 @TASK_UTILS.register_module()
 class AdaptiveSchedule(KeyFrameSchedule):
-    """Schedule that makes the frame after one with a large predicted feature error a key frame (DFF section 6).
+    """Schedule that makes the frame after one with a large predicted feature error a key frame (DFF
+    section 6).
 
-    The error is predicted from the flow field that propagation computes anyway. It decides about the *next* frame, so
-    that each flow field is used; the error grows steadily, so that this costs little accuracy. For scene cuts,
-    where the error jumps, wrap this schedule in a :class:`SceneCutSchedule`.
+    The error is predicted from the flow field that propagation computes anyway. It decides about
+    the *next* frame, so that each flow field is used; the error grows steadily, so that this costs
+    little accuracy. For scene cuts, where the error jumps, wrap this schedule in a
+    :class:`SceneCutSchedule`.
 
     Args:
         file: File written by ``tools/analysis/fit_adaptive.py``, or the error predictor itself.
         interval: Average key-frame interval; the predictor's calibration gives the tolerance.
-        tolerance: Predicted relative feature error that makes the next frame a key frame, in place of ``interval``.
+        tolerance: Predicted relative feature error that makes the next frame a key frame, in place
+            of ``interval``.
         max_interval: Longest interval; None for that of the calibration.
     """
 
@@ -200,7 +209,8 @@ class AdaptiveSchedule(KeyFrameSchedule):
     ) -> None:
         if (interval is None) == (tolerance is None):
             raise ScheduleError(
-                f'AdaptiveSchedule takes either interval or tolerance, got {interval=} and {tolerance=}'
+                f'AdaptiveSchedule takes either interval or tolerance, got {interval=} and '
+                f'{tolerance=}'
             )
         self.predictor = file if isinstance(file, ErrorPredictor) else ErrorPredictor.load(file)
         if tolerance is None:
@@ -224,14 +234,15 @@ class AdaptiveSchedule(KeyFrameSchedule):
 class SceneCutSchedule(KeyFrameSchedule):
     """Schedule that adds a key frame at each scene cut to those of another schedule.
 
-    Consecutive frames are compared by :func:`scene_change`, which takes a fraction of a millisecond and no network,
-    so that the schedule works with every method. Nothing is propagated, interpolated or linked across a cut.
+    Consecutive frames are compared by :func:`scene_change`, which takes a fraction of a millisecond
+    and no network, so that the schedule works with every method. Nothing is propagated,
+    interpolated or linked across a cut.
 
     Args:
         base: The other schedule, its config, or a fixed interval.
-        threshold: Least change that counts as a cut, in (0, 1]. Measured on ten real videos: at most 0.06 between
-            consecutive frames, at least 0.36 between frames of different videos; at night (levels of 4 to 58) at
-            most 0.18 and at least 0.24.
+        threshold: Least change that counts as a cut, in (0, 1]. Measured on ten real videos: at
+            most 0.06 between consecutive frames, at least 0.36 between frames of different videos;
+            at night (levels of 4 to 58) at most 0.18 and at least 0.24.
     """
 
     def __init__(self, base: KeyFrameSchedule | dict | int = 10, threshold: float = 0.2) -> None:
@@ -257,7 +268,8 @@ class SceneCutSchedule(KeyFrameSchedule):
 
 
 def frame_signature(frame: Frame) -> tuple[Tensor, Tensor]:
-    """Return a thumbnail (3, 8, 8) and a normalized histogram of 64 colors (64,) of a frame's network input.
+    """Return a thumbnail (3, 8, 8) and a normalized histogram of 64 colors (64,) of a frame's
+    network input.
 
     Padding, which would make all frames alike, is left out.
     """
@@ -278,8 +290,8 @@ def frame_signature(frame: Frame) -> tuple[Tensor, Tensor]:
 def scene_change(before: tuple[Tensor, Tensor], after: tuple[Tensor, Tensor]) -> float:
     """Return the scene change between two frames, 0 to 1, from their :func:`frame_signature`.
 
-    It is the geometric mean of the histograms' distance, which camera motion hardly affects, and of one minus the
-    correlation of the thumbnails, which lighting hardly affects. A cut changes both.
+    It is the geometric mean of the histograms' distance, which camera motion hardly affects, and of
+    one minus the correlation of the thumbnails, which lighting hardly affects. A cut changes both.
     """
     colors = 0.5 * (before[1] - after[1]).abs().sum()
     first, second = (thumbnail - thumbnail.mean() for thumbnail, _ in (before, after))

@@ -206,7 +206,8 @@ def test_operating_points_have_the_accuracy_of_the_test(world, capsys):
     args = world / 'config.py', world / 'two.pth'
     call(
         'analysis/operating_points.py', *args, '--adaptive', file, '--key-intervals', 4, 12, 100,
-        '--scales', 1, '--methods', 'propagate', 'adaptive', '--rounds', 1, '--phases', 1, '--out', out,
+        '--scales', 1, '--methods', 'propagate', 'adaptive', '--rounds', 1, '--phases', 1,
+        '--out', out,
         '--detector', world / 'two.pth',
     )  # fmt: skip
     assert 'report.md, report.png, points.json' in capsys.readouterr().out

@@ -15,7 +15,8 @@ from torch import Tensor
 
 _IMAGE_SUFFIXES = frozenset({'.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm'})
 VIDEO_SUFFIXES = frozenset({
-    '.3gp', '.avi', '.flv', '.m2ts', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.mts', '.ts', '.webm', '.wmv',
+    '.3gp', '.avi', '.flv', '.m2ts', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.mts',
+    '.ts', '.webm', '.wmv',
 })  # fmt: skip
 DEFAULT_FPS = 25.0
 """Frames per second of sources without a frame rate."""

@@ -248,8 +248,8 @@ class LiveStream(FrameStream):
             f'{1000 * ordered[int(part * (len(ordered) - 1))]:.0f}' for part in (0.5, 0.95, 0.99)
         )
         return (
-            f'{self._results} results, {self._count - self._results} frames dropped; delay {median} ms '
-            f'(95 %: {most}, 99 %: {longest})'
+            f'{self._results} results, {self._count - self._results} frames dropped; delay '
+            f'{median} ms (95 %: {most}, 99 %: {longest})'
         )
 
     def close(self) -> None:

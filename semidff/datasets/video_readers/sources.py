@@ -23,8 +23,8 @@ READ_AHEAD = 4
 """Default number of frames that are read ahead, but from live streams."""
 
 _WANTED = (
-    'give the path of a video file or of a folder of frames, a glob, the index of a camera, a list or an iterator of '
-    'arrays (H, W, 3), or a list of them'
+    'give the path of a video file or of a folder of frames, a glob, the index of a camera, a '
+    'list or an iterator of arrays (H, W, 3), or a list of them'
 )
 
 
@@ -56,8 +56,8 @@ class ArrayStream(FrameStream):
         given = f'of {array.dtype} {array.shape}' if is_array else f'a {type(array).__name__}'
         raise VideoError(
             self.name,
-            f'frame {index} is {given}; give numpy arrays of uint8: (H, W, 3) BGR, (H, W, 4) BGR with alpha, or '
-            '(H, W) gray',
+            f'frame {index} is {given}; give numpy arrays of uint8: (H, W, 3) BGR, (H, W, 4) BGR '
+            'with alpha, or (H, W) gray',
         )
 
 

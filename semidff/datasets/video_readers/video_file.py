@@ -43,7 +43,8 @@ av.logging.set_level(av.logging.PANIC)  # otherwise FFmpeg prints a line for eac
 
 # Left out: formats that open other files, and those that take text for pictures.
 _NO_VIDEOS = {
-    'adf', 'ass', 'bin', 'concat', 'dash', 'hls', 'idf', 'image2', 'imf', 'lavfi', 'rtsp', 'sdp', 'srt', 'tty',
+    'adf', 'ass', 'bin', 'concat', 'dash', 'hls', 'idf', 'image2', 'imf', 'lavfi', 'rtsp', 'sdp',
+    'srt', 'tty',
     'webm_dash_manifest', 'webvtt', 'xbin',
 }  # fmt: skip
 _FORMATS = ','.join(sorted(av.formats_available - _NO_VIDEOS))

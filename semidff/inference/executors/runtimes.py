@@ -37,7 +37,8 @@ class Runtime(ABC):
 
     Attributes:
         gathers: Whether it gathers the cells of a warp faster than it samples maps.
-        exports_files: Whether :meth:`export`, which takes long, returns the content of an ONNX file.
+        exports_files: Whether :meth:`export`, which takes long, returns the content of an ONNX
+            file.
     """
 
     gathers = exports_files = False

@@ -21,9 +21,9 @@ class MethodError(ValueError):
 class VideoMethod(ABC):
     """A way to obtain detections for all frames of a video, on key frames and on non-key frames.
 
-    A method keeps nothing, so that it serves any number of videos at a time: what non-key frames need is in the key
-    frame to which they point. :meth:`key` and :meth:`non_key` take a batch of frames of one size, of one interval or of
-    several, and return a result for each.
+    A method keeps nothing, so that it serves any number of videos at a time: what non-key frames
+    need is in the key frame to which they point. :meth:`key` and :meth:`non_key` take a batch of
+    frames of one size, of one interval or of several, and return a result for each.
     """
 
     uses_temporal = False  # the model's own temporal module runs, so that its weights are required
@@ -39,12 +39,15 @@ class VideoMethod(ABC):
         prediction = executor.model.spatial.prediction
         if self.needs_boxes and prediction != 'pred_instances':
             raise MethodError(
-                f'method {type(self).__name__.lower()!r} moves boxes, but this model predicts {prediction}: '
-                'use one of frame, small, copy, propagate, centered, sff-fast, sff-slow'
+                f'method {type(self).__name__.lower()!r} moves boxes, but this model predicts '
+                f'{prediction}: use one of frame, small, copy, propagate, centered, sff-fast, '
+                'sff-slow'
             )
 
     def batch(self, frames: Sequence[Frame]) -> tuple[Tensor, SampleList]:
-        """Return the frames as a batch (N, 3, H, W) on the device, for the executor, and their data samples."""
+        """Return the frames as a batch (N, 3, H, W) on the device, for the executor, and their data
+        samples.
+        """
         inputs = [frame.inputs for frame in frames]
         return self.executor.model.preprocess(inputs, [frame.sample for frame in frames])
 

@@ -1,4 +1,6 @@
-"""Methods that run the spatial module alone: on every frame, or on key frames, whose boxes they repeat or move."""
+"""Methods that run the spatial module alone: on every frame, or on key frames, whose boxes they
+repeat or move.
+"""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -21,12 +23,13 @@ Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
 MAX_DISTANCE = 2.0
 """Largest :func:`box_distance` of linked boxes.
 
-Key frames are many frames apart, so fast and narrow objects do not overlap with themselves. Requiring overlap, as
-trackers usually do, would weaken both baselines considerably.
+Key frames are many frames apart, so fast and narrow objects do not overlap with themselves.
+Requiring overlap, as trackers usually do, would weaken both baselines considerably.
 """
 
 SCORE_WEIGHT = 0.5
-"""Weight of the difference in score, which prevents links to a weak second box on the same object."""
+"""Weight of the difference in score, which prevents links to a weak second box on the same object.
+"""
 
 _SMALL = 0.5  # height and width of the input of *small*, relative to that of key frames
 
@@ -40,7 +43,7 @@ class EveryFrame(VideoMethod):
 
 
 class BoxMethod(VideoMethod):
-    """A method that runs the spatial module on key frames and derives all other boxes from theirs."""
+    """A method that derives the boxes of non-key frames from those of key frames."""
 
     needs_boxes = True
 
@@ -69,10 +72,11 @@ class Copy(BoxMethod):
 class Interpolate(BoxMethod):
     """Linear interpolation between the previous and the next key frame; offline.
 
-    Detections of the two key frames are linked one to one within each class by IoU and center distance. Boxes and
-    scores of linked pairs are interpolated linearly in time. The object of an unlinked detection appears or
-    disappears between the two key frames: its box is repeated on the frames that are nearer to its key frame, a frame
-    exactly in the middle belonging to the earlier one. After the last key frame of a video, its boxes are repeated.
+    Detections of the two key frames are linked one to one within each class by IoU and center
+    distance. Boxes and scores of linked pairs are interpolated linearly in time. The object of an
+    unlinked detection appears or disappears between the two key frames: its box is repeated on the
+    frames that are nearer to its key frame, a frame exactly in the middle belonging to the earlier
+    one. After the last key frame of a video, its boxes are repeated.
     """
 
     needs_next, reads_pixels = True, False
@@ -101,7 +105,9 @@ def interpolated(key: Frame, frames: Sequence[Frame]) -> list[Arrays]:
 
 
 def interpolate(before: Arrays, after: Arrays, count: int) -> Iterator[Arrays]:
-    """Yield the detections of the ``count`` non-key frames from one key frame to the next, by descending score."""
+    """Yield the detections of the ``count`` non-key frames from one key frame to the next, by
+    descending score.
+    """
     rows, columns = link(before, after)
     for time in (position / (count + 1) for position in range(1, count + 1)):
         nearer, linked = (before, rows) if time <= 0.5 else (after, columns)
@@ -117,7 +123,8 @@ def interpolate(before: Arrays, after: Arrays, count: int) -> Iterator[Arrays]:
 
 @METHODS.register_module(name='track')
 class Track(VideoMethod):
-    """Detections on key frames alone, moved by sparse optical flow (:class:`~semidff.filter.TrackFilter`); no training.
+    """Detections on key frames alone, moved by sparse optical flow
+    (:class:`~semidff.filter.TrackFilter`); no training.
 
     All non-key frames are tracked, so that results are filtered: causally, unless both ways.
     """
@@ -130,7 +137,8 @@ class Track(VideoMethod):
 
 @METHODS.register_module(name='small')
 class Small(VideoMethod):
-    """The detector itself on non-key frames, at half the height and width of its input; no training.
+    """The detector itself on non-key frames, at half the height and width of its input; no
+    training.
 
     It suits light detectors, for which propagation costs as much as detection.
     """
@@ -173,7 +181,9 @@ def arrays_of(instances: InstanceData) -> Arrays:
 
 
 def box_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return (1 - IoU) + distance of the centers in mean diagonals, (n, m), of boxes (n, 4) and (m, 4), xyxy."""
+    """Return (1 - IoU) + distance of the centers in mean diagonals, (n, m), of boxes (n, 4) and (m,
+    4), xyxy.
+    """
     first = np.asarray(first, dtype=np.float64).reshape(-1, 4)
     second = np.asarray(second, dtype=np.float64).reshape(-1, 4)
     iou = bbox_overlaps(torch.from_numpy(first), torch.from_numpy(second)).numpy()
@@ -188,7 +198,9 @@ def box_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def link(
     first: Arrays, second: Arrays, max_distance: float = MAX_DISTANCE
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Link boxes one to one within each class at the least total cost (Hungarian); return indices into both."""
+    """Link boxes one to one within each class at the least total cost (Hungarian); return indices
+    into both.
+    """
     distance = box_distance(first[0], second[0])
     unlinked = max_distance + SCORE_WEIGHT
     cost = distance + SCORE_WEIGHT * np.abs(first[1][:, None] - second[1][None])

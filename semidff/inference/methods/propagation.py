@@ -23,12 +23,13 @@ from .boxes import Arrays, BoxMethod, arrays_of, by_interval, interpolated
 class Propagate(VideoMethod):
     """Feature network on key frames, temporal module on non-key frames.
 
-    Features are propagated directly from the last key frame, never from a non-key frame. Results of several frames at
-    once differ from those of single frames by rounding alone.
+    Features are propagated directly from the last key frame, never from a non-key frame. Results of
+    several frames at once differ from those of single frames by rounding alone.
 
     Args:
-        keep_fields: Whether results hold their ``feature_flow`` (2, h, w) in cells, and their ``scale_field``
-            (1, h, w), the mean over its channels, if there is one; for visualization.
+        keep_fields: Whether results hold their ``feature_flow`` (2, h, w) in cells, and their
+            ``scale_field`` (1, h, w), the mean over its channels, if there is one; for
+            visualization.
     """
 
     uses_temporal = propagates = True
@@ -37,7 +38,8 @@ class Propagate(VideoMethod):
         if not executor.model.has_temporal:
             raise MethodError(
                 "method 'propagate' needs a temporal module and this model has none: use a "
-                'stage-two config and checkpoint, or one of frame, track, small, copy, interpolate, sff-fast'
+                'stage-two config and checkpoint, or one of frame, track, small, copy, '
+                'interpolate, sff-fast'
             )
         super().__init__(executor)
         temporal = executor.model.temporal
@@ -77,11 +79,12 @@ class Propagate(VideoMethod):
 class Centered(Propagate):
     """Propagation in both directions, which puts a key frame in the middle of its non-key frames.
 
-    Key frames and cost are those of *propagate*, but the largest distance to a key frame is half as large. A frame
-    exactly in the middle is propagated from the earlier key frame, and so are all frames after the last one.
+    Key frames and cost are those of *propagate*, but the largest distance to a key frame is half as
+    large. A frame exactly in the middle is propagated from the earlier key frame, and so are all
+    frames after the last one.
 
-    The temporal module has to be trained in both directions (``both_directions=True`` of SemiDFF); else a warning is
-    logged.
+    The temporal module has to be trained in both directions (``both_directions=True`` of SemiDFF);
+    else a warning is logged.
     """
 
     needs_next = True
@@ -105,8 +108,8 @@ class Centered(Propagate):
 @cache  # an evaluation of many operating points builds as many methods
 def _warn_of_backward(method: str) -> None:
     log_warning(
-        f'method {method!r} propagates in both directions, but by its config this model was trained in one: train with '
-        'model.both_directions=True, or use method propagate'
+        f'method {method!r} propagates in both directions, but by its config this model was '
+        'trained in one: train with model.both_directions=True, or use method propagate'
     )
 
 
@@ -114,11 +117,12 @@ def _warn_of_backward(method: str) -> None:
 class Blend(BoxMethod, Centered):
     """*centered*, with boxes drawn towards those of *interpolate*.
 
-    The error of a propagated box grows with the distance from its key frame and differs from frame to frame, that of
-    an interpolated one with the change of motion. Their mean is tighter than both where they are close to one another.
-    Each propagated box is averaged with the interpolated box of its class that it overlaps most, one to one; the weight
-    of the interpolated one is IoU² / 2. Scores and classes are the propagated ones. Boxes after the last key frame of a
-    video, and boxes of instances with masks, are not changed.
+    The error of a propagated box grows with the distance from its key frame and differs from frame
+    to frame, that of an interpolated one with the change of motion. Their mean is tighter than both
+    where they are close to one another. Each propagated box is averaged with the interpolated box
+    of its class that it overlaps most, one to one; the weight of the interpolated one is IoU² / 2.
+    Scores and classes are the propagated ones. Boxes after the last key frame of a video, and boxes
+    of instances with masks, are not changed.
     """
 
     def non_key(self, frames: Sequence[Frame]) -> SampleList:
@@ -153,9 +157,11 @@ def average(found: Arrays, tracks: np.ndarray, labels: np.ndarray) -> np.ndarray
 
 
 class ShallowFlow(Propagate):
-    """Shallow feature flow: propagation by off-the-shelf optical flow, that of OpenCV (DFF Tables 3 and 4).
+    """Shallow feature flow: propagation by off-the-shelf optical flow, that of OpenCV (DFF Tables 3
+    and 4).
 
-    It works for any detector without training, with a flow that has no scale field. The given model is not changed.
+    It works for any detector without training, with a flow that has no scale field. The given model
+    is not changed.
     """
 
     uses_temporal = False
