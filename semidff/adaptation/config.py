@@ -47,14 +47,12 @@ def detector_config(name: str) -> Config:
     raise AdaptError(f'{name}: has no test pipeline (test_dataloader.dataset.pipeline)')
 
 
-def untrained_config(own: Config, recommended: dict | None = None) -> Config:
-    """Return the whole config of the detector itself, with what is recommended."""
+def untrained_config(own: Config) -> Config:
+    """Return the whole config of the detector itself."""
     config = copy.deepcopy(own)
     config.custom_imports = dict(imports=_imports(own))
     hooks = config.get('default_hooks') or {}
     config.default_hooks = dict(hooks, channels_last=dict(type='ChannelsLastHook'))
-    if recommended:
-        config.recommended = recommended
     return config
 
 

@@ -127,10 +127,15 @@ def videos_digest(videos: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class AdaptedFolder:
-    """The detector of a folder of :func:`~semidff.apis.adapt` and its operating point."""
+    """The detector of a folder of :func:`~semidff.apis.adapt` and its operating point.
+
+    Attributes:
+        live: The recommendation for live video; None in folders of 0.3.0.
+    """
 
     path: Path
     point: Point
+    live: Point | None = None
 
     @classmethod
     def read(cls, path: str | Path, point: Point | None = None, **changes: Any) -> 'AdaptedFolder':
@@ -167,7 +172,8 @@ class AdaptedFolder:
                 'the default is propagation with key-frame interval 10. Run tools/adapt.py again',
                 stacklevel=2,
             )
-        return cls(path, (point or folder.point).changed(**changes))
+        live = Point(**recommended['live']) if 'live' in recommended else None
+        return cls(path, (point or folder.point).changed(**changes), live)
 
     @property
     def config(self) -> str:

@@ -211,19 +211,16 @@ def recommend(job: Job, table: Table) -> None:
     live = table.best(fps=job.fps, causal=True)
     use = f'semidff-demo VIDEO {folder} --out boxes.mp4\n'
     use += f'VideoInferencer({str(folder)!r})  # in Python'
-    if live != best and live.scale == 1:
-        use += f'\nsemidff-demo CAMERA {folder} --method {live.method}'
-        use += f' --key-interval {live.key_interval}'
-        use += f' --light-every {live.light_every}' * (live.light_every > 1)
-        use += f' --filter {live.filter}' * (live.filter is not None)
     use = f'This folder runs {best}:\n\n```\n{use}\n```'
+    if live != best:
+        use += f'\n\n`semidff-demo CAMERA {folder}` runs {live}.'
     file, title = folder / 'report.md', f'{job.name}, adapted'
     text = f'# {title}\n\n{report(table, fps=job.fps, use=use)}'
     if not file.is_file() or file.read_text() != text or not (folder / 'report.png').is_file():
         write_report(table, folder, title, fps=job.fps, use=use)
     is_trained = (folder / 'last.pth').is_file()
     config = read_config(folder / TRAINING) if is_trained else untrained_config(job.own)
-    config.recommended = asdict(best)
+    config.recommended = asdict(best) | dict(live=asdict(live))
     if (folder / 'config.py').is_file():
         known = read_config(folder / 'config.py')
         if (known.get('recommended'), known.model) == (config.recommended, config.model):

@@ -12,8 +12,10 @@ from typing import Literal
 
 from mmengine.logging import MMLogger
 
+from semidff.adaptation.folder import AdaptedFolder
 from semidff.datasets.video_folders import is_archive
 from semidff.datasets.video_readers import LiveOptions, VideoError
+from semidff.datasets.video_readers.sources import camera_of
 from semidff.inference.options import MethodOptions
 from semidff.utils.command_line import Checkpoint, Count, Input, Output
 from semidff.utils.error_messages import FileError
@@ -133,13 +135,15 @@ def detect(
         input: Video file, folder of frames, glob, camera index, or address (rtsp://...); or a
             folder of videos.
         model: Config of the video detector, or the folder of an adaptation (tools/adapt.py), which
-            is run as it recommends; options change their part of the recommendation.
+            is run as it recommends, for live video if INPUT is; options change their part of it.
         weights: Its checkpoint; not needed with a folder.
         options: Further arguments of the inferencer.
     """
     if not weights and not os.path.isdir(model):
         raise FileError(f'{model}: needs a checkpoint; only the folder of an adaptation has one')
     options |= dict(model=model, weights=weights, schedule=points.schedule())
+    if os.path.isdir(model) and camera_of(input) is not None:
+        options['point'] = AdaptedFolder.read(model).live
     for name in ('method', 'key_interval', 'filter', 'light_every'):
         options[name] = getattr(points, name)
     if is_archive(input):

@@ -12,7 +12,7 @@ from mmengine.config import Config
 
 from semidff.adaptation import AdaptError, networks, self_training, steps, training
 from semidff.adaptation.config import detector_config
-from semidff.adaptation.folder import Choices
+from semidff.adaptation.folder import AdaptedFolder, Choices
 from semidff.adaptation.steps import can_pay, check_labels
 from semidff.apis import VideoInferencer, adapt
 from semidff.checkpoints.safe import CheckpointError
@@ -159,6 +159,10 @@ def test_without_training(project, untrained, capsys):
     assert f'The folder runs {inferencer.description}:' in capsys.readouterr().out
     call('video_demo.py', project / 'videos' / '0.mp4', untrained, '--max-frames', 3)
     assert f'{untrained} runs {inferencer.description}' in capsys.readouterr().out
+    assert (live := AdaptedFolder.read(untrained).live).is_causal
+    with pytest.raises(SystemExit):
+        call('video_demo.py', 99, untrained)  # There is no such camera.
+    assert f'{untrained} runs {live}\n' in capsys.readouterr().out
 
 
 RESULTS = (

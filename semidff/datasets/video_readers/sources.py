@@ -105,14 +105,14 @@ def open_any(
     fps = fps or DEFAULT_FPS
     if isinstance(source, FrameStream):
         return source
-    if (camera := _camera(source)) is not None:
+    if (camera := camera_of(source)) is not None:
         return LiveStream(camera, strict, live)
     if isinstance(source, str | os.PathLike):
         return open_video(source, fps, strict, decoder_threads, keep_damaged)
     return ArrayStream(source, name, fps)
 
 
-def _camera(source: Any) -> int | str | None:
+def camera_of(source: Any) -> int | str | None:
     """Return a camera index, an address or a named pipe; None for other sources."""
     if not isinstance(source, str):
         return source if isinstance(source, int) else None
@@ -138,7 +138,7 @@ def videos_of(inputs: Any) -> list[Any]:
         if not (is_path or is_number or isinstance(given, Iterable)) or _is_frame(given):
             raise TypeError(f'a single {type(given).__name__} is no video; {_WANTED}')
         files = []
-        if is_path and _camera(given) is None and not os.path.exists(given):
+        if is_path and camera_of(given) is None and not os.path.exists(given):
             files = matching_files(given)
             if not files:
                 raise VideoError(given, 'no such file')
