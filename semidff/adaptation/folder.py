@@ -157,14 +157,14 @@ class AdaptedFolder:
         if recommended.get('smooth_boxes'):  # before 0.3, boxes were smoothed
             recommended.setdefault('filter', 'both')
         names = {each.name for each in fields(Point)}
-        folder = cls(
-            path, Point(**{name: recommended[name] for name in recommended if name in names})
-        )
+        point = point or Point(**{name: recommended[name] for name in recommended if name in names})
+        live = Point(**recommended['live']) if 'live' in recommended else None
+        folder = cls(path, point.changed(**changes), live)
         needed = [config, Path(folder.weights), path / DETECTOR]
         if missing := [file.name for file in dict.fromkeys(needed) if not file.is_file()]:
             raise ConfigError(
-                f'{path}: has no {" and no ".join(missing)}; give a folder that tools/adapt.py '
-                'has finished, or a config file'
+                f'{path}: has no {" and no ".join(missing)} for {folder.point}; give a folder that '
+                'tools/adapt.py has finished, or a config file'
             )
         if not recommended:
             warnings.warn(
@@ -172,8 +172,7 @@ class AdaptedFolder:
                 'the default is propagation with key-frame interval 10. Run tools/adapt.py again',
                 stacklevel=2,
             )
-        live = Point(**recommended['live']) if 'live' in recommended else None
-        return cls(path, (point or folder.point).changed(**changes), live)
+        return folder
 
     @property
     def config(self) -> str:

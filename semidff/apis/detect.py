@@ -140,7 +140,7 @@ def detect(
         options: Further arguments of the inferencer.
     """
     if not weights and not os.path.isdir(model):
-        raise FileError(f'{model}: needs a checkpoint; only the folder of an adaptation has one')
+        raise FileError(f'{model}: is no folder of an adaptation; a config needs a checkpoint')
     options |= dict(model=model, weights=weights, schedule=points.schedule())
     if os.path.isdir(model) and camera_of(input) is not None:
         options['point'] = AdaptedFolder.read(model).live

@@ -72,7 +72,7 @@ def draw_curve(
 
 def scale_axes(axes: Any, xlabel: str, ylabel: str) -> None:
     """Name the axes, of which that of the speed is logarithmic."""
-    from matplotlib.ticker import MaxNLocator, NullLocator
+    from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
 
     axes.set(xlabel=xlabel, ylabel=ylabel, xscale='log')
     low, high = axes.get_xlim()
@@ -80,6 +80,7 @@ def scale_axes(axes: Any, xlabel: str, ylabel: str) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
         axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter('{x:g}')
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid(which='both', alpha=0.3)
 
 

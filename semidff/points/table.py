@@ -169,7 +169,9 @@ class Table:
         Of those that take at most a tenth longer, it is the one of the highest AP. With ``fps``, it
         is the point of the highest AP that reaches it, or the fastest one if none does. Points that
         lose boxes (:data:`LEAST_BOXES`), and *copy*, which is measured for comparison, are not
-        recommended. Where the detector itself has no AP, it is the detector.
+        recommended; nor is *interpolate* at l = 2 by raw boxes: it stands for the detector there
+        (:func:`~semidff.points.reference.stand_in`), so that its loss is always zero. Where the
+        detector itself has no AP, it is the detector.
 
         Args:
             prefix: Of the metrics, see :class:`Figures`.
@@ -177,10 +179,16 @@ class Table:
         detector, name = self.detector, f'{prefix}AP'
         if not self.metric(detector, name) > 0:
             return detector
+        by_raw = (self.evidence.get('reference'), prefix) in (('raw', ''), ('filtered', 'unseen/'))
+
+        def is_judged(point: Point) -> bool:
+            kind = point.method, point.key_interval, point.filter
+            return point.method != 'copy' and not (by_raw and kind == ('interpolate', 2, None))
+
         seconds = {
             point: own.seconds
             for point, own in self.measured.items()
-            if point.method != 'copy' and point.is_causal >= causal and self.keeps_boxes(point)
+            if is_judged(point) and point.is_causal >= causal and self.keeps_boxes(point)
         }
         if fps:
             fast = [point for point in seconds if seconds[point] <= 1 / fps]

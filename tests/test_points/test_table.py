@@ -60,6 +60,14 @@ def test_the_best_point(rows, options, expected):
     assert found.best(**options) == expected
 
 
+def test_what_stands_for_the_detector_is_not_recommended_by_its_own_figures():
+    found = table(track=figures(0.89, 60))
+    found.rows[Point('interpolate', 2)] = figures(0.9, 50)
+    assert found.best() == TRACK
+    found.evidence['reference'] = 'labels'
+    assert found.best() == Point('interpolate', 2)
+
+
 def random_tables() -> Iterator[Table]:
     generator = random.Random(0)
     for _ in range(200):
