@@ -72,13 +72,15 @@ def draw_curve(
 
 def scale_axes(axes: Any, xlabel: str, ylabel: str) -> None:
     """Name the axes, of which that of the speed is logarithmic."""
-    from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
 
     axes.set(xlabel=xlabel, ylabel=ylabel, xscale='log')
     low, high = axes.get_xlim()
     if high < 8 * low:  # a log axis within a decade has few labels
         axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
         axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter('{x:g}')
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid(which='both', alpha=0.3)
