@@ -20,7 +20,7 @@ help:
 	@echo '             (less than half an hour on 2 idle cores)'
 	@echo 'make demo-dff  the rows of semi-DFF'\''s Table 1 and supervised variants of Deep Feature Flow (45 minutes)'
 	@echo 'make demo-segmentation  semantic segmentation in place of detection'
-	@echo 'make test    run the tests (13 minutes on 2 cores)'
+	@echo 'make test    run the tests (12 minutes on 2 cores)'
 	@echo 'make env     create the environment in $(VENV), as demo and test do'
 	@echo '             (a few minutes the first time: 3 GB of downloads)'
 	@echo 'make lint    check the style with ruff;  make format  apply it'
@@ -44,7 +44,7 @@ demo-segmentation: $(STAMP)
 	@$(MAKE) --no-print-directory -f configs/quickstart/segmentation.mk BIN=$(BIN)
 
 test: $(STAMP)
-	@echo 'Tests: 13 minutes on 2 cores.'
+	@echo 'Tests: 12 minutes on 2 cores.'
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --maxprocesses 8 --dist worksteal --durations 10 $(ARGS)
 
 lint: $(STAMP)
