@@ -13,6 +13,7 @@ import numpy as np
 from mmdet.structures import DetDataSample
 from torch import Tensor
 
+_LONGEST_LOSS = 2.0  # seconds of frames that cannot be read, behind which another scene begins
 _IMAGE_SUFFIXES = frozenset({'.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm'})
 VIDEO_SUFFIXES = frozenset({
     '.3gp', '.avi', '.flv', '.m2ts', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.mts',
@@ -20,8 +21,6 @@ VIDEO_SUFFIXES = frozenset({
 })  # fmt: skip
 DEFAULT_FPS = 25.0
 """Frames per second of sources without a frame rate."""
-LONGEST_LOSS = 2.0
-"""Seconds of frames that cannot be read, behind which another scene begins."""
 
 
 class VideoError(Exception):
@@ -169,6 +168,13 @@ class VideoReader(FrameStream):
         with as_video_error(self.path):
             by_index = dict(zip(wanted, self._read(wanted), strict=True))
         return [by_index[int(index)] for index in indices]
+
+    def _lost_since(self, last: int | None, index: int) -> tuple[bool, int]:
+        """Return whether a frame begins a scene because so many frames since the last one are lost,
+        and their number.
+        """
+        lost = 0 if last is None else index - last - 1
+        return lost / self.fps > _LONGEST_LOSS, lost
 
     def _read(self, wanted: list[int]) -> list[np.ndarray]:
         """Return frames by distinct numbers in ascending order."""

@@ -13,7 +13,6 @@ import numpy as np
 
 from .base import (
     DEFAULT_FPS,
-    LONGEST_LOSS,
     Frame,
     VideoError,
     VideoReader,
@@ -65,18 +64,17 @@ class FrameFolder(VideoReader):
         return images
 
     def __iter__(self) -> Iterator[Frame]:
-        read, last = 0, 0
+        last = None
         for index, file in enumerate(self.files):
             try:
                 image = read_image(file)
             except VideoError as error:
                 report(file, f'{error.reason}; frame {index} is left out', self.strict)
                 continue
-            lost = index - last - 1 if read else 0
-            read, last = read + 1, index
-            is_long = lost / self.fps > LONGEST_LOSS
+            is_long, lost = self._lost_since(last, index)
+            last = index
             yield Frame(image, index, index / self.fps, file, is_long or None, lost)
-        if not read:
+        if last is None:
             raise VideoError(self.path, f'none of its {self.length} images can be read')
 
 

@@ -28,7 +28,6 @@ import numpy as np
 
 from .base import (
     DEFAULT_FPS,
-    LONGEST_LOSS,
     Frame,
     VideoError,
     VideoReader,
@@ -330,12 +329,11 @@ class VideoFile(VideoReader):
 
     def __iter__(self) -> Iterator[Frame]:
         self._rewind()
-        count, last, gap = 0, -1, None
+        count, last, gap = 0, None, None
         with as_video_error(self.path):
             for number, frame, time, is_joined in self._timed():
                 gap = count if gap is None and number > count else gap
-                lost = number - last - 1 if count else 0
-                is_long = lost / self.fps > LONGEST_LOSS
+                is_long, lost = self._lost_since(last, number)
                 count, last = count + 1, number
                 yield Frame(
                     self._image(frame), number, time, None, is_joined or is_long or None, lost
