@@ -311,16 +311,16 @@ def compare(
         config's size neither AP_50 nor AP_75 falls, confident boxes stay, no class of many boxes
         loses AP, and AP_50 of weak objects, which a training on confident boxes may forget, stays.
     """
-    rises = [
-        float(
-            np.mean([agreement(reference, boxes, num_frames)[0]['AP'] for boxes in found.values()])
-        )
-        for found in (before, after)
+    by_scale = [
+        {
+            scale: agreement(reference, boxes, num_frames, names=names)
+            for scale, boxes in each.items()
+        }
+        for each in (before, after)
     ]
-    (old, old_classes), (new, new_classes) = (
-        agreement(reference, found[1.0], num_frames, names=names) for found in (before, after)
-    )
-    reasons = ['AP does not rise'] * (rises[1] <= rises[0])
+    means = [np.mean([metrics['AP'] for metrics, _ in each.values()]) for each in by_scale]
+    (old, old_classes), (new, new_classes) = (each[1.0] for each in by_scale)
+    reasons = ['AP does not rise'] * bool(means[1] <= means[0])
     reasons += [f'{name} falls' for name in FIGURES[1:] if new[name] < old[name] - _NOISE]
     if _confident(after) < LEAST_BOXES * _confident(before):
         reasons.append('it loses confident boxes')
