@@ -101,5 +101,5 @@ def weights_digest(state: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name, value in sorted(state.items()):
         digest.update(f'{name} {value.dtype} {tuple(value.shape)}'.encode())
-        digest.update(value.cpu().flatten().view(torch.uint8).numpy())
+        digest.update(value.detach().cpu().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()

@@ -323,10 +323,9 @@ class ExportedGraphs:
 def digest_of(model: VideoDetector, *others: Any) -> str:
     """Return a hash of a model's weights and settings, versions of its code, and other things."""
     versions, config = (__version__, mmdet.__version__, mmcv.__version__), model_settings(model)
-    digest = sha256(repr((versions, model, config, others)).encode())
-    for name, tensor in chain(model.named_parameters(), model.named_buffers()):
-        digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
+    # Mean and std of images, among others, are in no state dict.
+    weights = weights_digest(dict(chain(model.named_parameters(), model.named_buffers())))
+    return sha256(repr((versions, model, config, weights, others)).encode()).hexdigest()[:16]
 
 
 def model_settings(model: VideoDetector) -> list[tuple]:
