@@ -324,7 +324,7 @@ def compare(
     reasons += [f'{name} falls' for name in FIGURES[1:] if new[name] < old[name] - _NOISE]
     if _confident(after) < LEAST_BOXES * _confident(before):
         reasons.append('it loses confident boxes')
-    weak = [_weak_ap(reference, found[1.0], num_frames) for found in (before, after)]
+    weak = [_weak_ap(reference, found[1.0]) for found in (before, after)]
     if weak[1] < weak[0] - LARGEST_LOSS:
         reasons.append('it forgets weak objects')
     reasons += [
@@ -339,12 +339,12 @@ def compare(
     return not reasons, f'{text}: {", ".join(reasons) or "it is better"} ({numbers})'
 
 
-def _weak_ap(reference: Detections, found: Detections, num_frames: int) -> float:
+def _weak_ap(reference: Detections, found: Detections) -> float:
     """Return AP_50 by the reference's boxes that are not confident; 0 without any."""
     boxes = reference.select(reference.scores >= _WEAK)
     truth = GroundTruth(boxes.frames, boxes.labels, boxes.boxes)
     count = 1 + int(max(boxes.labels.max(initial=0), found.labels.max(initial=0)))
-    weights, figures = class_ap(truth, found, num_frames, count, boxes.scores >= MIN_SCORE)
+    weights, figures = class_ap(truth, found, count, boxes.scores >= MIN_SCORE)
     return float(weights @ figures['AP_50']) / max(weights.sum(), 1)
 
 

@@ -1,7 +1,5 @@
 """Further metrics: COCO's AP, gap recovery, end-point error of optical flow."""
 
-import contextlib
-import io
 import math
 from collections.abc import Sequence
 
@@ -9,15 +7,16 @@ import numpy as np
 import torch
 from mmdet.registry import METRICS
 from mmengine.evaluator import BaseMetric
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
-from .vid_ap import Detections, GroundTruth
+from .vid_ap import Detections, GroundTruth, same_key_pairs
 
 FIGURES = ('AP', 'AP_50', 'AP_75')
 """Mean over IoU 0.5 to 0.95, at 0.5 and at 0.75: the first of ``COCOeval.stats``."""
 MIN_SCORE = 0.3
 """Detections of a reference with a lower score are no ground truth."""
+
+_IOUS, _RECALLS = np.linspace(0.5, 0.95, 10), np.linspace(0, 1, 101)
+_MOST = 100  # detections of a class in a frame
 
 
 def gap_recovery(score: float, frame: float, copy: float) -> float:
@@ -46,7 +45,6 @@ def confident(reference: Detections, num_frames: int, min_score: float = MIN_SCO
 def coco_ap(
     truth: GroundTruth,
     detections: Detections,
-    num_frames: int,
     num_classes: int,
     crowd: np.ndarray | None = None,
 ) -> dict[str, float]:
@@ -57,18 +55,17 @@ def coco_ap(
     crowd = np.zeros(len(truth.boxes), bool) if crowd is None else crowd
     if crowd.all():
         return dict.fromkeys(FIGURES, math.nan)
-    boxes, figures = class_ap(truth, detections, num_frames, num_classes, crowd)
+    boxes, figures = class_ap(truth, detections, num_classes, crowd)
     return {name: float(np.average(ap, weights=boxes > 0)) for name, ap in figures.items()}
 
 
 def class_ap(
     truth: GroundTruth,
     detections: Detections,
-    num_frames: int,
     num_classes: int,
     crowd: np.ndarray | None = None,
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Compute ``AP``, ``AP_50`` and ``AP_75`` of each class with pycocotools.
+    """Compute ``AP``, ``AP_50`` and ``AP_75`` of each class as pycocotools does.
 
     Only the 100 best detections of a class in a frame count. ``crowd``, (m,) bool, says which boxes
     of the ground truth are crowds: they need not be detected, and detections that lie in them and
@@ -79,44 +76,69 @@ def class_ap(
         for classes without ground truth.
     """
     crowd = np.zeros(len(truth.boxes), bool) if crowd is None else crowd
-    present = np.unique(truth.labels)  # others would take most of the time
-    detections = detections.select(np.flatnonzero(np.isin(detections.labels, present)))
-    images = [dict(id=frame) for frame in range(num_frames)]
-    categories = [dict(id=label) for label in present.tolist()]
-    results, truths = _annotations(detections), _annotations(truth)
-    for box, score in zip(results, detections.scores.tolist(), strict=True):
-        box['score'] = score
-    for box, is_crowd in zip(truths, crowd.tolist(), strict=True):
-        box['iscrowd'] = int(is_crowd)
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
-        reference = COCO()
-        reference.dataset = dict(images=images, categories=categories, annotations=truths)
-        reference.createIndex()
-        evaluation = COCOeval(reference, reference.loadRes(results) if results else COCO(), 'bbox')
-        # Without detections pycocotools knows no frames.
-        evaluation.params.imgIds = list(range(num_frames))
-        evaluation.params.catIds = present.tolist()
-        # Not small, medium and large boxes, too: a quarter of the time.
-        evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ['all']
-        evaluation.evaluate()
-        evaluation.accumulate()
-    precision = evaluation.eval['precision'][..., 0, -1]  # by IoU, recall and class
+    ranked = detections.ranked()
+    ranked = ranked.select(np.isin(ranked.labels, truth.labels))
+    keys = ranked.frames.astype(np.int64) * num_classes + ranked.labels
+    order = np.argsort(keys, kind='stable')
+    place = np.arange(len(keys)) - np.searchsorted(keys[order], keys[order])
+    ranked = ranked.select(np.sort(order[place < _MOST]))
+    hits, ignored = _matches(truth, ranked, num_classes, crowd)
     boxes = np.bincount(truth.labels[~crowd], minlength=num_classes)
-    curves = precision, precision[0], precision[5]  # IoU 0.5 to 0.95 in steps of 0.05
     figures = {name: np.zeros(num_classes) for name in FIGURES}
-    for curve, figure in zip(curves, figures.values(), strict=True):
-        figure[present] = curve.reshape(-1, len(present)).mean(0)
+    for label in np.flatnonzero(boxes):
+        own = ranked.labels == label
+        found, missed = (
+            np.cumsum(rows[:, own], 1, dtype=float) for rows in (hits, ~hits & ~ignored)
+        )
+        precision = found / np.maximum(found + missed, 1)
+        precision = np.maximum.accumulate(precision[:, ::-1], 1)[:, ::-1]
+        precision = np.pad(precision, ((0, 0), (0, 1)))  # of a recall that is not reached
+        reached = [np.searchsorted(recall, _RECALLS) for recall in found / boxes[label]]
+        curve = np.take_along_axis(precision, np.array(reached), 1).mean(1)
+        for name, ap in zip(FIGURES, (curve.mean(), curve[0], curve[5]), strict=True):
+            figures[name][label] = ap
     return boxes, figures
 
 
-def _annotations(boxes: GroundTruth | Detections) -> list[dict]:
-    """Return boxes in COCO's format; ids start at 1, since 0 means no match to pycocotools."""
-    sides = np.concatenate([boxes.boxes[:, :2], boxes.boxes[:, 2:] - boxes.boxes[:, :2]], axis=1)
-    columns = (boxes.frames.tolist(), boxes.labels.tolist(), sides.tolist())
-    return [
-        dict(id=i, image_id=frame, category_id=label, bbox=box, area=box[2] * box[3], iscrowd=0)
-        for i, (frame, label, box) in enumerate(zip(*columns, strict=True), start=1)
-    ]
+def _matches(
+    truth: GroundTruth, ranked: Detections, num_classes: int, crowd: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return which of n ranked detections match a box, and which match nothing but a crowd, at each
+    of ten IoUs, (10, n) bool each.
+    """
+    free = [2 ** len(_IOUS) - 1] * len(truth.boxes)  # a bit for each IoU
+    hits, ignored = [0] * len(ranked), [0] * len(ranked)
+    left = ranked.frames.astype(np.int64) * num_classes + ranked.labels
+    right = truth.frames.astype(np.int64) * num_classes + truth.labels
+    for rows, boxes, _ in same_key_pairs(left, right):
+        iou = _coco_iou(ranked.boxes[rows], truth.boxes[boxes], crowd[boxes])
+        near = np.flatnonzero(iou >= _IOUS[0])
+        # Crowds are last; of equal overlaps, the last box wins.
+        near = near[np.lexsort((-boxes[near], -iou[near], crowd[boxes[near]], rows[near]))]
+        reached = 2 ** np.searchsorted(_IOUS, iou[near], 'right') - 1
+        pairs = rows[near].tolist(), boxes[near].tolist(), reached.tolist()
+        for row, box, bits in zip(*pairs, strict=True):
+            bits &= ~hits[row]
+            if crowd[box]:
+                ignored[row] |= bits
+                continue
+            bits &= free[box]
+            hits[row] |= bits
+            free[box] ^= bits
+    at = np.arange(len(_IOUS))[:, None]
+    hits, ignored = ((np.array(bits, int) >> at & 1).astype(bool) for bits in (hits, ignored))
+    return hits, ignored
+
+
+def _coco_iou(boxes: np.ndarray, others: np.ndarray, crowd: np.ndarray) -> np.ndarray:
+    """Return the IoU of boxes (n, 4) with others, row by row; with crowds, the share of a box that
+    lies in them.
+    """
+    boxes, others = boxes.astype(float), others.astype(float)
+    low, high = np.maximum(boxes[:, :2], others[:, :2]), np.minimum(boxes[:, 2:], others[:, 2:])
+    common = np.prod(np.maximum(high - low, 0), 1)
+    area, other = (np.prod(corners[:, 2:] - corners[:, :2], 1) for corners in (boxes, others))
+    return common / np.maximum(np.where(crowd, area, area + other - common), 1e-9)
 
 
 @METRICS.register_module()

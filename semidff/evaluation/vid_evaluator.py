@@ -140,8 +140,8 @@ class VIDEvaluator:
 
     def coco_ap(self, detections: Detections) -> dict[str, float]:
         """Compute COCO's AP over the labeled frames."""
-        truth, detections, only, kept = self._select(detections)
-        return coco_ap(truth, detections, len(only), len(self.classes), self.crowd[kept])
+        truth, detections, _, kept = self._select(detections)
+        return coco_ap(truth, detections, len(self.classes), self.crowd[kept])
 
     def _select(
         self, detections: Detections, only: np.ndarray | None = None

@@ -8,7 +8,6 @@ shares of key, light and tracked frames, and that of the filter, which is measur
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import groupby, islice
 from typing import Any
 
@@ -23,8 +22,6 @@ from semidff.inference.executors import RUNTIMES, Executor
 from semidff.inference.loading import frame_pipeline
 from semidff.inference.point import ADAPTIVE, Point
 from semidff.utils.logs import log_warning
-from semidff.utils.threads import default_workers
-from semidff.utils.worker_pool import pool_map
 
 from .clips import Clip
 from .reference import COMPARED, Reference, reference_of, stand_in
@@ -111,9 +108,8 @@ class _Measurement:
                 self._set_reference([runs[actual[point]][0] for point in compared])
             asked = [point for point in group if point in missing]
             names = self.truth.classes if self.truth else executor.model.dataset_meta['classes']
-            figures_of = partial(self._figures, runs=runs, names=names)
-            rows = pool_map(figures_of, [actual[point] for point in asked], default_workers())
-            for point, figures in zip(asked, rows, strict=True):
+            for point in asked:
+                figures = self._figures(actual[point], runs, names)
                 table.rows[actual[point]] = replace(figures, asked=point.runtime)
             table.save()
 
@@ -259,7 +255,7 @@ def agreement(
     """
     truth = confident(reference, num_frames, min_score)
     count = 1 + int(max(truth.labels.max(), found.labels.max(initial=0)))
-    boxes, figures = class_ap(truth, found, num_frames, count)
+    boxes, figures = class_ap(truth, found, count)
     metrics = {name: float(np.average(figures[name], weights=boxes)) for name in FIGURES}
     labels = np.flatnonzero(boxes).tolist()
     name_of = dict(enumerate(names))

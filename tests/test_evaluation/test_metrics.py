@@ -40,47 +40,54 @@ def found(widths, labels=(0, 0, 2), frames=(0, 1, 1)):
     ],
 )
 def test_mean_over_ious_and_classes(widths, expected):
-    figures = coco_ap(truth(), found(widths), 2, 3)
+    figures = coco_ap(truth(), found(widths), 3)
     assert tuple(figures.values()) == pytest.approx(expected)
 
 
 def test_nothing_found_and_nothing_to_find():
     nothing = found((), (), ())
-    assert coco_ap(truth(), nothing, 2, 3) == dict(AP=0, AP_50=0, AP_75=0)
+    assert coco_ap(truth(), nothing, 3) == dict(AP=0, AP_50=0, AP_75=0)
     empty = GroundTruth(np.zeros(0, int), np.zeros(0, int), np.zeros((0, 4)))
-    assert all(np.isnan(value) for value in coco_ap(empty, nothing, 2, 3).values())
+    assert all(np.isnan(value) for value in coco_ap(empty, nothing, 3).values())
 
 
-def test_crowds_count_as_in_pycocotools(tmp_path):
-    """A crowd that is missed, detections inside it, and a class that has nothing but a crowd."""
-    boxes = [(1, 1, [0, 0, 50, 50], 0), (1, 1, [100, 0, 200, 100], 1), (2, 2, [0, 0, 90, 90], 1)]
-    content = {
-        'images': [dict(id=i, file_name=f'{i}.jpg', width=400, height=300) for i in (1, 2)],
-        'annotations': [
-            dict(id=n, image_id=i, category_id=c, bbox=box, area=box[2] * box[3], iscrowd=crowd)
-            for n, (i, c, box, crowd) in enumerate(boxes, 1)
-        ],
-        'categories': [dict(id=1, name='cat'), dict(id=2, name='dog')],
-    }
+def test_figures_are_those_of_pycocotools(tmp_path):
+    """Crowds, equal scores, equal overlaps, more than 100 detections, a class of crowds alone."""
+    random = np.random.default_rng(0)
+    corner = random.integers(0, 200, (90, 2))
+    boxes = np.concatenate([corner, corner + random.integers(5, 60, (90, 2))], 1).astype(float)
+    frames, labels, crowd = random.integers(0, 4, 90), random.integers(0, 3, 90), np.arange(90) < 9
+    crowd |= labels == 2
+    at = random.integers(0, 90, 1500)
+    moved = boxes[at] + random.integers(-2, 3, (1500, 4))
+    found = Detections(frames[at], labels[at], random.integers(1, 9, 1500) / 10, moved)
+    content = dict(
+        images=[dict(id=i, file_name=f'{i}.jpg', width=400, height=300) for i in range(4)],
+        annotations=_annotations(frames, labels, boxes, iscrowd=crowd.astype(int).tolist()),
+        categories=[dict(id=label, name=f'class {label}') for label in range(3)],
+    )
     (tmp_path / 'val.json').write_text(json.dumps(content))
-    given = [(0, [120, 10, 160, 60], 0.9), (0, [0, 0, 50, 50], 0.8), (1, [0, 0, 30, 30], 0.7)]
-    found = Detections(
-        np.array([frame for frame, _, _ in given]), np.zeros(3, int),
-        np.array([score for _, _, score in given]), np.array([box for _, box, _ in given], float),
-    )  # fmt: skip
     ours = VIDEvaluator(str(tmp_path / 'val.json')).coco_ap(found)
 
     reference = COCO(str(tmp_path / 'val.json'))
-    results = [
-        dict(image_id=frame + 1, category_id=1, bbox=[x, y, x2 - x, y2 - y], score=score)
-        for frame, (x, y, x2, y2), score in given
-    ]
+    results = _annotations(found.frames, found.labels, found.boxes, score=found.scores.tolist())
     evaluation = COCOeval(reference, reference.loadRes(results), 'bbox')
     evaluation.evaluate()
     evaluation.accumulate()
     evaluation.summarize()
     assert list(ours.values()) == pytest.approx(evaluation.stats[:3].tolist())
-    assert ours['AP'] == pytest.approx(1)
+    assert 0.2 < ours['AP'] < 0.9
+
+
+def _annotations(frames, labels, boxes, **more):
+    """Boxes in COCO's format, with one more value."""
+    [(name, values)] = more.items()
+    sides = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1)
+    columns = frames.tolist(), labels.tolist(), sides.tolist(), sides[:, 2:].prod(1), values
+    return [
+        {'id': n, 'image_id': i, 'category_id': c, 'bbox': box, 'area': area, name: value}
+        for n, (i, c, box, area, value) in enumerate(zip(*columns, strict=True), 1)
+    ]
 
 
 @pytest.mark.parametrize(('score', 'share'), [(20, 0), (90, 1), (55, 0.5), (6, -0.2), (97, 1.1)])
