@@ -111,7 +111,7 @@ def _unmodulated(input: Tensor, weight: Tensor, offset: Tensor, settings: dict) 
 
 def _outside_if_nan(offset: Tensor) -> Tensor:
     """Move offsets that are NaN outside: torchvision would read memory outside of the map."""
-    return offset.nan_to_num(torch.inf, torch.inf, -torch.inf)
+    return torch.where(offset.isnan(), torch.inf, offset)
 
 
 def _geometry(names: str, sides: str, settings: dict) -> list[int]:

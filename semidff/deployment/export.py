@@ -50,7 +50,7 @@ def export_onnx(
     failed = None
     for with_boxes, count in ((True, 2), (False, 2), (False, 1))[not boxes :]:
         try:
-            graphs = _export(model, shape, with_boxes, count)
+            graphs, raw = _export(model, shape, with_boxes, count)
             break
         except ExportError as error:
             failed = failed or error
@@ -67,7 +67,7 @@ def export_onnx(
         key_outputs=_shapes(outputs[0]),
         non_key_inputs=_shapes(inputs[1]),
         non_key_outputs=_shapes(outputs[1]),
-        raw=NonKeyGraph(model).raw_names(outputs[1]),
+        raw=raw,
         weights=weights_digest(model.state_dict()),
     )
     folder = Path(folder)
@@ -82,8 +82,8 @@ def export_onnx(
 
 def _export(
     model: VideoDetector, shape: Sequence[int], with_boxes: bool, count: int
-) -> dict[str, tuple[bytes, dict[str, Tensor], dict[str, Tensor]]]:
-    """Return both graphs by file name, with example inputs and outputs."""
+) -> tuple[dict[str, tuple[bytes, dict[str, Tensor], dict[str, Tensor]]], dict[str, str]]:
+    """Return both graphs by file name, with example inputs and outputs; their raw outputs."""
     device = next(model.parameters()).device
     # Random example frames have no regularities that tracing could exploit.
     generator = torch.Generator().manual_seed(0)
@@ -97,12 +97,12 @@ def _export(
         outputs = graph.named(*inputs.values())
         if with_boxes and 'boxes' not in outputs:
             raise ExportError('the post-processing has no fixed shape')
-        content = export_graph(graph, inputs, list(outputs), batch=count > 1)
+        content = export_graph(graph, inputs, batch=count > 1)
         found[name] = content, inputs, outputs
         if kind is KeyGraph:
             features = numbered('key_features', levels('features', outputs))
             given = dict(key_image=outputs['key_image'], frame=frame, **features)
-    return found
+    return found, graph.raw
 
 
 def _shapes(maps: dict[str, Tensor]) -> dict[str, list]:

@@ -57,12 +57,13 @@ def accelerate(
     options: Acceleration,
     backend: str = 'inductor',
     cache: str | Path | None = None,
+    waits: bool = True,
 ) -> Executor:
     """Change a model in place to predict with speed options, and return its executor.
 
     It is a ``VideoDetector`` on its device, or any mmdet detector, which is wrapped into one, and
     for prediction only from then on. A deep copy of it has the same options but is not compiled.
-    ``cache`` is that of the exported graphs.
+    ``cache`` and ``waits`` are those of the exported graphs.
     """
     if options.precision not in PRECISIONS:
         raise ValueError(
@@ -79,7 +80,7 @@ def accelerate(
                 'compile and graphs are options of torch'
             )
         runtime, precision = options.runtime, options.precision
-        return ExportedGraphs(model, None, runtime, cache, precision=precision)
+        return ExportedGraphs(model, None, runtime, cache, waits, precision=precision)
     model.autocast = dtype = PRECISIONS[options.precision]
     if options.channels_last:
         to_channels_last(model)

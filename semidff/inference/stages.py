@@ -230,14 +230,17 @@ class Stages:
         has_fields = self.rule.observes or getattr(self.method, 'keep_fields', False)
         has_light = self.rule.longest > 1 and self.point.light_every != 0 and not has_fields
 
-        def predict() -> None:
-            sample = frame.sample.clone()
-            sample.set_metainfo(dict(frame_id=-1))  # remembered as no frame of the video
-            key = replace(frame, kind=KEY, key=None, sample=sample.clone())
+        @torch.no_grad()
+        def predict(executor: Executor) -> None:
+            method = copy.copy(self.method)
+            method.executor = executor
+            key = replace(first, kind=KEY, key=None, sample=first.sample.clone())
             method.key([key])
             if has_light:
-                method.non_key([replace(frame, kind=LIGHT, key=key, sample=sample)])
+                method.non_key([replace(first, kind=LIGHT, key=key)])
 
+        first = replace(frame, sample=frame.sample.clone())  # the frame itself is used meanwhile
+        first.sample.set_metainfo(dict(frame_id=-1))  # remembered as no frame of the video
         with self._free_method() as method:
             method.executor.prepare((type(method), has_light, frame.size), predict)
 

@@ -6,7 +6,7 @@ from mmdet.structures import SampleList
 from torch import Tensor, nn
 
 from .key_frame import KeyFrame
-from .spatial.head_family import levels, numbered
+from .spatial.head_family import numbered
 from .video_detector import VideoDetector
 
 
@@ -22,6 +22,10 @@ class Graph(nn.Module, ABC):
         with_boxes: Whether the post-processing is part of the graph, with ``geometry`` as the last
             input and ``boxes`` as the last output
             (:meth:`~semidff.models.spatial.SpatialModule.fixed_shape`), where it is known.
+
+    Attributes:
+        outputs: Names of the outputs, in their order, once it has run.
+        raw: Names of the outputs that are raw outputs of the detector, by the detector's names.
     """
 
     def __init__(
@@ -29,6 +33,8 @@ class Graph(nn.Module, ABC):
     ) -> None:
         super().__init__()
         self.model, self.samples, self.with_boxes = model, samples, with_boxes
+        self.outputs: list[str] = []
+        self.raw: dict[str, str] = {}
 
     @property
     def test_cfg(self) -> dict:
@@ -47,24 +53,19 @@ class Graph(nn.Module, ABC):
         image, features = self.compute(*inputs)
         maps = {} if image is None else dict(key_image=image)
         raw = self.model.spatial.raw_outputs(features)
-        known = {id(level) for level in features}
+        known = {id(level): name for name, level in numbered('features', features).items()}
+        self.raw = {name: known.get(id(output), name) for name, output in raw.items()}
         maps |= numbered('features', features)
         maps |= {name: output for name, output in raw.items() if id(output) not in known}
         if geometry is not None:
             boxes = self.model.spatial.fixed_shape(raw, geometry, self.test_cfg)
             maps |= {} if boxes is None else dict(boxes=boxes)
+        self.outputs = list(maps)
         return maps
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Return the outputs of :meth:`named` without their names."""
         return tuple(self.named(*inputs).values())
-
-    def raw_names(self, outputs: dict[str, Tensor]) -> dict[str, str]:
-        """Return the graph's name of each raw output of the spatial module, given :meth:`named`."""
-        features = levels('features', outputs)
-        own = {id(level): name for name, level in numbered('features', features).items()}
-        raw = self.model.spatial.raw_outputs(features)
-        return {name: own.get(id(maps), name) for name, maps in raw.items()}
 
 
 class KeyGraph(Graph):

@@ -200,7 +200,7 @@ class VideoDetector(BaseDetector):
             image = self.temporal.prepare(inputs) if self.has_temporal else None
             return KeyFrame(image, self.spatial.features(inputs, samples))
 
-    def prepare(self, key: Hashable, predict: Callable[[], Any]) -> None:
+    def prepare(self, key: Hashable, predict: Callable[..., Any]) -> None:
         """Do nothing: eager frames need no preparation."""
 
     def predict_key(self, inputs: Tensor, samples: SampleList) -> tuple[SampleList, KeyFrame]:

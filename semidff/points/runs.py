@@ -212,8 +212,8 @@ class Memo:
         self.executor, self.model = executor, executor.model
         self._known: dict[tuple, InstanceData] = {}
 
-    def prepare(self, key: Hashable, predict: Callable[[], Any]) -> None:
-        self.executor.prepare(key, predict)
+    def prepare(self, key: Hashable, predict: Callable[[Executor], Any]) -> None:
+        self.executor.prepare(key, lambda executor: predict(Memo(executor)))
 
     def predict_key(self, inputs: Tensor, samples: SampleList) -> tuple[SampleList, '_Key']:
         key = _Key(inputs, *samples)  # key frames are detected one by one

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from itertools import product
+from threading import Event
 
 import pytest
 import torch
@@ -160,6 +161,53 @@ def test_graphs_are_prepared_ahead_of_the_workers(monkeypatch):
     assert len(threads) == 4, 'key frames and non-key frames of two sizes'
 
 
+def test_frames_do_not_wait(monkeypatch):
+    """They run in PyTorch until another thread has made the graphs."""
+    trace, may_trace, model = exported_graphs.RUNTIMES['openvino'].export, Event(), detector('rfcn')
+
+    def export(*arguments):
+        may_trace.wait()
+        return trace(*arguments)
+
+    monkeypatch.setattr(exported_graphs.RUNTIMES['openvino'], 'export', export)
+    before = set(threading.enumerate())
+    executor = accelerate(copy.deepcopy(model), Acceleration(runtime='openvino'), waits=False)
+    run, frames = stages(executor, schedule=FixedSchedule(4)), video(0)
+    expected = results(stages(model, schedule=FixedSchedule(4)), frames)
+    assert_equal(results(run, frames), expected, 0, 0)
+    may_trace.set()
+    for thread in set(threading.enumerate()) - before:
+        thread.join()
+    model = executor.model
+    for part in ('key_frame', 'predict_non_key'):
+        monkeypatch.setattr(type(model), part, raises)  # PyTorch has no part in it
+    assert_equal(results(run, frames), expected, 1e-4, 0.02)
+    assert set(threading.enumerate()) == before
+
+
+FORKED = """
+import os, sys
+import torch
+from semidff.inference import Acceleration, accelerate
+from tests.test_inference.test_contract import assert_equal, detector, video
+from tests.tiny.stages import results, stages
+
+torch.set_num_threads(1)  # PyTorch's own threads do not survive a fork
+run = stages(accelerate(detector('rfcn'), Acceleration(runtime='openvino')), key_interval=4)
+expected = results(run, video(0))
+if os.fork():
+    sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
+assert_equal(results(run, video(0)), expected, 1e-4, 0.02)
+"""
+
+
+def test_forked_processes_compute_in_pytorch():
+    """They waited for ever: the threads of a runtime do not survive a fork."""
+    command = [sys.executable, '-c', FORKED]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
 # What a graph depends on, and what it does not.
 CHANGES = dict(
     weights=lambda model: next(model.parameters()).data.mul_(1.01),
@@ -197,11 +245,19 @@ HANDLED = """
 import faulthandler, gc, signal, sys, threading
 from semidff.inference.executors.runtimes import OpenVino
 faulthandler.enable()  # gives handlers a stack of their own
-graphs = [OpenVino(sys.argv[1], 1, 1) for _ in range(2)]
+
+def in_thread(function):
+    other = threading.Thread(target=function)
+    other.start()
+    other.join()
+
+graphs = []
+if sys.argv[2] == 'later':
+    in_thread(lambda: graphs.append(OpenVino(sys.argv[1], 1, 1)))
+graphs.append(OpenVino(sys.argv[1], 1, 1))
+graphs.append(OpenVino(sys.argv[1], 1, 1))
 graphs.pop(0)
-other = threading.Thread(target=lambda: (graphs.clear(), gc.collect()))
-other.start()
-other.join()
+in_thread(lambda: (graphs.clear(), gc.collect()))
 signal.signal(signal.SIGTERM, lambda *_: print('handled'))
 signal.raise_signal(signal.SIGTERM)
 """
@@ -214,9 +270,10 @@ def graph(tmp_path_factory):
     return str(path)
 
 
-def test_signals_are_handled_after_openvino(graph):
+@pytest.mark.parametrize('loaded', ['now', 'later'])
+def test_signals_are_handled_after_openvino(graph, loaded):
     """Its plugin, unloaded, frees the stack of signal handlers: Ctrl-C was a segmentation fault."""
-    command = [sys.executable, '-c', HANDLED, graph]
+    command = [sys.executable, '-c', HANDLED, graph, loaded]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.stdout == 'handled\n', done.stderr
 

@@ -23,11 +23,11 @@ class Executor(Protocol):
 
     model: VideoDetector
 
-    def prepare(self, key: Hashable, predict: Callable[[], Any]) -> None:
+    def prepare(self, key: Hashable, predict: Callable[['Executor'], Any]) -> None:
         """Prepare for frames of a new size, before workers predict them; once for each ``key``.
 
-        ``predict`` calls the following methods as the workers will do. Until an executor is
-        prepared, it predicts in PyTorch.
+        ``predict`` calls the following methods of the executor that it is given, as the workers
+        will do, now or later. Until an executor is prepared, it predicts in PyTorch.
         """
 
     def predict_key(self, inputs: Tensor, samples: SampleList) -> tuple[SampleList, KeyFrame]:

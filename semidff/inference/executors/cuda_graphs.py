@@ -105,7 +105,7 @@ class CudaGraphs:
     def __reduce__(self) -> tuple:
         return CudaGraphs, (self.model,)
 
-    def prepare(self, key: Hashable, predict: Callable[[], Any]) -> None:
+    def prepare(self, key: Hashable, predict: Callable[..., Any]) -> None:
         """A size is captured when it occurs again."""
 
     def predict_key(self, inputs: Tensor, samples: SampleList) -> tuple[SampleList, KeyFrame]:

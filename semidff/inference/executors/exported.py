@@ -1,5 +1,6 @@
 """Exported graphs in a runtime, with post-processing in PyTorch, and their description."""
 
+import os
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -8,7 +9,7 @@ from hashlib import sha256
 from itertools import chain
 from os.path import isfile
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Thread
 from typing import Any
 
 import mmcv
@@ -21,12 +22,13 @@ from semidff.checkpoints.read import weights_digest
 from semidff.models.graphs import Graph, KeyGraph, NonKeyGraph
 from semidff.models.key_frame import FlowField, KeyFrame
 from semidff.models.spatial.head_family import levels, numbered
-from semidff.models.temporal.warp import MapSampler
 from semidff.models.video_detector import VideoDetector
 from semidff.utils.atomic_write import atomic_write, read_json, write_json
 from semidff.utils.logs import log_warning
+from semidff.utils.threads import worker_threads
 from semidff.version import __version__
 
+from .base import Executor
 from .onnx_export import ExportError
 from .runtimes import RUNTIMES, Runtime
 
@@ -127,7 +129,7 @@ class ExportedGraphs:
 
     Frames run one by one: on CPUs, batches take as long. Graphs are exported for each size of
     frames by :meth:`prepare`. What has no graph runs in PyTorch, and so do non-key frames whose
-    flow field is known.
+    flow field is known, and all frames of a forked process, which no runtime survives.
 
     Args:
         model: The video detector, whose post-processing and data preprocessor are used.
@@ -136,6 +138,8 @@ class ExportedGraphs:
         runtime: ``onnxruntime`` or ``openvino``.
         cache: Folder in which graphs of ONNX are kept for the next process; None: they are in
             memory alone. OpenVINO's are made in seconds.
+        waits: Whether frames wait for the graphs of their size. If not, another thread makes them
+            while frames run in PyTorch, whose results differ by rounding.
         **options: Of the runtime: ``precision``, ``providers`` of onnxruntime, ``device`` of
             OpenVINO.
 
@@ -149,6 +153,7 @@ class ExportedGraphs:
         folder: str | Path | None = None,
         runtime: str = 'onnxruntime',
         cache: str | Path | None = None,
+        waits: bool = True,
         **options: Any,
     ) -> None:
         RUNTIMES[runtime].check(**options)
@@ -156,9 +161,10 @@ class ExportedGraphs:
         self.description = None if folder is None else Description.read(folder)
         if self.description and self.description.weights != weights_digest(model.state_dict()):
             raise ValueError(f'{folder}: holds the graphs of other weights; export them again')
-        self._arguments = dict(folder=folder, runtime=runtime, cache=cache, **options)
+        self._arguments = dict(folder=folder, runtime=runtime, cache=cache, waits=waits)
+        self._arguments |= options
         self._make = partial(RUNTIMES[runtime], **options)
-        self._threads = torch.get_num_threads()
+        self._threads, self._process = torch.get_num_threads(), os.getpid()
         # Shared by all independent executors. None: a graph that cannot be exported.
         self._graphs: dict[tuple, _Compiled | None] = {}
         self._prepared: set[Hashable] = set()
@@ -172,18 +178,27 @@ class ExportedGraphs:
     def __reduce__(self) -> tuple:
         return partial(ExportedGraphs, self.model, **self._arguments), ()
 
-    def prepare(self, key: Hashable, predict: Callable[[], Any]) -> None:
-        if key in self._prepared:  # without waiting for the export of another executor
+    def prepare(self, key: Hashable, predict: Callable[[Executor], Any]) -> None:
+        if key in self._prepared or os.getpid() != self._process:
             return
+        other = None if self._arguments['waits'] else self.independent()
+        if other is None:
+            self._make_graphs(key, predict)
+            return
+        self._prepared.add(key)
+        arguments = other, key, predict, torch.get_num_threads()
+        Thread(target=_make_graphs_later, args=arguments).start()
+
+    def _make_graphs(self, key: Hashable, predict: Callable[[Executor], Any]) -> None:
         with _PREPARING:
-            if key in self._prepared:  # by another worker meanwhile
+            if key in self._prepared and self._arguments['waits']:  # by another worker meanwhile
                 return
             if len(self._graphs) >= MAX_GRAPHS:
                 self._graphs.clear()
                 self._prepared.clear()
             self._preparing = True
             try:
-                predict()
+                predict(self)
             finally:
                 self._preparing = False
             self._prepared.add(key)
@@ -235,9 +250,8 @@ class ExportedGraphs:
         model = self.model.independent()
         if model is None:
             return None
-        other = ExportedGraphs(model, **self._arguments)
-        other._threads, other._graphs = self._threads, self._graphs
-        other._prepared = self._prepared
+        other = ExportedGraphs.__new__(ExportedGraphs)  # not from its arguments
+        vars(other).update(vars(self), model=model)
         return other
 
     def _predict(
@@ -253,6 +267,8 @@ class ExportedGraphs:
         """Return the graph for inputs (1, ...) of these sizes; None if there is none."""
         # OpenCV's flow, which has no parameters, is computed outside of PyTorch.
         if kind is not KeyGraph and not _has_weights(self.model.temporal):
+            return None
+        if os.getpid() != self._process:
             return None
         sizes = tuple((tuple(maps.shape), maps.dtype) for maps in inputs.values())
         signature = kind, sizes, sample and sample.img_shape[:2]
@@ -310,14 +326,15 @@ class ExportedGraphs:
         samples = sample and [DetDataSample(metainfo=sample.metainfo)]
         graph = kind(model, samples)
         inputs = {name: maps.contiguous().clone() for name, maps in inputs.items()}
-        outputs = graph.named(*inputs.values())
-        raw = graph.raw_names(outputs)
-        runtime = RUNTIMES[self.runtime]
-        MapSampler.gathers = runtime.gathers
-        try:
-            return runtime.export(graph, inputs, list(outputs)), raw
-        finally:
-            MapSampler.gathers = False
+        return RUNTIMES[self.runtime].export(graph, inputs), graph.raw
+
+
+def _make_graphs_later(
+    executor: ExportedGraphs, key: Hashable, predict: Callable[[Executor], Any], threads: int
+) -> None:
+    """Make graphs in this thread, for workers of a number of threads."""
+    with worker_threads(1, threads) as pool, suppress(Exception):  # raised at the frame, too
+        pool.submit(executor._make_graphs, key, predict).result()
 
 
 def digest_of(model: VideoDetector, *others: Any) -> str:

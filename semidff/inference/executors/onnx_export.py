@@ -1,7 +1,7 @@
 """Export of a graph as ONNX with PyTorch's exporter (``torch.export``, not TorchScript)."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 from unittest.mock import patch
 
@@ -17,15 +17,15 @@ class ExportError(RuntimeError):
     """A model that cannot be exported."""
 
 
-def export_graph(
-    graph: Graph, inputs: Mapping[str, Tensor], outputs: Sequence[str], batch: bool = False
-) -> bytes:
+def export_graph(graph: Graph, inputs: Mapping[str, Tensor], batch: bool = False) -> bytes:
     """Export a graph for the sizes of example inputs; return the ONNX file, weights included.
 
     The size of frames is fixed: the warp embeds features in a map whose sides are the next powers
         of two, and the flow network crops its maps to the sizes of others. With ``batch``, the
         number of frames is not.
     """
+    if not graph.outputs:
+        graph(*inputs.values())
     sizes = (({0: torch.export.Dim.DYNAMIC},) * len(inputs),) if batch else None
     # Where it is true, in any thread, mmdet runs code for ONNX that imports modules of mmdet 2.
     outside = patch.object(torch.onnx, 'is_in_onnx_export', lambda: False)
@@ -37,7 +37,7 @@ def export_graph(
                 graph.eval(),
                 tuple(inputs.values()),
                 input_names=list(inputs),
-                output_names=list(outputs),
+                output_names=graph.outputs,
                 opset_version=OPSET,
                 dynamic_shapes=sizes,
                 custom_translation_table={torch.ops.aten.sort.stable: _stable_sort},

@@ -1,5 +1,6 @@
 """Libraries that run exported graphs, from arrays to arrays by name."""
 
+import ctypes
 import functools
 import os
 import sys
@@ -9,8 +10,10 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from semidff.models.graphs import Graph
@@ -36,20 +39,19 @@ class Runtime(ABC):
             :class:`~semidff.inference.Acceleration`.
 
     Attributes:
-        gathers: Whether it gathers the cells of a warp faster than it samples maps.
         exports_files: Whether :meth:`export`, which takes long, returns the content of an ONNX
             file.
     """
 
-    gathers = exports_files = False
+    exports_files = False
 
     @abstractmethod
     def __init__(self, graph: Any, threads: int, streams: int, precision: str = 'fp32') -> None: ...
 
     @staticmethod
     @abstractmethod
-    def export(graph: Graph, inputs: Mapping[str, Tensor], outputs: Sequence[str]) -> Any:
-        """Export a graph for the sizes of example inputs; ``outputs`` are their names."""
+    def export(graph: Graph, inputs: Mapping[str, Tensor]) -> Any:
+        """Export a graph for the sizes of example inputs."""
 
     @classmethod
     @abstractmethod
@@ -92,10 +94,12 @@ class OnnxRuntime(Runtime):
         return dict(zip(self._outputs, self._session.run(None, inputs), strict=True))
 
 
+_LOADED: WeakSet['OpenVino'] = WeakSet()
+
+
 class OpenVino(Runtime):
     """A graph in OpenVINO on a ``device``, with an infer request for each thread."""
 
-    gathers = True
     export = staticmethod(trace_graph)
     _precisions = dict(fp32='f32', bf16='bf16', fp16='f16')
 
@@ -119,6 +123,7 @@ class OpenVino(Runtime):
             for ports in (self._compiled.inputs, self._compiled.outputs)
         )
         self._requests = threading.local()
+        _LOADED.add(self)
 
     @classmethod
     def check(cls, precision: str = 'fp32', **options: Any) -> None:
@@ -143,13 +148,22 @@ def _core() -> Any:
     """
     import openvino
 
+    os.register_at_fork(after_in_child=_never_unload)
     return openvino.Core()
+
+
+def _never_unload() -> None:
+    """Keep all graphs: at the end of a forked process, OpenVINO would wait for threads that only
+    its parent has.
+    """
+    for loaded in (_core(), *_LOADED):
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(loaded))
 
 
 RUNTIMES: dict[str, type[Runtime]] = dict(onnxruntime=OnnxRuntime, openvino=OpenVino)
 
 
-def default_runtime() -> str:
-    """Return ``openvino`` if it and the exporter are installed, else ``torch``."""
-    needed = 'openvino', 'onnxscript'
-    return 'openvino' if all(find_spec(name) for name in needed) else 'torch'
+def default_runtime(device: str = 'cpu') -> str:
+    """Return ``openvino`` on CPUs if it is installed, else ``torch``."""
+    on_cpu = torch.device(device).type == 'cpu'
+    return 'openvino' if on_cpu and find_spec('openvino') else 'torch'

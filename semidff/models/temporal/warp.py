@@ -9,8 +9,7 @@ outside the map.
 
 In predictions on CPUs, ``embedding_bag`` replaces ``grid_sample`` for channels-last maps of many
 channels: a cell is the weighted sum of four rows of the map. This takes a ninth of the time, and
-the result is channels-last too. Graphs that are exported may gather the four cells instead
-(:attr:`MapSampler.gathers`).
+the result is channels-last too. Graphs may gather the four cells instead (:func:`gathering`).
 
 Cell ``i`` of a map of stride ``s`` is centered at pixel ``(i + 0.5) s`` of the frame. Maps with
 sides rounded up extend beyond the frame by different amounts, so that resizing one map to the size
@@ -18,8 +17,10 @@ of another misaligns them: at height 600 by up to 27 pixels for a level of strid
 samples a field at the cells of a level instead.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache, reduce, wraps
+from threading import local
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +32,21 @@ _MANY = 64
 _VECTOR = 16
 
 _Constants = Callable[..., tuple[Tensor, ...]]
+_GATHERING = local()
+
+
+@contextmanager
+def gathering() -> Iterator[None]:
+    """While it lasts, this thread records graphs of one frame, which gather the cells of a warp."""
+    _GATHERING.now = True
+    try:
+        yield
+    finally:
+        _GATHERING.now = False
+
+
+def _gathers() -> bool:
+    return getattr(_GATHERING, 'now', False)
 
 
 def warp(features: Tensor, flow: Tensor) -> Tensor:
@@ -61,7 +77,7 @@ def constants(function: _Constants) -> _Constants:
 
     @wraps(function)
     def find(*key: object) -> tuple[Tensor, ...]:
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or _gathers():
             return function(*key)
         with torch.inference_mode(False):  # usable in training, too
             return kept(*key)
@@ -74,12 +90,7 @@ class MapSampler:
 
     The flow is that of :func:`warp`; with ``border``, cells outside the map repeat its border
     instead of being zero.
-
-    Attributes:
-        gathers: Whether a graph of one frame that is exported gathers cells.
     """
-
-    gathers = False
 
     def __init__(self, flow: Tensor, border: bool = False) -> None:
         flow = flow if flow.dtype.itemsize > 2 else flow.float()
@@ -97,7 +108,7 @@ class MapSampler:
         in_rows = maps.is_contiguous(memory_format=torch.channels_last) and not maps.is_contiguous()
         recorded = torch.is_grad_enabled() or torch.compiler.is_compiling()
         on_cpu = maps.device.type == 'cpu' and maps.shape[1] >= _MANY
-        if self.gathers and torch.compiler.is_exporting() and len(self._position) == 1:
+        if _gathers() and len(self._position) == 1:
             sampled = self._gather(maps)
         elif on_cpu and in_rows and not recorded:
             sampled = self._sum_rows(maps)
