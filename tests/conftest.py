@@ -10,6 +10,7 @@ from mmengine.logging import MMLogger
 from yapf.yapflib import yapf_api
 
 import semidff  # noqa: F401 (before a test imports mmcv.ops)
+from semidff.apis import video_inferencer
 from tests.simulated_gpu import simulated_gpu
 
 # Configs read these; an experiment of the user's shell must not become the tests' data.
@@ -26,6 +27,12 @@ def pytest_collection_finish():
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _inferencers_run_in_pytorch(monkeypatch):
+    """By default: most tests compare bits."""
+    monkeypatch.setattr(video_inferencer, 'default_runtime', lambda device: 'torch')
 
 
 @pytest.fixture(autouse=True)

@@ -19,6 +19,7 @@ from semidff.checkpoints.safe import trusted
 from semidff.datasets.video_readers import Frame, FrameStream, LiveOptions, open_any
 from semidff.datasets.video_readers.sources import READ_AHEAD, prefetch, videos_of
 from semidff.inference import KeyFrameSchedule, MethodError, Point, Stages
+from semidff.inference.executors import default_runtime
 from semidff.inference.loading import frame_pipeline, load_model
 from semidff.inference.outputs import Output, OutputFiles, check_limits
 from semidff.inference.page import Page, once
@@ -71,8 +72,9 @@ class VideoInferencer:
         decoder_threads: Number of threads that decode a video file. With several, the frames of
             damaged files may depend on timing.
         graphs: Whether frames run as CUDA graphs; default: on a GPU, unless ``compile``.
-        runtime: ``torch``, ``onnxruntime`` or ``openvino``; default: ``torch``, or what a folder
-            recommends.
+        runtime: ``torch``, ``onnxruntime`` or ``openvino``. Default: what a folder recommends; else
+            ``openvino`` on a CPU, if it is installed. With the default, the first frames run in
+            PyTorch while another thread makes the graphs.
         cache: Folder of exported graphs; default: ``graphs`` in a folder of ``tools/adapt.py``.
         keep_damaged: Whether frames that damage may have reached are used, as far as FFmpeg decodes
             them.
@@ -127,7 +129,9 @@ class VideoInferencer:
     ) -> None:
         options = dict(method=method, key_interval=key_interval, filter=filter)
         options |= dict(light_every=light_every, runtime=runtime, precision=precision)
-        self.point = (point or Point()).changed(**options)
+        device = device or get_device()
+        default = 'torch' if compile or graphs else default_runtime(device)
+        self.point = (point or Point(runtime=default)).changed(**options)
         if isinstance(model, str | Path) and Path(model).is_dir():
             folder = AdaptedFolder.read(model, point, **options)
             cache = cache or folder.path / 'graphs'
@@ -146,13 +150,14 @@ class VideoInferencer:
             executor = load_model(
                 config,
                 None if weights is None else str(weights),
-                device or get_device(),
+                device,
                 self.point,
                 classes,
                 channels_last,
                 compile,
                 graphs,
                 cache,
+                waits=runtime is not None,
             )
         self.model = executor.model
         self.pipeline = frame_pipeline(self.model.cfg, scale=self.point.scale)

@@ -34,6 +34,7 @@ def load_model(
     compile: bool = False,
     graphs: bool | None = None,
     cache: str | Path | None = None,
+    waits: bool = True,
 ) -> Executor:
     """Build a config's model for inference, load its weights and set ``cfg`` and ``dataset_meta``.
 
@@ -45,7 +46,7 @@ def load_model(
         classes: Class names; default: those of the checkpoint or config.
         channels_last: See :class:`Acceleration`, as ``compile`` and ``graphs``. Default: whether
             the config has ``ChannelsLastHook``.
-        cache: Folder in which exported graphs are kept.
+        cache, waits: See :class:`~semidff.inference.executors.ExportedGraphs`.
 
     Returns:
         The executor of the model, which is its ``model``.
@@ -70,7 +71,7 @@ def load_model(
         hooks = [*(cfg.get('default_hooks') or {}).values(), *(cfg.get('custom_hooks') or ())]
         channels_last = any(hook and hook.get('type') == 'ChannelsLastHook' for hook in hooks)
     options = Acceleration(precision, channels_last, compile, graphs, point.runtime)
-    executor = accelerate(model, options, cache=cache)
+    executor = accelerate(model, options, cache=cache, waits=waits)
     model = executor.model
     if next(model.parameters()).is_cuda:
         model.data_preprocessor._non_blocking = True  # frames are in pinned memory
