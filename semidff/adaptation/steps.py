@@ -8,8 +8,9 @@ latter.
 import os
 import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from semidff.points.report import report, verdict, write_report
 from semidff.points.table import Table, key_of
 from semidff.utils.configs import read_config
 from semidff.utils.error_messages import FileError
+from semidff.utils.progress import Bar
 from semidff.utils.threads import default_workers, has_busy_cores
 
 from .config import training_config, untrained_config, write_config, write_detector
@@ -175,7 +177,10 @@ def trained_points(scales: Sequence[float], **same: Sequence) -> list[Point]:
 
 
 def measure_points(job: Job, choices: Choices, runtime: str | None, is_trained: bool) -> Table:
-    """Measure the missing points of the table in the fastest runtime."""
+    """Measure the missing points of the table in the fastest runtime.
+
+    The folder runs the best point of the first clips while the others are measured.
+    """
     clips, truth, trained = choices.clips, None, None
     if job.labels:
         classes = job.load(Point('frame')).model.dataset_meta['classes']
@@ -196,8 +201,10 @@ def measure_points(job: Job, choices: Choices, runtime: str | None, is_trained: 
     points = untrained_points(**same)
     if is_trained:
         points += trained_points(SCALES if job.minutes >= _SHORT else SCALES[:1], **same)
+    refined = partial(write_recommendation, job, table)
     try:
-        measure(table, points, clips, job.load, truth, rounds=3, progress=job.log)
+        with closing(Bar('measuring')) as bar:
+            measure(table, points, clips, job.load, truth, progress=bar, refined=refined)
     except VideoError:
         raise
     except ValueError as error:  # no boxes
@@ -207,8 +214,7 @@ def measure_points(job: Job, choices: Choices, runtime: str | None, is_trained: 
 
 def recommend(job: Job, table: Table) -> None:
     """Write the report and the recommended point where they have changed."""
-    best, folder = table.best(fps=job.fps), job.folder
-    live = table.best(fps=job.fps, causal=True)
+    best, live, folder = *write_recommendation(job, table), job.folder
     use = f'semidff-demo VIDEO {folder} --out boxes.mp4\n'
     use += f'VideoInferencer({str(folder)!r})  # in Python'
     use = f'This folder runs {best}:\n\n```\n{use}\n```'
@@ -218,16 +224,23 @@ def recommend(job: Job, table: Table) -> None:
     text = f'# {title}\n\n{report(table, fps=job.fps, use=use)}'
     if not file.is_file() or file.read_text() != text or not (folder / 'report.png').is_file():
         write_report(table, folder, title, fps=job.fps, use=use)
+
+
+def write_recommendation(job: Job, table: Table) -> tuple[Point, Point]:
+    """Make the folder run the best point, and the best one for live video; return them."""
+    best, folder = table.best(fps=job.fps), job.folder
+    live = table.best(fps=job.fps, causal=True)
     is_trained = (folder / 'last.pth').is_file()
     config = read_config(folder / TRAINING) if is_trained else untrained_config(job.own)
     config.recommended = asdict(best) | dict(live=asdict(live))
     if (folder / 'config.py').is_file():
         known = read_config(folder / 'config.py')
         if (known.get('recommended'), known.model) == (config.recommended, config.model):
-            return
+            return best, live
     (folder / 'video.mp4').unlink(missing_ok=True)
     write_config(config, folder / 'config.py')
     job.log(verdict(table, fps=job.fps).partition('\n')[0])
+    return best, live
 
 
 def choose_network(job: Job, choices: Choices, table: Table) -> None:

@@ -102,7 +102,8 @@ def choose_clips(held_back: Sequence[str], portion: float, frames: int) -> list[
 
     The clips are spread evenly over the held-back videos, and begin where the training ends. They
     end with a key frame of nearly all intervals, where they are long enough: without the next key
-    frame, offline methods do worse than in a whole video. A single long video has two.
+    frame, offline methods do worse than in a whole video. A single long video has two. The first
+    third of the clips is spread over the videos, too.
     """
     count = max(1, min(len(held_back), round(frames / CLIP)))
     places = np.linspace(0, len(held_back) - 1, count).round().astype(int)
@@ -125,7 +126,7 @@ def choose_clips(held_back: Sequence[str], portion: float, frames: int) -> list[
                 cut = next(cut for cut in _CUTS if available > cut)
                 available = (available - 1) // cut * cut + 1
             clips.append(Clip(path, start, start + available))
-    return clips
+    return [*clips[::3], *clips[1::3], *clips[2::3]]
 
 
 def readable_clips(

@@ -100,10 +100,10 @@ def adapt(
                 steps.train_network(job, choices)
                 table = steps.measure_points(job, choices, runtime, True)
                 steps.recommend(job, table)
+        inferencer = VideoInferencer(folder, device=device, show_progress=False)
         if not (folder / 'video.mp4').exists():
             job.log('rendering a clip')
-            _render(folder, choices.clips[0], device)
-        inferencer = VideoInferencer(folder, device=device, show_progress=False)
+            _render(inferencer, choices.clips[0], folder / 'video.mp4')
     print(
         f'{folder / "report.md"}, {folder / "report.png"}, {folder / "video.mp4"}. The folder '
         f'runs {inferencer.description}:\n  semidff-demo VIDEO {folder} --out boxes.mp4\n  '
@@ -127,13 +127,11 @@ def _checked(detector: str, checkpoint: str | Path) -> tuple[str, str]:
     return detector, checkpoint
 
 
-def _render(folder: Path, clip: Clip, device: str) -> None:
+def _render(inferencer: VideoInferencer, clip: Clip, out: Path) -> None:
     """Draw what the recommended operating point detects in a clip."""
     with closing(open_video(clip.path)) as stream:
         rate = stream.fps
-    inferencer = VideoInferencer(folder, device=device, show_progress=False)
-    frames = islice(clip.images(), _RENDERED)
-    for _ in inferencer(frames, out_video=folder / 'video.mp4', fps=rate):
+    for _ in inferencer(islice(clip.images(), _RENDERED), out_video=out, fps=rate):
         pass
 
 

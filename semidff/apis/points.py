@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import product
@@ -25,6 +26,7 @@ from semidff.points.table import Table, key_of
 from semidff.synthetic.smooth_video import write_smooth_video
 from semidff.utils.atomic_write import write_json
 from semidff.utils.command_line import Checkpoint, Count, Input, Output
+from semidff.utils.progress import Bar
 from semidff.utils.tables import text_table
 
 UNTRAINED, TRAINED = ('frame', 'track', 'interpolate'), ('propagate', 'centered', 'blend')
@@ -151,10 +153,11 @@ def operating_points(
     settings['adaptive'] = points.adaptive and Path(points.adaptive).read_text()
     key = key_of(cfg, untrained, clips, labels, str(checkpoint), **settings)
     predictor = points.adaptive and ErrorPredictor.load(points.adaptive)
-    progress = partial(print, file=sys.stderr, flush=True)
     table = Table.open(out / 'points.json', key)
-    measure(table, chosen, clips, load, truth, predictor, protocol.rounds, progress)
+    with closing(Bar('measuring')) as bar:
+        measure(table, chosen, clips, load, truth, predictor, protocol.rounds, bar)
     if protocol.live_rate:
+        progress = partial(print, file=sys.stderr, flush=True)
         measure_live(table, clips, load, protocol.live_rate, truth, progress)
     max_loss = protocol.max_loss / 100
     write_report(table, out, f'Operating points of {Path(config).stem}', max_loss)

@@ -138,9 +138,9 @@ class VIDEvaluator:
         by_speed = ({speed: pair[i] for speed, pair in speeds.items()} for i in (0, 1))
         return VIDResult(self.classes, ap, count, *by_speed)
 
-    def coco_ap(self, detections: Detections) -> dict[str, float]:
-        """Compute COCO's AP over the labeled frames."""
-        truth, detections, _, kept = self._select(detections)
+    def coco_ap(self, detections: Detections, only: np.ndarray | None = None) -> dict[str, float]:
+        """Compute COCO's AP over the labeled frames, or over those at these positions."""
+        truth, detections, _, kept = self._select(detections, only)
         return coco_ap(truth, detections, len(self.classes), self.crowd[kept])
 
     def _select(

@@ -7,7 +7,8 @@ shares of key, light and tracked frames, and that of the filter, which is measur
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from itertools import groupby, islice
 from typing import Any
 
@@ -31,10 +32,16 @@ from .table import DECIDING, Figures, Table
 
 TIMED_FRAMES = 10
 
+_MARGIN = 0.01  # of AP, by which a dominated point is worse
+_LEAST_BOXES = 50  # confident boxes of the detector, below which no point is left out
+_KEPT = 0.6  # share of the points that remain, about
 _LONG_ENOUGH = 60.0  # seconds of all times; those of slow detectors need fewer rounds
 
 Load = Callable[[Point], Executor]
 """Returns the executor of a point; those that differ in method, filter or interval may share it."""
+
+Progress = Callable[[str, float], None]
+"""Takes what was done, and about which share of everything is done."""
 
 Accuracy = tuple[dict[str, float], dict[str, list]]
 """Metrics, and boxes and AP by class."""
@@ -49,7 +56,8 @@ def measure(
     truth: VIDEvaluator | None = None,
     predictor: ErrorPredictor | None = None,
     rounds: int = 3,
-    progress: Callable[[str], None] = lambda text: None,
+    progress: Progress = lambda text, share: None,
+    refined: Callable[[], None] | None = None,
 ) -> None:
     """Measure the points that a table does not have; save it after each group of points.
 
@@ -64,10 +72,23 @@ def measure(
         clips: The first one is that of the times, from its first frame on.
         truth: Evaluator of labeled clips.
         predictor: Of adaptive key frames.
+        refined: If given, the first third of the clips is measured first, and only points that no
+            other point clearly dominates there are measured on the others. It is called when a new
+            table has the first group of points.
     """
     measurement = _Measurement(table, clips, load, truth, predictor, progress)
-    measurement.add_accuracy(points)
-    measurement.add_times(rounds)
+    missing, first = measurement.missing(points), -(-len(clips) // 3) if refined else 0
+    is_new, parts = not table.measured, [*filter(None, (clips[:first], clips[first:]))]
+    for part in parts:
+        is_last = part is parts[-1]
+        for group in measurement.groups(missing, len(part), 0 if is_last else len(clips) - first):
+            measurement.add_accuracy(group, part, is_last)
+            if is_new and not is_last:
+                measurement.add_times(rounds)
+                refined()
+                is_new = False
+        measurement.add_times(rounds)
+        missing = measurement.left(missing)
 
 
 @dataclass
@@ -79,39 +100,77 @@ class _Measurement:
     load: Load
     truth: VIDEvaluator | None
     predictor: ErrorPredictor | None
-    progress: Callable[[str], None]
+    report: Progress
     reference: Reference | None = None
+    runs: dict[Point, list[Run]] = field(default_factory=dict)
+    laps: dict[tuple, tuple[list[Laps], list[Laps]]] = field(default_factory=dict)
+    runtimes: dict[tuple, str | None] = field(default_factory=dict)
+    done: float = 0.0
+    total: float = 0.0
 
     def __post_init__(self) -> None:
         self.min_score = self.table.key.get('min_score', MIN_SCORE)
+        self.known = Reference.load(self.table)
 
-    def add_accuracy(self, points: Sequence[Point]) -> None:
-        """Add all figures but the times."""
-        table, options = self.table, {}
+    def missing(self, points: Sequence[Point]) -> list[Point]:
+        """Return the points to measure."""
+        options = {}
         if points:
             options = dict(runtime=points[0].runtime, precision=points[0].precision)
-        missing = self._measurable(table.missing([Point('frame', **options), *points]))
-        compared = [replace(point, **options) for point in COMPARED]
-        self.reference = Reference.load(table)
-        needed = dict.fromkeys([*missing, *([] if self.reference else compared)])
-        group_of = lambda point: (point.scale != 1, -point.scale, point.uses_temporal)  # noqa: E731
-        for _, members in groupby(sorted(needed, key=group_of), group_of):
-            group = list(members)
-            executor = self.load(group[0])
-            if (runtime := self._runtime(executor, group)) is None:
-                continue
-            actual = {point: replace(point, runtime=runtime) for point in group}
-            wanted = list(dict.fromkeys([*actual.values(), *map(stand_in, actual.values())]))
-            phases = table.key.get('phases', 1)
-            runs = run_clips(executor, self.clips, wanted, self.predictor, phases, self.progress)
-            if not self.reference:  # the first group has all that it is made of
-                self._set_reference([runs[actual[point]][0] for point in compared])
-            asked = [point for point in group if point in missing]
-            names = self.truth.classes if self.truth else executor.model.dataset_meta['classes']
-            for point in asked:
-                figures = self._figures(actual[point], runs, names)
-                table.rows[actual[point]] = replace(figures, asked=point.runtime)
-            table.save()
+        self.compared = [replace(point, **options) for point in COMPARED]
+        missing = self._measurable(self.table.missing([Point('frame', **options), *points]))
+        self.asked = missing
+        return missing
+
+    def groups(self, missing: Sequence[Point], clips: int, later: int) -> list[list[Point]]:
+        """Return the points of each input size, with those of the reference.
+
+        Args:
+            clips, later: Numbers of clips for progress, now and when some points are left out.
+        """
+        needed = dict.fromkeys([*missing, *(() if self.known else self.compared)])
+        self.total = self.done + len(needed) * (clips + _KEPT * later)
+        return [list(members) for _, members in groupby(sorted(needed, key=_group), _group)]
+
+    def add_accuracy(self, group: Sequence[Point], clips: Sequence[Clip], is_last: bool) -> None:
+        """Add all figures but the times, of these clips and those before them."""
+        table, executor, runs = self.table, self.load(group[0]), {}
+        if (runtime := self._runtime(executor, group)) is None:
+            return
+        actual = {point: replace(point, runtime=runtime) for point in group}
+        wanted = list(dict.fromkeys([*actual.values(), *map(stand_in, actual.values())]))
+        phases, weight = table.key.get('phases', 1), len(group) * len(clips)
+
+        def progress(text: str, share: float) -> None:
+            self.report(text, (self.done + share * weight) / self.total)
+
+        for point, own in run_clips(
+            executor, clips, wanted, self.predictor, phases, progress
+        ).items():
+            before = self.runs.pop(point, None)
+            runs[point] = list(map(Run.join, zip(before, own, strict=True))) if before else own
+        self.done += weight
+        if not is_last:
+            self.runs |= runs
+        if self.known:
+            self.reference = self.known.of_first(len(runs[actual[group[0]]][0].seen))
+        elif all(point in actual for point in self.compared):  # the first group
+            self._set_reference([runs[actual[point]][0] for point in self.compared], is_last)
+        names = self.truth.classes if self.truth else executor.model.dataset_meta['classes']
+        for point in (point for point in table.missing(group) if point in self.asked):
+            figures = self._figures(actual[point], runs, names)
+            row = replace(figures, asked=point.runtime, is_partial=not is_last)
+            table.rows[actual[point]] = row
+        table.save()
+
+    def left(self, missing: Sequence[Point]) -> list[Point]:
+        """Leave out points that others dominate on the first clips; return what remains."""
+        table = self.table
+        if self.reference and len(self.reference.raw) >= _LEAST_BOXES:
+            for point, other in table.dominated(_MARGIN).items():
+                asked = replace(point, runtime=table.rows.pop(point).asked)
+                table.failed[asked] = f'on the first clips, {other} is faster and more accurate'
+        return table.missing(missing)
 
     def _measurable(self, points: Sequence[Point]) -> list[Point]:
         """Leave out points whose interval is not calibrated, or longer than all clips."""
@@ -133,17 +192,20 @@ class _Measurement:
 
     def _runtime(self, executor: Executor, group: Sequence[Point]) -> str | None:
         """Return the runtime that computes points; None if the detector fails at their size."""
+        if (key := _group(group[0])) in self.runtimes:
+            return self.runtimes[key]
+        self.runtimes[key] = None
         try:
-            return _probe(executor, group[0], self.clips)
+            self.runtimes[key] = _probe(executor, group[0], self.clips)
         except Exception as error:  # whatever the code of any detector raises
             if group[0].scale == 1:
                 raise
             log_warning(f'input × {group[0].scale:g} is left out, the detector fails: {error}')
             self.table.failed |= dict.fromkeys(group, f'{error}')
             self.table.save()
-            return None
+        return self.runtimes[key]
 
-    def _set_reference(self, runs: Sequence[Run]) -> None:
+    def _set_reference(self, runs: Sequence[Run], is_last: bool) -> None:
         self.reference = reference_of(runs, self.min_score)
         name, count = 'raw' if self.reference.is_raw else 'filtered', len(self.reference.raw)
         if self.truth is not None:
@@ -156,8 +218,9 @@ class _Measurement:
             reference=name,
             ious=self.reference.ious,
         )
-        self.table.save()  # ahead of the reference, which is not made again
-        self.reference.save(self.table)
+        if is_last:
+            self.table.save()  # ahead of the reference, which is not made again
+            self.reference.save(self.table)
 
     def _figures(self, point: Point, runs: dict[Point, list[Run]], names: Sequence[str]) -> Figures:
         """Return the figures of a point, but for its time, given the runs of all points."""
@@ -188,8 +251,9 @@ class _Measurement:
             other, _ = against(not reference.is_raw)
             prefix = 'filtered' if reference.is_raw else 'unseen'
             return metrics | {f'{prefix}/{name}': other[name] for name in DECIDING}, classes
-        result = truth.evaluate(run.detections)
-        metrics = dict(mAP=result.mean(), **truth.coco_ap(run.detections))
+        frames = np.arange(len(run.seen))
+        result = truth.evaluate(run.detections, frames)
+        metrics = dict(mAP=result.mean(), **truth.coco_ap(run.detections, frames))
         if len(reference.raw) and (reference.filtered.scores >= self.min_score).any():
             other, _ = against(reference.is_raw)
             metrics |= {f'agreement/{name}': other[name] for name in DECIDING}
@@ -203,22 +267,33 @@ class _Measurement:
         if not untimed:
             return
         detector = table.detector
-        cases = {_case(point): point.unfiltered for point in [detector, *untimed]}
-        laps = times(cases, self.clips[0], self.load, self.predictor, rounds, self.progress)
+        cases = {_case(p): p.unfiltered for p in untimed if _case(p) not in self.laps}
+        if cases:
+            cases |= {_case(detector): detector}
+            report = lambda text: self.report(text, self.done / max(self.total, 1))  # noqa: E731
+            laps = times(cases, self.clips[0], self.load, self.predictor, rounds, report)
+            self.laps |= {case: (own, laps[_case(detector)]) for case, own in laps.items()}
 
-        def seconds(point: Point) -> float:
+        def seconds(point: Point, laps: Sequence[Laps]) -> float:
             row = table.rows[point]
             shares = (1.0, 0.0) if point.method == 'frame' else (1 / row.interval, row.lights)
-            rounds = [lap.total(*shares, row.filtering) for lap in laps[_case(point)]]
-            return float(np.median(rounds))
+            return float(np.median([lap.total(*shares, row.filtering) for lap in laps]))
 
-        before = table.rows[detector].seconds
-        scale = 1.0 if before is None else before / seconds(detector)
+        own, _ = self.laps[_case(detector)]
+        unit = table.rows[detector].seconds or seconds(detector, own)
         for point in untimed:
-            table.rows[point].seconds = scale * seconds(point)
+            own, beside = self.laps[_case(point)]
+            table.rows[point].seconds = unit * seconds(point, own) / seconds(detector, beside)
         timed = self.clips[0].path or self.clips[0].files[0]
-        table.evidence |= dict(timed=timed, rounds=len(laps[_case(detector)]))
+        table.evidence |= dict(timed=timed, rounds=len(own))
         table.save()
+
+
+def _group(point: Point) -> tuple:
+    """Return what points differ in that are not detected together; the first is that of the
+    reference.
+    """
+    return point.scale != 1, -point.scale, point.uses_temporal
 
 
 def _case(point: Point) -> tuple:
@@ -295,13 +370,15 @@ def fastest_runtime(
 ) -> str:
     """Return the runtime in which the detector is fastest, measured once and kept in the table.
 
-    Those that are not installed, and those that cannot run its graph, are left out. On a GPU, it is
-    ``torch``.
+    On CPUs, PyTorch and OpenVINO are compared, where it is installed and runs the detector. Graphs
+    of onnxruntime take too long to make. On a GPU, it is ``torch``.
     """
     if not table.runtimes:
         cases = {'torch': Point('frame')}
         if not next(load(cases['torch']).model.parameters()).is_cuda:
-            cases |= {name: Point('frame', runtime=name) for name in RUNTIMES if _installed(name)}
+            with suppress(ImportError):
+                RUNTIMES['openvino'].check()
+                cases['openvino'] = Point('frame', runtime='openvino')
         progress(f'comparing the runtimes {", ".join(cases)}, once')
         cases = {n: point for n, point in cases.items() if _probe(load(point), point, [clip]) == n}
         table.runtimes = {
@@ -310,11 +387,3 @@ def fastest_runtime(
         }
         table.save()
     return min(table.runtimes, key=table.runtimes.get)
-
-
-def _installed(runtime: str) -> bool:
-    try:
-        RUNTIMES[runtime].check()
-    except ImportError:
-        return False
-    return True

@@ -78,6 +78,11 @@ class Reference(NamedTuple):
             )
             return cls(raw, filtered, tuple(content['ious'].tolist()))
 
+    def of_first(self, frames: int) -> 'Reference':
+        """Return the reference of the first frames."""
+        parts = (boxes.select(boxes.frames < frames) for boxes in (self.raw, self.filtered))
+        return Reference(*parts, self.ious)
+
     def compared(self, run: Run, is_raw: bool) -> tuple[Detections, Detections]:
         """Return reference boxes and those of a run: of raw ones on frames it has not seen."""
         left_out = _unseen(run, self.raw, run.detections)

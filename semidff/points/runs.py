@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,6 +27,8 @@ from semidff.utils.threads import default_workers, worker_threads
 from semidff.utils.worker_pool import pool_map
 
 from .clips import Clip
+
+_TASKS = 4  # that a process takes at once
 
 
 @dataclass
@@ -93,7 +95,7 @@ def run_clips(
     points: Sequence[Point],
     predictor: ErrorPredictor | None = None,
     phases: int = 1,
-    progress: Callable[[str], None] = lambda text: None,
+    progress: Callable[[str, float], None] = lambda text, share: None,
 ) -> dict[Point, list[Run]]:
     """Detect with points of one input size in clips, each of which begins with a key frame.
 
@@ -102,6 +104,7 @@ def run_clips(
 
     Args:
         predictor: Of adaptive key frames.
+        progress: Is called with what was done, and the share of all that is done.
 
     Returns:
         A run for each phase of the key frames of each point.
@@ -112,39 +115,62 @@ def run_clips(
     executors: SimpleQueue[Executor] = SimpleQueue()
     for free in executors_at_once(executor, workers):
         executors.put(free)
-    count, detected, runs = executors.qsize(), [], []
+    count, detected = executors.qsize(), []
+    tasks = [(number, case) for number in range(len(clips)) for case in cases]
+    size = f'input × {points[0].scale:g}'
 
     @torch.no_grad()
-    def detect(clip: Clip) -> dict[Case, list[Frame]]:
+    def detect(clip: Clip) -> _Detected:
         free = executors.get()
         try:
             return _detect(free, clip, cases, predictor)
         finally:
             executors.put(free)
 
-    def complete(number: int) -> list[Run]:
-        return _complete(executor, clips[number], cases, detected[number])
+    def complete(task: tuple[int, Case]) -> Run:
+        number, case = task
+        return _complete(executor, clips[number], case, detected[number])
 
     # A GPU is the current one of this thread alone.
     with worker_threads(count) if count > 1 else nullcontext() as pool:
         for number, frames in enumerate((pool.map if pool else map)(detect, clips), start=1):
             detected.append(frames)
-            progress(f'detections, input × {points[0].scale:g}: clip {number} of {len(clips)}')
-    for number, parts in enumerate(pool_map(complete, range(len(clips)), workers), start=1):
-        runs.append(parts)
-        progress(f'filters, input × {points[0].scale:g}: clip {number} of {len(clips)}')
+            progress(f'detections, {size}', number / len(clips) / 2)
+    runs: dict[Case, list[Run]] = {case: [] for case in cases}
+    for number, run in enumerate(pool_map(complete, tasks, workers, _TASKS), start=1):
+        runs[tasks[number - 1][1]].append(run)
+        progress(f'filters, {size}', (1 + number / len(tasks)) / 2)
     joined: dict[Point, list[Run]] = {}
-    for (point, _), *parts in zip(cases, *runs, strict=True):
+    for (point, _), parts in runs.items():
         joined.setdefault(point, []).append(Run.join(parts))
     return joined
 
 
+class _Detected(NamedTuple):
+    """What the cases of a clip share.
+
+    Attributes:
+        frames: Those of the unfiltered cases, with results.
+        pictures: Of the filters, see :func:`~semidff.filter.picture_of`, which took ``seconds``.
+    """
+
+    frames: dict[Case, list[Frame]]
+    pictures: list[np.ndarray]
+    seconds: float
+
+
 def _detect(
     executor: Executor, clip: Clip, cases: Sequence[Case], predictor: ErrorPredictor | None
-) -> dict[Case, list[Frame]]:
-    """Return the frames of a clip with the results of the unfiltered cases."""
+) -> _Detected:
     pipeline = frame_pipeline(executor.model.cfg, scale=cases[0][0].scale)
-    items, memo = [pipeline(dict(img=image)) for image in clip.images()], Memo(executor)
+    items, pictures, seconds, memo = [], [], 0.0, Memo(executor)
+    is_filtered = any(point.filter for point, _ in cases)
+    for image in clip.images():
+        items.append(pipeline(dict(img=image)))
+        if is_filtered:
+            start = time.thread_time()  # of this thread, since other clips are processed meanwhile
+            pictures.append(picture_of(image))
+            seconds += time.thread_time() - start
 
     def frames() -> Iterator[Frame]:
         for index, item in enumerate(items):
@@ -164,39 +190,29 @@ def _detect(
         for frame in done:
             if frame.key:
                 frame.key.release()
-    return detected
+    return _Detected(detected, pictures, seconds)
 
 
-def _complete(
-    executor: Executor, clip: Clip, cases: Sequence[Case], detected: dict[Case, list[Frame]]
-) -> list[Run]:
-    """Filter the frames of a clip; return the run of each case."""
-    pictures, seconds = [], 0.0  # times of threads, since other clips are processed meanwhile
-    for image in clip.images() if any(point.filter for point, _ in cases) else ():
-        start = time.thread_time()
-        pictures.append(picture_of(image))
-        seconds += time.thread_time() - start
-    runs = []
-    for point, first in cases:
-        every, frames = point.light_every or math.inf, detected[point.unfiltered, first]
-        kinds = [
-            TRACKED if frame.position % every else KEY if frame.kind == KEY else LIGHT
-            for frame in frames
-        ]
-        # The last frame of an excerpt is not counted if it begins an interval.
-        count = len(frames) - bool(clip.stop and len(frames) > 1 and kinds[-1] == KEY)
-        counted = count, kinds[:count].count(KEY), kinds[:count].count(LIGHT)
-        if not point.filter:
-            runs.append(Run.of([frame.sample for frame in frames], counted))
-            continue
-        start, samples = time.thread_time(), []
-        follow = Stages(executor, point, FixedSchedule(point.key_interval)).new_follow()
-        for frame, kind, picture in zip(frames, kinds, pictures, strict=True):
-            sample = frame.sample.new()
-            samples += follow.push(replace(frame, sample=sample, kind=kind, picture=picture))
-        samples = [frame.sample for frame in (*samples, *follow.flush())]
-        runs.append(Run.of(samples, counted, seconds + time.thread_time() - start))
-    return runs
+def _complete(executor: Executor, clip: Clip, case: Case, detected: _Detected) -> Run:
+    """Filter the frames of a clip."""
+    point, first = case
+    every, frames = point.light_every or math.inf, detected.frames[point.unfiltered, first]
+    kinds = [
+        TRACKED if frame.position % every else KEY if frame.kind == KEY else LIGHT
+        for frame in frames
+    ]
+    # The last frame of an excerpt is not counted if it begins an interval.
+    count = len(frames) - bool(clip.stop and len(frames) > 1 and kinds[-1] == KEY)
+    counted = count, kinds[:count].count(KEY), kinds[:count].count(LIGHT)
+    if not point.filter:
+        return Run.of([frame.sample for frame in frames], counted)
+    start, samples = time.thread_time(), []
+    follow = Stages(executor, point, FixedSchedule(point.key_interval)).new_follow()
+    for frame, kind, picture in zip(frames, kinds, detected.pictures, strict=True):
+        sample = frame.sample.new()
+        samples += follow.push(replace(frame, sample=sample, kind=kind, picture=picture))
+    samples = [frame.sample for frame in (*samples, *follow.flush())]
+    return Run.of(samples, counted, detected.seconds + time.thread_time() - start)
 
 
 class Memo:

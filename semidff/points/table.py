@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
+from itertools import product
 from operator import ge
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,7 @@ class Figures:
         filtering: Seconds of a frame in the filter.
         asked: Requested runtime; what cannot be exported runs in PyTorch, as a point of ``torch``.
         seconds: Of a frame, from decoding to boxes; None until the times are measured.
+        is_partial: Whether they are those of the first clips alone.
         classes: Number of boxes and AP (with labels, that of ImageNet VID) of each class.
         live: Streaming accuracy, see :mod:`semidff.points.live`.
     """
@@ -65,6 +67,7 @@ class Figures:
     filtering: float
     asked: str = 'torch'
     seconds: float | None = None
+    is_partial: bool = False
     classes: dict[str, list] = field(default_factory=dict)
     live: list[dict[str, Any]] = field(default_factory=list)
 
@@ -80,7 +83,7 @@ class Table:
         evidence: Number of frames, clips and reference boxes, and other facts for the report.
         runtimes: Seconds of a frame of the detector in each runtime; empty until measured.
         rows: Figures by point, which has the runtime that computed it.
-        failed: Why points cannot be measured.
+        failed: Why points have no figures.
     """
 
     file: Path
@@ -122,9 +125,12 @@ class Table:
         write_json(content, self.file, indent=1, nan_as_null=True)
 
     def missing(self, points: Iterable[Point]) -> list[Point]:
-        """Return the points that were not measured, in PyTorch either if they need it."""
-        asked = {replace(point, runtime=own.asked) for point, own in self.rows.items()}
-        known = {*self.rows, *asked, *self.failed}
+        """Return the points that were not measured on all clips, in PyTorch either if they need
+        it.
+        """
+        rows = {point: own for point, own in self.rows.items() if not own.is_partial}
+        asked = {replace(point, runtime=own.asked) for point, own in rows.items()}
+        known = {*rows, *asked, *self.failed}
         return [point for point in dict.fromkeys(points) if point not in known]
 
     @property
@@ -179,16 +185,10 @@ class Table:
         detector, name = self.detector, f'{prefix}AP'
         if not self.metric(detector, name) > 0:
             return detector
-        by_raw = (self.evidence.get('reference'), prefix) in (('raw', ''), ('filtered', 'unseen/'))
-
-        def is_judged(point: Point) -> bool:
-            kind = point.method, point.key_interval, point.filter
-            return point.method != 'copy' and not (by_raw and kind == ('interpolate', 2, None))
-
         seconds = {
             point: own.seconds
             for point, own in self.measured.items()
-            if is_judged(point) and point.is_causal >= causal and self.keeps_boxes(point)
+            if self._is_judged(point, prefix) and point.is_causal >= causal
         }
         if fps:
             fast = [point for point in seconds if seconds[point] <= 1 / fps]
@@ -198,6 +198,36 @@ class Table:
         longest = _SLOWER * min(seconds[point] for point in within)
         within = [point for point in within if seconds[point] <= longest]
         return max(within, key=lambda point: self.metric(point, name))
+
+    def _is_judged(self, point: Point, prefix: str = '') -> bool:
+        """Return whether a point can be recommended."""
+        by_raw = (self.evidence.get('reference'), prefix) in (('raw', ''), ('filtered', 'unseen/'))
+        if by_raw and (point.method, point.key_interval, point.filter) == ('interpolate', 2, None):
+            return False
+        return point.method != 'copy' and self.keeps_boxes(point)
+
+    def dominated(self, margin: float) -> dict[Point, Point]:
+        """Return partial rows that are useless, and better ones, which can be recommended.
+
+        Those are nowhere worse in time and in whether they are causal, and better by the margin in
+        all metrics that decide, by any reference. The detector and the best point of each method by
+        AP are kept.
+        """
+        partial = [point for point, own in self.measured.items() if own.is_partial]
+        ranked = sorted(partial, key=lambda point: self.metric(point, 'AP'))
+        kept = {self.detector, *{point.method: point for point in ranked}.values()}
+        names = [n for n in self.rows[self.detector].metrics if n.rpartition('/')[2] in DECIDING]
+
+        def merits(point: Point, more: float = 0.0) -> tuple[float, ...]:
+            accuracy = (self.metric(point, name) + more for name in names)
+            return -self.rows[point].seconds, point.is_causal, *accuracy
+
+        others = [point for point in partial if point not in kept]
+        return {
+            point: other
+            for point, other in product(others, filter(self._is_judged, partial))
+            if all(map(ge, merits(other), merits(point, margin)))
+        }
 
     def front(self, names: Sequence[str] = DECIDING) -> list[Point]:
         """Return the points that no other one dominates, from the fastest on.
