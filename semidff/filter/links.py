@@ -78,6 +78,15 @@ def assign(gain: np.ndarray, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return rows[chosen], columns[chosen]
 
 
+def others_than(indices: np.ndarray, count: int) -> np.ndarray:
+    """Return the indices below a number that are not among some, several times faster than
+    ``np.setdiff1d``.
+    """
+    others = np.ones(count, bool)
+    others[indices] = False
+    return np.flatnonzero(others)
+
+
 def distances(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Return distances (n, m): of the centers, in mean diagonals, and of the logarithms of the
     diagonals.

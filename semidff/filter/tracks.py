@@ -1,6 +1,5 @@
 """The recursive filter: tracks that move with the video and are corrected by detections."""
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import NamedTuple
@@ -16,6 +15,7 @@ from .links import (
     distances,
     link,
     objects_of,
+    others_than,
     overlaps,
 )
 from .motion import Motion, camera_motion, camera_steps, move_boxes
@@ -338,7 +338,7 @@ class TrackFilter:
         self._weak = weak, self._sources(np.flatnonzero(~strong))
         self._began = True
         found = objects_of(detections, np.flatnonzero(strong), self.num_classes)
-        tracks = copy.deepcopy(self._tracks)  # estimates have its arrays
+        tracks = self._tracks[np.arange(len(self._tracks))]  # a copy: estimates have its arrays
         settled = _SETTLED * np.minimum(tracks.settled / _SETTLED_SCORE, 1)
         rows, columns = link(tracks.boxes, tracks.scores, found.boxes, found.scores, settled)
         boxes, scores = found.boxes[columns], found.best[columns]
@@ -377,7 +377,7 @@ class TrackFilter:
         tracks.sources[rows] = self._sources(found.indices[columns])
         tracks.source_boxes[rows] = tracks.carried[rows] = boxes
         self._tracks = tracks
-        self._begin(found, np.setdiff1d(np.arange(len(found.best)), columns), light)
+        self._begin(found, others_than(columns, len(found.best)), light)
         self._absence = self._absence if light else 1.0
 
     def _worth(self, light: bool) -> tuple[float, float]:
@@ -450,7 +450,7 @@ def report(estimate: Estimate) -> Tracked:
     order = np.argsort(-found.scores, kind='stable')
     found = Tracked(*(values[order] for values in found))
     best = np.unique(found.ids, return_index=True)[1]
-    found.ids[np.setdiff1d(np.arange(len(order)), best)] = -1
+    found.ids[others_than(best, len(order))] = -1
     return found
 
 
@@ -471,7 +471,7 @@ def combine(
     names |= zip(backward.ids[other].tolist(), forward.ids[one].tolist(), strict=True)
     parts = []
     for mine, theirs, linked in ((forward, backward, one), (backward, forward, other)):
-        lone = np.setdiff1d(np.arange(len(mine.ids)), linked)
+        lone = others_than(linked, len(mine.ids))
         part = [values[lone] for values in mine[:7]]
         part[1] = part[1] / 2 if theirs.began else part[1]
         parts.append(part)
