@@ -77,7 +77,7 @@ def measure(
             table has the first group of points.
     """
     measurement = _Measurement(table, clips, load, truth, predictor, progress)
-    missing, first = measurement.missing(points), -(-len(clips) // 3) if refined else 0
+    missing, first = measurement.missing(points), len(clips) // 3 if refined else 0
     is_new, parts = not table.measured, [*filter(None, (clips[:first], clips[first:]))]
     for part in parts:
         is_last = part is parts[-1]
