@@ -107,6 +107,12 @@ def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     return both / np.maximum(areas(boxes)[:, None] + areas(others) - both, 1e-9)
 
 
+def inside(boxes: np.ndarray, windows: np.ndarray) -> np.ndarray:
+    """Return which boxes (n, 4) are in one of the windows (m, 4), (n,) bool."""
+    begins = (boxes[:, None, :2] >= windows[:, :2]).all(-1)
+    return (begins & (boxes[:, None, 2:] <= windows[:, 2:]).all(-1)).any(1)
+
+
 def areas(boxes: np.ndarray) -> np.ndarray:
     return np.prod(boxes[:, 2:] - boxes[:, :2], -1)
 

@@ -13,6 +13,7 @@ from .links import (
     assign,
     classes_of,
     distances,
+    inside,
     link,
     objects_of,
     others_than,
@@ -23,6 +24,9 @@ from .motion import Motion, camera_motion, camera_steps, move_boxes
 MIN_SCORE = 0.05
 """Detections with a lower score belong to no track; they are repeated until the next detections."""
 
+LIGHT_WEIGHTS = 0.12, 0.12
+"""Weights of the boxes and scores of light frames to begin with."""
+
 _SETTLED = 0.5  # in units of IoU: links prefer tracks whose detections ...
 _SETTLED_SCORE = 3.0  # ... have this sum of scores
 _DUPLICATE = 0.5  # IoU with a track, above which a detection of its class begins no other one
@@ -32,7 +36,6 @@ _SMALLEST = 0.01  # score of a second class that is reported
 _FOLLOWED = 0.1  # score of a track whose points are followed; others move with the camera
 _FADE = 0.85  # of the evidence that an object exists, at each frame
 _NOISE = 4e-4, 1e-2  # squares, of boxes and of scores of key frames to begin with
-_LIGHT = 0.12, 0.12  # weights of those of light frames to begin with
 _RENEWAL = 0.2  # of the velocity, at each step
 _DRIFT = 6.0  # noise of a step: that of a detection of score 1 for an error of a sixth of the size
 # Errors of a box after a step: pixels of the picture, even if all points agree, and at most; a
@@ -97,13 +100,16 @@ class Reliability:
     relative to the noise of key frames, which tells this noise, and with it that of light frames. A
     source is worth the inverse of its noise.
 
+    Args:
+        light_weights: The weights to begin with.
+
     Attributes:
         geometry, existence: Weights of boxes and of scores of light frames, relative to those of
             key frames.
     """
 
-    def __init__(self) -> None:
-        self.geometry, self.existence = _LIGHT
+    def __init__(self, light_weights: tuple[float, float] = LIGHT_WEIGHTS) -> None:
+        self.light_weights = self.geometry, self.existence = light_weights
         # Sums of squares and numbers: of boxes and of scores; of key and of light frames.
         self._squares, self._counts = np.zeros((2, 2)), np.zeros((2, 2))
 
@@ -114,7 +120,7 @@ class Reliability:
             boxes: Squared residuals (n,) of linked detections, in sizes of the boxes.
             known: Squared errors (n,) of their predictions, relative to the noise of a detection of
                 a key frame.
-            scores: Squared residuals (m,) of the scores of all tracks.
+            scores: Squared residuals (m,) of the scores of all tracks that were looked at.
         """
         noise = self._noise(0)
         boxes = np.maximum(boxes - known * noise[0], 0) if light else boxes / (1 + known)
@@ -128,7 +134,7 @@ class Reliability:
 
     def _noise(self, light: int) -> np.ndarray:
         """Return the noise of boxes and of scores."""
-        first = self._noise(0) / np.array(_LIGHT) if light else np.array(_NOISE)
+        first = self._noise(0) / np.array(self.light_weights) if light else np.array(_NOISE)
         squares, counts = self._squares[:, light], self._counts[:, light]
         return (squares + _PRIOR * first) / (counts + _PRIOR)
 
@@ -240,6 +246,7 @@ class TrackFilter:
         light: bool = False,
         number: int | None = None,
         camera: np.ndarray | None = None,
+        windows: np.ndarray | None = None,
     ) -> Estimate:
         """Take the next frame.
 
@@ -251,6 +258,8 @@ class TrackFilter:
             light: Whether they are of a light frame, so that key frames tell how reliable they are.
             number: What ``sources`` calls this frame; default: one more than the frame before.
             camera: Motion of the camera since the frame before, if it is known.
+            windows: (n, 4), xyxy, what the detector has seen of the frame, if not all; tracks that
+                are in no window do not count as undetected.
         """
         self._number = self._number + 1 if number is None else number
         if self._picture is None or self._picture.shape != picture.shape:
@@ -260,12 +269,12 @@ class TrackFilter:
         self._picture = picture
         self._absence *= _FADE
         if detections is not None:
-            self._correct(Detections.of(detections, self.num_classes), light)
+            self.correct(detections, light, windows)
         tracks = self._tracks
-        inside = (tracks.boxes[:, 2:] > 0).all(1) & (tracks.boxes[:, :2] < size[::-1]).all(1)
-        chosen = inside & (tracks.total > _ENDS)
+        in_frame = (tracks.boxes[:, 2:] > 0).all(1) & (tracks.boxes[:, :2] < size[::-1]).all(1)
+        chosen = in_frame & (tracks.total > _ENDS)
         if not chosen.all():
-            self._ended = self._ended + tracks[inside & ~chosen]
+            self._ended = self._ended + tracks[in_frame & ~chosen]
             tracks = self._tracks = tracks[chosen]
         return Estimate(
             self._predictions(tracks)[self._best],
@@ -332,7 +341,14 @@ class TrackFilter:
         ended.move(Motion(shift / scale + ended.velocities * zoom, growth, growth))
         return camera
 
-    def _correct(self, detections: Detections, light: bool) -> None:
+    def correct(
+        self,
+        detections: tuple[np.ndarray, np.ndarray, np.ndarray],
+        light: bool = False,
+        windows: np.ndarray | None = None,
+    ) -> None:
+        """Take detections of the last frame, see :meth:`step`."""
+        detections = Detections.of(detections, self.num_classes)
         strong = detections.scores >= MIN_SCORE
         weak = Detections(*(values[~strong] for values in detections))
         self._weak = weak, self._sources(np.flatnonzero(~strong))
@@ -348,9 +364,11 @@ class TrackFilter:
         seen = np.zeros_like(tracks.scores)
         seen[rows] = found.scores[columns]
         known = tracks.weights[rows]
+        looked = np.ones(len(tracks), bool) if windows is None else inside(tracks.boxes, windows)
+        looked[rows] = True
         if self.learn:
             limited = np.minimum(squares, _LARGEST_RESIDUAL**2)
-            differences = (seen - tracks.scores)[:, 0].sum(-1)
+            differences = (seen - tracks.scores)[looked, 0].sum(-1)
             self.reliability.learn(light, limited, scores / known, differences**2)
         geometry, existence = self._worth(light)
         if not light:
@@ -368,11 +386,11 @@ class TrackFilter:
         tracks.weights[rows] = known + scores * geometry
         share = scores * geometry / tracks.weights[rows]
         tracks.boxes[rows] += share[:, None] * (boxes - tracks.boxes[rows])
-        share = existence / (tracks.evidence + existence)
+        share = looked * existence / (tracks.evidence + existence)
         tracks.scores += share[:, None, None] * (seen - tracks.scores)
-        tracks.evidence += existence
+        tracks.evidence += looked * existence
         tracks.settled[rows] += scores
-        tracks.missed += not light
+        tracks.missed += (not light) if windows is None else looked
         tracks.missed[rows] = 0
         tracks.sources[rows] = self._sources(found.indices[columns])
         tracks.source_boxes[rows] = tracks.carried[rows] = boxes

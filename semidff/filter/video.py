@@ -14,7 +14,7 @@ AHEAD = 20
 
 
 class _Waiting(NamedTuple):
-    arguments: tuple  # of TrackFilter.step
+    arguments: dict[str, Any]  # of TrackFilter.step
     forward: Estimate
 
 
@@ -40,6 +40,7 @@ class VideoFilter:
         self.both_ways, self.ahead = both_ways, ahead
         self._num_classes = num_classes
         self._forward = TrackFilter(num_classes, reliability)
+        self._light_weights = self.reliability.light_weights
         self._waiting: list[_Waiting] = []
         self._number = -1
 
@@ -53,11 +54,13 @@ class VideoFilter:
         size: tuple[int, int],
         detections: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
         light: bool = False,
+        windows: np.ndarray | None = None,
     ) -> list[Tracked]:
         """Take the next frame, see :meth:`TrackFilter.step`; return results that are final."""
         self._number += 1
-        arguments = picture, size, detections, light, self._number
-        estimate = self._forward.step(*arguments)
+        arguments = dict(picture=picture, size=size, detections=detections)
+        arguments |= dict(light=light, windows=windows, number=self._number)
+        estimate = self._forward.step(**arguments)
         if not self.both_ways:
             return [report(estimate)]
         self._waiting.append(_Waiting(arguments, estimate))
@@ -70,7 +73,8 @@ class VideoFilter:
     def new_scene(self) -> list[Tracked]:
         """Return the results that wait, and forget all tracks; later identities are new ones."""
         finished = self.flush()
-        self._forward = TrackFilter(self._num_classes, first_id=self._forward.new_id())
+        reliability, first_id = Reliability(self._light_weights), self._forward.new_id()
+        self._forward = TrackFilter(self._num_classes, reliability, first_id=first_id)
         return finished
 
     def _finish(self, count: int) -> list[Tracked]:
@@ -78,7 +82,7 @@ class VideoFilter:
         backward = TrackFilter(self._num_classes, self.reliability, learn=False)
         names, camera, found = {}, None, []
         for arguments, forward in reversed(self._waiting):
-            other = backward.step(*arguments, camera)
+            other = backward.step(**arguments, camera=camera)
             found.append(report(combine(forward, other, names, self._forward.new_id)))
             camera = forward.camera  # from the frame before, which is the next one
             camera = None if camera is None else cv2.invertAffineTransform(camera)

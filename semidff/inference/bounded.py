@@ -84,7 +84,7 @@ def detect_bounded(frames: Iterable[Frame], stages: Any, detector: Pool) -> Iter
                 known.release()
                 late, known = None, late.frame
             if is_key:
-                late = _Late(frame, Follow(stages.num_classes, carrier, 1))
+                late = _Late(frame, Follow(stages.method.num_classes, carrier, 1))
                 late.done = detector.submit(late.detect, stages)
                 frame = copy.copy(frame)
                 frame.sample, frame.done = frame.sample.new(), Future()
@@ -98,7 +98,7 @@ def detect_bounded(frames: Iterable[Frame], stages: Any, detector: Pool) -> Iter
             if frame.kind == LIGHT:
                 stages.detect([frame])
                 frame.sample = frame.done.result()
-        frame.inputs = None
+        frame.inputs = frame.trail = None
         age = frame.position
         for followed in follow.push(frame, detections):
             followed.sample.set_metainfo(dict(key_age=age))

@@ -61,6 +61,7 @@ class Stream:
         self._held = 0  # frames at the end of the order that wait, with tracked ones among them
         self._size: tuple | None = None  # of the frames
         self._key: Frame | None = None  # the last key frame
+        self._light: Frame | None = None  # the last light frame that was submitted
         self._done: Frame | None = None  # the last key frame that was handed on
         self.ended = False
 
@@ -86,7 +87,7 @@ class Stream:
         """Yield the frames whose results are final, in their order."""
         while len(self._order) > self._held + self._ahead:
             frame = self._order.popleft()
-            result, frame.done, frame.inputs = frame.done.result(), None, None
+            result, frame.done, frame.inputs, frame.trail = frame.done.result(), None, None, None
             frame.sample = frame.sample if result is None else result
             if frame.kind == KEY:
                 if self._done:
@@ -138,9 +139,12 @@ class Stream:
         """Submit the waiting frames once their key frames are detected."""
         size = self._batch()
         frames, self._waiting, self._held = self._waiting, [], 0
-        needed = [key.done for key in (self._key, last) if key and key.done]
         for start in range(0, len(frames), size):
-            _after(needed, partial(self._submit, frames[start : start + size]))
+            batch = frames[start : start + size]
+            needed = [self._key, last, self._light if self._method.sequential else None]
+            needed = [frame.done for frame in needed if frame and frame.done]
+            self._light = batch[-1]
+            _after(needed, partial(self._submit, batch))
 
 
 class Together:

@@ -11,7 +11,8 @@ from pycocotools.mask import decode, encode
 from torch import Tensor
 
 from semidff.datasets.video_readers import Frame
-from semidff.filter import Tracked, VideoFilter
+from semidff.filter import Reliability, Tracked, VideoFilter
+from semidff.filter.tracks import LIGHT_WEIGHTS
 
 from .methods.boxes import arrays_of, instances_like
 from .schedule import LIGHT, TRACKED
@@ -29,11 +30,19 @@ class Follow:
         kind: A filter of :data:`~semidff.inference.point.FILTERS`; None: results are those of the
             method.
         ahead: See :class:`~semidff.filter.VideoFilter`.
+        light_weights: See :class:`~semidff.filter.Reliability`.
     """
 
-    def __init__(self, num_classes: int, kind: str | None, ahead: int) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        kind: str | None,
+        ahead: int,
+        light_weights: tuple[float, float] = LIGHT_WEIGHTS,
+    ) -> None:
         self.kind = kind
-        self._filter = VideoFilter(num_classes, kind == 'both', ahead)
+        reliability = Reliability(light_weights)
+        self._filter = VideoFilter(num_classes, kind == 'both', ahead, reliability)
         self._waiting: deque[Frame] = deque()
         self._template: InstanceData | None = None
         self._masks: dict[int, list[dict]] = {}  # of each frame, run-length codes
@@ -63,7 +72,7 @@ class Follow:
                 pixels = detections.masks.cpu().numpy().astype(np.uint8)
                 self._masks[self._count] = encode(np.asfortranarray(pixels.transpose(1, 2, 0)))
         self._count += 1
-        results = self._filter.push(frame.picture, size, arrays, frame.kind == LIGHT)
+        results = self._filter.push(frame.picture, size, arrays, frame.kind == LIGHT, frame.windows)
         if self.kind == 'identities':
             yield self._named(*results)
             return

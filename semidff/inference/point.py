@@ -21,7 +21,7 @@ class Point:
     """How a video detector is run: what users ask for, tables measure and folders recommend.
 
     What the method implies is set: *frame* has only key frames, *track* has no light frames, and
-    tracked frames need a filter, which is causal unless it is ``both``.
+    tracked frames and *focus* need a filter, which is causal unless it is ``both``.
 
     Attributes:
         method: Name of a method, see :mod:`semidff.inference.methods`, or *adaptive*.
@@ -53,11 +53,13 @@ class Point:
                 'and 0, 1, 2, ...'
             )
         implied: dict[str, Any] = {}
+        kind = method_class(self.run_as)
         if self.method == 'frame':
             implied = dict(key_interval=1, light_every=1)
-        elif method_class(self.run_as).key_only:
+        elif kind.key_only:
             implied = dict(light_every=0)
-        if implied.get('light_every', self.light_every) != 1 and self.filter != 'both':
+        is_tracked = kind.sequential or implied.get('light_every', self.light_every) != 1
+        if is_tracked and self.filter != 'both':
             implied['filter'] = 'causal'
         for name, value in implied.items():
             object.__setattr__(self, name, value)
@@ -79,7 +81,12 @@ class Point:
 
     @property
     def unfiltered(self) -> 'Point':
-        """The point whose detections are filtered; points that share it are detected once."""
+        """The point whose detections are filtered; points that share it are detected once.
+
+        Where detections depend on the light frames before them, it is the point itself.
+        """
+        if method_class(self.run_as).sequential:
+            return self
         method = 'copy' if self.method == 'track' else self.method
         return replace(self, method=method, light_every=1, filter=None)
 

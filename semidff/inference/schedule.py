@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from statistics import median
 
 from semidff.datasets.video_readers import Frame
+from semidff.datasets.video_readers.base import Trail
 
 KEY, LIGHT, TRACKED = 'key', 'light', 'tracked'
 
@@ -94,7 +95,7 @@ def schedule(
     observe: Callable[[Frame], None] | None = None,
     may_be_key: Callable[[], bool] = lambda: True,
 ) -> Iterator[Frame]:
-    """Set ``kind``, ``key``, ``number`` and ``begins_scene`` of the frames of a stream.
+    """Set ``kind``, ``key``, ``number``, ``begins_scene`` and ``trail`` of a stream's frames.
 
     A frame of another size than the one before, after a gap in time (see :class:`FrameTimes`), or
     after a scene cut that the rule finds, begins a new scene.
@@ -108,7 +109,7 @@ def schedule(
         may_be_key: Called for each frame; without it, key frames begin scenes only.
     """
     rule, times = copy.deepcopy(rule), FrameTimes()
-    key, size, number, distance = None, None, -1, 0
+    key, size, number, distance, trail = None, None, -1, 0, None
     for frame in frames:
         step = 1 + frame.dropped
         number += step if key else 1
@@ -119,6 +120,10 @@ def schedule(
         is_other |= frame.size != size
         size = frame.size
         frame.begins_scene = key is None or is_other or rule.is_cut(frame)
+        frame.trail = Trail(number, frame.picture)
+        if trail and not frame.begins_scene:
+            trail.next = frame.trail
+        trail = frame.trail
         if frame.begins_scene or (is_free and rule.is_key(frame, distance)):
             frame.kind, distance = KEY, 0
             if not frame.begins_scene:

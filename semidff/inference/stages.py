@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from functools import cached_property
 from queue import SimpleQueue
 from typing import Any
 
@@ -13,7 +12,6 @@ import torch
 from mmdet.structures import DetDataSample
 from torch import nn
 
-from semidff.checkpoints.building import num_classes_of
 from semidff.datasets.video_readers import Frame
 from semidff.filter import picture_of
 from semidff.filter.video import AHEAD
@@ -200,13 +198,8 @@ class Stages:
     def new_follow(self) -> Follow:
         """Return the last stage of a stream."""
         ahead = max(AHEAD, min(self.rule.longest, _LARGEST_AHEAD))
-        return Follow(self.num_classes, self.point.filter, ahead)
-
-    @cached_property
-    def num_classes(self) -> int:
-        """Number of the detector's classes: an RPN has one, but its RoI head has all."""
-        detector = self.model.spatial.detector
-        return max(num_classes_of(detector).values(), default=getattr(detector, 'num_classes', 1))
+        method = self.method
+        return Follow(method.num_classes, self.point.filter, ahead, method.light_weights)
 
     @torch.no_grad()
     def detect(self, frames: list[Frame]) -> None:
@@ -235,9 +228,8 @@ class Stages:
             method = copy.copy(self.method)
             method.executor = executor
             key = replace(first, kind=KEY, key=None, sample=first.sample.clone())
-            method.key([key])
-            if has_light:
-                method.non_key([replace(first, kind=LIGHT, key=key)])
+            light = replace(first, kind=LIGHT, key=key)
+            method.rehearse(key, light if has_light else None)
 
         first = replace(frame, sample=frame.sample.clone())  # the frame itself is used meanwhile
         first.sample.set_metainfo(dict(frame_id=-1))  # remembered as no frame of the video

@@ -296,10 +296,10 @@ def _group(point: Point) -> tuple:
     return point.scale != 1, -point.scale, point.uses_temporal
 
 
-def _case(point: Point) -> tuple:
+def _case(point: Point) -> Point:
     """Return what the times of key and light frames depend on."""
     point = point.unfiltered
-    return point.method, point.scale, point.runtime, point.precision
+    return replace(point, key_interval=1)
 
 
 def _probe(executor: Executor, point: Point, clips: Sequence[Clip]) -> str:

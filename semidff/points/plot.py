@@ -14,6 +14,7 @@ METHOD_COLORS = {
     'copy': 'tab:gray',
     'track': 'tab:orange',
     'small': 'tab:cyan',
+    'focus': 'tab:olive',
     'interpolate': 'tab:green',
     'propagate': 'tab:red',
     'centered': 'tab:purple',

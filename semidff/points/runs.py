@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from itertools import repeat
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
@@ -172,11 +173,12 @@ def _detect(
             pictures.append(picture_of(image))
             seconds += time.thread_time() - start
 
-    def frames() -> Iterator[Frame]:
-        for index, item in enumerate(items):
+    def frames(point: Point) -> Iterator[Frame]:
+        images = zip(clip.images(), pictures, strict=True) if point.filter else repeat((None, None))
+        for index, (item, (image, picture)) in enumerate(zip(items, images, strict=False)):
             sample = item['data_samples'].new()
             sample.set_metainfo(dict(frame_id=index))
-            yield Frame(None, index, inputs=item['inputs'], sample=sample)
+            yield Frame(image, index, inputs=item['inputs'], sample=sample, picture=picture)
 
     detected: dict[Case, list[Frame]] = {}
     for point, first in dict.fromkeys((point.unfiltered, first) for point, first in cases):
@@ -184,7 +186,8 @@ def _detect(
         if point.method == ADAPTIVE:
             rule = AdaptiveSchedule(predictor, interval=point.key_interval)
         done = detected[point, first] = []
-        for frame in Stages(memo, point, rule).run(frames()):
+        for frame in Stages(memo, point, rule).run(frames(point)):
+            frame.image = frame.picture = None
             frame.flow_field = None  # with its images, larger than the frame
             done.append(frame)
         for frame in done:
@@ -204,7 +207,7 @@ def _complete(executor: Executor, clip: Clip, case: Case, detected: _Detected) -
     # The last frame of an excerpt is not counted if it begins an interval.
     count = len(frames) - bool(clip.stop and len(frames) > 1 and kinds[-1] == KEY)
     counted = count, kinds[:count].count(KEY), kinds[:count].count(LIGHT)
-    if not point.filter:
+    if point == point.unfiltered:
         return Run.of([frame.sample for frame in frames], counted)
     start, samples = time.thread_time(), []
     follow = Stages(executor, point, FixedSchedule(point.key_interval)).new_follow()
@@ -274,10 +277,13 @@ def _boxes(found: InstanceData) -> InstanceData:
 
 
 class _Key:
-    """A key frame, with features if they were computed; methods may detect at other input sizes."""
+    """A key frame, with features if they were computed; methods may detect at other sizes, and on
+    canvases.
+    """
 
     def __init__(self, inputs: Tensor, sample: DetDataSample) -> None:
-        self.inputs, self.sample, self.index = inputs, sample, (sample.frame_id, inputs.shape)
+        self.inputs, self.sample = inputs, sample
+        self.index = sample.frame_id, inputs.shape, sample.get('canvas')
         self.frame: KeyFrame | None = None
 
     def split(self) -> list['_Key']:

@@ -174,9 +174,13 @@ def cases() -> Iterator[tuple[str, str, str, str, str]]:
     fast, flows = ('frame', 'propagate'), ('propagate', 'sff-fast')
     yield from product(['eager'], ['retinanet'], every, WAYS, ['cuts'])
     yield from product(['eager'], ['retinanet'], every, [WORKERS], FILTERED)
-    yield from product(['eager'], ['rfcn', 'faster_rcnn'], fast, [WORKERS], ['light'])
+    yield from product(['eager'], ['rfcn', 'faster_rcnn'], [*fast, 'focus'], [WORKERS], ['light'])
     yield from product(
-        ['eager'], ['retinanet'], ['propagate', 'interpolate'], ['batched', CHUNKS], FILTERED
+        ['eager'],
+        ['retinanet'],
+        ['propagate', 'interpolate', 'focus'],
+        ['batched', CHUNKS],
+        FILTERED,
     )
     yield from product(['eager'], ['retinanet'], flows, list(WAYS)[1:], ['adaptive'])
     yield from product(['eager'], ['rfcn', 'faster_rcnn'], fast, ['batched', WORKERS], ['cuts'])
@@ -222,6 +226,7 @@ def test_results_are_those_of_single_frames(executor, kind, method, way, setting
     [
         *product(METHODS.module_dict, ['cuts', 'both']),
         *product(['propagate', 'interpolate'], ['causal', 'light', 'tracked', 'identities']),
+        ('focus', 'light'),
     ],
 )
 def test_scenes_are_as_each_alone(method, setting):
@@ -264,7 +269,8 @@ def test_remembered_detections_are_shared_by_methods_and_schedules(large, monkey
         return results(stages(executor, method, schedule=schedule), video(0)[:7])
 
     model.temporal.register_forward_hook(lambda *_: calls.append(1))
-    for method in ('frame', 'small', 'track', 'interpolate', 'propagate', 'centered', 'blend'):
+    methods = 'frame', 'small', 'focus', 'track', 'interpolate', 'propagate', 'centered', 'blend'
+    for method in methods:
         for first in (2, 4):
             found[method, first] = detect(remembered, method, first)
     # first key frames 0, 4 (propagate: 5 pairs; centered: frame 3 from frame 4) and 0, 2, 6 (4

@@ -52,14 +52,14 @@ def cases():
     yield from product(
         ['openvino'], ['retinanet'], ['propagate'], [WORKERS], ['adaptive', 'fields']
     )
-    others = 'frame', 'centered', 'blend', 'small', 'sff-fast'
+    others = 'frame', 'centered', 'blend', 'small', 'focus', 'sff-fast'
     yield from product(RUNTIMES, ['retinanet'], others, [WORKERS], ['cuts'])
     yield from product(RUNTIMES, ['rfcn', 'faster_rcnn', 'yolox'], ['propagate'], [FILE], ['light'])
 
 
 @pytest.mark.parametrize(('runtime', 'kind', 'method', 'way', 'setting'), cases())
 def test_results_are_those_of_pytorch(runtime, kind, method, way, setting, cache):
-    """Of one video, since other sizes of frames are other graphs; *small* has two."""
+    """Of one video: other sizes of frames are other graphs; *small* has two, *focus* four."""
     run = stages(exported(runtime, kind, cache), method, **SETTINGS[setting])
     (found,) = WAYS[way](run, [video(0)])
     expected = reference(kind, method, setting)[0]

@@ -16,7 +16,9 @@ from tests.tiny.videos import batch, build, detector_cfg
 FRAMES, INTERVAL = 9, 4
 OFFLINE = ('interpolate', 'centered', 'blend')
 every_method = pytest.mark.parametrize('method', list(METHODS.module_dict))
-unfiltered = pytest.mark.parametrize('method', methods_where(lambda kind: not kind.key_only))
+unfiltered = pytest.mark.parametrize(
+    'method', methods_where(lambda kind: not kind.key_only and not kind.sequential)
+)
 
 
 def walk(run: Stages, video: int = 0, frames: int = FRAMES) -> list[DetDataSample]:

@@ -126,11 +126,12 @@ def test_times_are_means_of_key_light_and_tracked_frames(clip, model, laps, tmp_
 def test_points_of_all_kinds(folder, clip, model, tmp_path, log):
     points = grid(method=['frame'], scale=[1.0, 0.5], filter=[None, 'both'])
     points += [Point('track', 3), Point('small', 3, 0.5), Point('track', 3, filter='both')]
+    points += [Point('focus', 3, light_every=2)]
     points += [Point('track', 8)]  # longer than all clips
     table = table_of(
         tmp_path, points, [clip, Clip(str(folder / 'in.mp4'))], model, dict(KEY, phases=2)
     )
-    assert [*table.measured] == list(table.rows) and len(table.rows) == 7
+    assert [*table.measured] == list(table.rows) and len(table.rows) == 8
     assert table.failed.keys() == {Point('track', 8)}
     assert 'track, l = 8, filtered is left out: the longest clip has 7 frames' in log.text
     assert table.detector == Point('frame') and table.speed_up(Point('frame')) == 1

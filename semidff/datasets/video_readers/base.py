@@ -40,6 +40,15 @@ class VideoWarning(UserWarning):
 
 
 @dataclass(eq=False)
+class Trail:
+    """The picture of a frame, from which those of the later frames of its scene are reached."""
+
+    number: int
+    picture: np.ndarray
+    next: 'Trail | None' = None
+
+
+@dataclass(eq=False)
 class Frame:
     """A frame on its way from the source to the outputs.
 
@@ -64,6 +73,8 @@ class Frame:
         key: Its key frame; None for a key frame itself.
         number: Number in the stream, by which distances are counted. Dropped frames count.
         begins_scene: Whether nothing before this frame affects it.
+        trail: Its picture, linked to those of later frames, until the frame is handed on.
+        windows: (n, 4) parts of the frame, xyxy, that the method has looked at; None: all.
         flow_field: Its flow field, if the schedule observes the flow.
         done: Completed with its result, while it is detected.
         seconds: Time of the detection, divided by the frames of the batch.
@@ -86,6 +97,8 @@ class Frame:
     key: 'Frame | None' = None
     number: int = 0
     begins_scene: bool = False
+    trail: Trail | None = None
+    windows: np.ndarray | None = None
     flow_field: Any = None
     done: Future | None = None
     seconds: float = 0.0

@@ -1,6 +1,6 @@
 """Methods: how detections of key frames and non-key frames are obtained."""
 
-from . import boxes
+from . import boxes, focus
 from .base import (
     METHODS,
     MethodError,

@@ -2,12 +2,15 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 from mmdet.structures import SampleList
 from mmengine.registry import Registry
 from torch import Tensor
 
+from semidff.checkpoints.building import num_classes_of
 from semidff.datasets.video_readers import Frame
+from semidff.filter.tracks import LIGHT_WEIGHTS
 from semidff.inference.executors import Executor
 
 METHODS = Registry('video method', locations=['semidff.inference.methods'])
@@ -31,6 +34,10 @@ class VideoMethod(ABC):
     key_only = False  # nothing is detected on non-key frames, which are tracked
     needs_boxes = False  # the method moves boxes, so that a model has to predict some
     propagates = False  # features of key frames, by a temporal module
+    # Non-key frames depend on all frames since the key frame, in whose order they are detected, and
+    # their detections are those of a part of the frame: the filter makes them results.
+    sequential = False
+    light_weights = LIGHT_WEIGHTS  # of the boxes and scores of light frames, to begin with
     reads_pixels = True  # of non-key frames, and not just boxes of key frames
     has_flow = False  # the temporal module has a feature flow
 
@@ -55,6 +62,20 @@ class VideoMethod(ABC):
         """Detect on key frames, and keep in them what non-key frames need."""
         return self.executor.predict_key(*self.batch(frames))[0]
 
+    @cached_property
+    def num_classes(self) -> int:
+        """Number of the detector's classes: an RPN has one, but its RoI head has all."""
+        detector = self.executor.model.spatial.detector
+        return max(num_classes_of(detector).values(), default=getattr(detector, 'num_classes', 1))
+
+    def rehearse(self, key: Frame, light: Frame | None) -> None:
+        """Detect on a key frame and, if there are any, on a light frame, so that the executor sees
+        inputs of all sizes.
+        """
+        self.key([key])
+        if light:
+            self.non_key([light])
+
     @abstractmethod
     def non_key(self, frames: Sequence[Frame]) -> SampleList:
         """Detect on non-key frames."""
@@ -76,4 +97,4 @@ def methods_where(condition: Callable[[type[VideoMethod]], bool]) -> list[str]:
 
 def pairwise_methods() -> list[str]:
     """Return the names of the methods whose results depend on the frame and its key frame alone."""
-    return methods_where(lambda kind: not (kind.needs_next or kind.key_only))
+    return methods_where(lambda kind: not (kind.needs_next or kind.key_only or kind.sequential))
