@@ -46,6 +46,7 @@ DENSE_SCALES = *SCALES, 0.35
 INTERVALS = 2, 3, 5, 10, 20
 TRAINED_INTERVALS = 5, 10, 20
 LIGHT_EVERY = 1, 2, 5
+FOCUS_INTERVALS, FOCUS_EVERY = (10, 20), (2, 5)
 LEAST_SPEEDUP = 1.3
 
 _FOREIGN = 'config.py', 'last.pth', 'detector.pth', 'adaptive.json', 'report.md', 'video.mp4'
@@ -152,12 +153,16 @@ def untrained_points(**same: Sequence) -> list[Point]:
     dense = grid(method=['frame'], scale=DENSE_SCALES, filter=[None, 'causal'], **same)
     moved = dict(method=['track', 'interpolate'], key_interval=INTERVALS, **same)
     others = dict(key_interval=INTERVALS, **same)
-    small = grid(method=['small'], light_every=LIGHT_EVERY, filter=['causal', 'both'], **others)
+    filters = ['causal', 'both']
+    small = grid(method=['small'], light_every=LIGHT_EVERY, filter=filters, **others)
+    intervals = dict(key_interval=FOCUS_INTERVALS, light_every=FOCUS_EVERY)
+    focus = grid(method=['focus'], filter=filters, **intervals, **same)
     return [
         *dense,
         *grid(scale=SCALES, **moved),
         *grid(filter=['both'], **moved),
         *filter(_has_light_frames, small),
+        *focus,
         *grid(method=['copy'], **others),
     ]
 

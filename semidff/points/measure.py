@@ -103,7 +103,7 @@ class _Measurement:
     report: Progress
     reference: Reference | None = None
     runs: dict[Point, list[Run]] = field(default_factory=dict)
-    laps: dict[tuple, tuple[list[Laps], list[Laps]]] = field(default_factory=dict)
+    laps: dict[Point, tuple[list[Laps], list[Laps]]] = field(default_factory=dict)
     runtimes: dict[tuple, str | None] = field(default_factory=dict)
     done: float = 0.0
     total: float = 0.0

@@ -102,6 +102,7 @@ def test_choices(project, adapted):
         'track',
         'interpolate',
         'small',
+        'focus',
         'copy',
         'propagate',
         'centered',
