@@ -144,7 +144,7 @@ def _frames(job: Job, choices: Choices) -> int:
 
 
 def _seconds(job: Job, clip: Clip) -> float:
-    laps = times({0: Point('frame')}, clip, job.load, rounds=1)[0]
+    laps = times({0: Point('frame')}, clip, job.load, rounds=1, frames=2)[0]
     return laps[0].total(1.0)
 
 

@@ -348,8 +348,9 @@ def times(
     predictor: ErrorPredictor | None = None,
     rounds: int = 3,
     progress: Callable[[str], None] = lambda text: None,
+    frames: int = TIMED_FRAMES,
 ) -> dict[Any, list[Laps]]:
-    """Return the laps of unfiltered points in clips of :data:`TIMED_FRAMES` frames, by turns.
+    """Return the laps of unfiltered points in clips of so many frames, by turns.
 
     The clip is read from its first frame on, since seeking must not be timed.
     """
@@ -360,8 +361,8 @@ def times(
         if point.method == ADAPTIVE:
             schedule = AdaptiveSchedule(predictor, tolerance=float('inf'))
         pipeline = frame_pipeline(executor.model.cfg, scale=point.scale)
-        timer = Timer(executor, point, pipeline, TIMED_FRAMES, schedule)
-        tasks[case] = on_clips(timer.run, clips_of(clip, TIMED_FRAMES + 1))
+        timer = Timer(executor, point, pipeline, frames, schedule)
+        tasks[case] = on_clips(timer.run, clips_of(clip, frames + 1))
     return take_turns(tasks, rounds, lambda text: progress(f'times, {text}'), _LONG_ENOUGH)
 
 
