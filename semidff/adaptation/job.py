@@ -26,6 +26,7 @@ class Job:
         graphs: Folder of the exported graphs of all points.
         minutes: Time of the whole adaptation.
         fps: Frames per second to reach.
+        runtime: What computes the frames.
         labels: COCO-VID json, by which points are judged in place of held-back frames.
     """
 
@@ -37,6 +38,7 @@ class Job:
     minutes: float
     fps: float | None = None
     labels: str | None = None
+    runtime: str = 'torch'
     start: float = field(default_factory=time.monotonic)
 
     def log(self, text: str) -> None:

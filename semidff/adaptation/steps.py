@@ -26,7 +26,7 @@ from semidff.engine.launch import train
 from semidff.inference.acceleration import Acceleration, accelerate
 from semidff.inference.point import Point, grid
 from semidff.points.clips import Clip, labeled_clips
-from semidff.points.measure import fastest_runtime, measure, times
+from semidff.points.measure import measure, times
 from semidff.points.report import report, verdict, write_report
 from semidff.points.table import Table, key_of
 from semidff.utils.configs import read_config
@@ -144,7 +144,7 @@ def _frames(job: Job, choices: Choices) -> int:
 
 
 def _seconds(job: Job, clip: Clip) -> float:
-    laps = times({0: Point('frame')}, clip, job.load, rounds=1, frames=2)[0]
+    laps = times({0: Point('frame', runtime=job.runtime)}, clip, job.load, rounds=1, frames=2)[0]
     return laps[0].total(1.0)
 
 
@@ -181,14 +181,14 @@ def trained_points(scales: Sequence[float], **same: Sequence) -> list[Point]:
     return [*grid(method=methods, scale=scales, **others), *filter(_has_light_frames, filtered)]
 
 
-def measure_points(job: Job, choices: Choices, runtime: str | None, is_trained: bool) -> Table:
-    """Measure the missing points of the table in the fastest runtime.
+def measure_points(job: Job, choices: Choices, is_trained: bool) -> Table:
+    """Measure the missing points of the table.
 
     The folder runs the best point of the first clips while the others are measured.
     """
     clips, truth, trained = choices.clips, None, None
     if job.labels:
-        classes = job.load(Point('frame')).model.dataset_meta['classes']
+        classes = job.load(Point('frame', runtime=job.runtime)).model.dataset_meta['classes']
         clips, truth = labeled_clips(job.labels, None, classes or None)
     if is_trained:
         trained = str(job.folder / 'last.pth')
@@ -202,7 +202,7 @@ def measure_points(job: Job, choices: Choices, runtime: str | None, is_trained: 
             job.log(
                 'another process is busy: all times will be longer than those of an idle machine'
             )
-    same = dict(runtime=[runtime or fastest_runtime(table, clips[0], job.load, job.log)])
+    same = dict(runtime=[job.runtime])
     points = untrained_points(**same)
     if is_trained:
         points += trained_points(SCALES if job.minutes >= _SHORT else SCALES[:1], **same)

@@ -17,6 +17,7 @@ from semidff.adaptation.self_training import train_detector
 from semidff.adaptation.videos import named_videos
 from semidff.checkpoints.detectors import published_weights
 from semidff.datasets.video_readers import open_video
+from semidff.inference.executors import default_runtime
 from semidff.points.clips import Clip
 from semidff.utils.command_line import Checkpoint, Input
 from semidff.utils.error_messages import FileError
@@ -65,8 +66,7 @@ def adapt(
         adapt_detector: Whether to fine-tune the detector itself first, see
             :mod:`semidff.adaptation.self_training`.
         device: Device; default: a GPU if available.
-        runtime: What computes the frames; default: that in which the detector is fastest, which is
-            measured.
+        runtime: What computes the frames; default: OpenVINO on CPUs, if it is installed.
 
     Returns:
         The folder.
@@ -86,19 +86,20 @@ def adapt(
         TemporaryDirectory() as graphs,
     ):
         labels = None if labels is None else str(labels)
-        job = Job(folder, own, Path(detector).stem, device, graphs, minutes, fps, labels)
+        runtime = runtime or default_runtime(device)
+        job = Job(folder, own, Path(detector).stem, device, graphs, minutes, fps, labels, runtime)
         if adapt_detector:
             checkpoint = train_detector(job, checkpoint, found)
         choices = steps.choose_videos(job, found, checkpoint, not no_training)
         is_trained = (folder / 'last.pth').is_file()
-        table = steps.measure_points(job, choices, runtime, is_trained)
+        table = steps.measure_points(job, choices, is_trained)
         steps.recommend(job, table)
         if not (no_training or is_trained):
             steps.choose_network(job, choices, table)
             job.log(f'training {"can" if choices.pays else "cannot"} pay: {choices.why}')
             if (choices.pays or anyway) and not plan_only:
                 steps.train_network(job, choices)
-                table = steps.measure_points(job, choices, runtime, True)
+                table = steps.measure_points(job, choices, True)
                 steps.recommend(job, table)
         inferencer = VideoInferencer(folder, device=device, show_progress=False)
         if not (folder / 'video.mp4').exists():

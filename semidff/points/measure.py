@@ -7,7 +7,6 @@ shares of key, light and tracked frames, and that of the filter, which is measur
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import groupby, islice
 from typing import Any
@@ -19,7 +18,7 @@ from semidff.datasets.video_readers import Frame
 from semidff.evaluation import Detections, VIDEvaluator
 from semidff.evaluation.metrics import FIGURES, MIN_SCORE, class_ap, confident
 from semidff.inference import AdaptiveSchedule, ErrorPredictor, FixedSchedule, Stages
-from semidff.inference.executors import RUNTIMES, Executor
+from semidff.inference.executors import Executor
 from semidff.inference.loading import frame_pipeline
 from semidff.inference.point import ADAPTIVE, Point
 from semidff.utils.logs import log_warning
@@ -33,7 +32,7 @@ from .table import DECIDING, Figures, Table
 TIMED_FRAMES = 10
 
 _MARGIN = 0.01  # of AP, by which a dominated point is worse
-_LEAST_BOXES = 50  # confident boxes of the detector, below which no point is left out
+_LEAST_BOXES = 50  # confident boxes of the first clips, else all clips are measured at once
 _KEPT = 0.6  # share of the points that remain, about
 _LONG_ENOUGH = 60.0  # seconds of all times; those of slow detectors need fewer rounds
 
@@ -83,7 +82,7 @@ def measure(
         is_last = part is parts[-1]
         for group in measurement.groups(missing, len(part), 0 if is_last else len(clips) - first):
             measurement.add_accuracy(group, part, is_last)
-            if is_new and not is_last:
+            if is_new and not is_last and table.rows:
                 measurement.add_times(rounds)
                 refined()
                 is_new = False
@@ -139,23 +138,26 @@ class _Measurement:
             return
         actual = {point: replace(point, runtime=runtime) for point in group}
         wanted = list(dict.fromkeys([*actual.values(), *map(stand_in, actual.values())]))
-        phases, weight = table.key.get('phases', 1), len(group) * len(clips)
+        phases, done, weight = table.key.get('phases', 1), self.done, len(group) * len(clips)
 
         def progress(text: str, share: float) -> None:
-            self.report(text, (self.done + share * weight) / self.total)
+            self.done = done + share * weight
+            self.report(text, self.done / self.total)
 
-        for point, own in run_clips(
-            executor, clips, wanted, self.predictor, phases, progress
-        ).items():
-            before = self.runs.pop(point, None)
-            runs[point] = list(map(Run.join, zip(before, own, strict=True))) if before else own
-        self.done += weight
+        found = run_clips(executor, clips, wanted, self.predictor, phases, progress)
+        for point, own in found.items():
+            before = self.runs.pop(point, ())
+            runs[point] = [
+                Run.join(parts) for parts in zip(*filter(None, (before, own)), strict=True)
+            ]
         if not is_last:
             self.runs |= runs
         if self.known:
             self.reference = self.known.of_first(len(runs[actual[group[0]]][0].seen))
         elif all(point in actual for point in self.compared):  # the first group
             self._set_reference([runs[actual[point]][0] for point in self.compared], is_last)
+        if not is_last and len(self.reference.raw) < _LEAST_BOXES:
+            return
         names = self.truth.classes if self.truth else executor.model.dataset_meta['classes']
         for point in (point for point in table.missing(group) if point in self.asked):
             figures = self._figures(actual[point], runs, names)
@@ -166,10 +168,9 @@ class _Measurement:
     def left(self, missing: Sequence[Point]) -> list[Point]:
         """Leave out points that others dominate on the first clips; return what remains."""
         table = self.table
-        if self.reference and len(self.reference.raw) >= _LEAST_BOXES:
-            for point, other in table.dominated(_MARGIN).items():
-                asked = replace(point, runtime=table.rows.pop(point).asked)
-                table.failed[asked] = f'on the first clips, {other} is faster and more accurate'
+        for point, other in table.dominated(_MARGIN).items():
+            asked = replace(point, runtime=table.rows.pop(point).asked)
+            table.failed[asked] = f'on the first clips, {other} is faster and more accurate'
         return table.missing(missing)
 
     def _measurable(self, points: Sequence[Point]) -> list[Point]:
@@ -364,27 +365,3 @@ def times(
         timer = Timer(executor, point, pipeline, frames, schedule)
         tasks[case] = on_clips(timer.run, clips_of(clip, frames + 1))
     return take_turns(tasks, rounds, lambda text: progress(f'times, {text}'), _LONG_ENOUGH)
-
-
-def fastest_runtime(
-    table: Table, clip: Clip, load: Load, progress: Callable[[str], None] = lambda text: None
-) -> str:
-    """Return the runtime in which the detector is fastest, measured once and kept in the table.
-
-    On CPUs, PyTorch and OpenVINO are compared, where it is installed and runs the detector. Graphs
-    of onnxruntime take too long to make. On a GPU, it is ``torch``.
-    """
-    if not table.runtimes:
-        cases = {'torch': Point('frame')}
-        if not next(load(cases['torch']).model.parameters()).is_cuda:
-            with suppress(ImportError):
-                RUNTIMES['openvino'].check()
-                cases['openvino'] = Point('frame', runtime='openvino')
-        progress(f'comparing the runtimes {", ".join(cases)}, once')
-        cases = {n: point for n, point in cases.items() if _probe(load(point), point, [clip]) == n}
-        table.runtimes = {
-            name: float(np.median([lap.total(1.0) for lap in laps]))
-            for name, laps in times(cases, clip, load).items()
-        }
-        table.save()
-    return min(table.runtimes, key=table.runtimes.get)

@@ -97,9 +97,12 @@ def _percent(value: float | None) -> str:
 
 
 def _main_points(table: Table, max_loss: float, fps: float | None) -> list[Point]:
-    """Return the detector, the recommended points, and a selection of the front, slowest first."""
+    """Return the detector, the recommended points, the best *track*, and a selection of the front,
+    slowest first.
+    """
     best = table.best(max_loss, fps), table.best(max_loss, fps, causal=True)
-    named = {*best, table.detector}
+    tracks = [p for p in table.measured if p.method == 'track' and table.keeps_boxes(p)]
+    named = {*best, table.detector, *sorted(tracks, key=lambda p: -table.metric(p, 'AP'))[:1]}
     others = [p for p in table.front() if p not in named and table.keeps_boxes(p)]
     count = min(MOST_ROWS - len(named), len(others))
     steps = max(count - 1, 1)
@@ -151,9 +154,9 @@ def _meaning(table: Table, max_loss: float, fps: float | None) -> str:
         other = table.best(max_loss, fps, prefix=prefix)
         if other != table.best(max_loss, fps):
             text += f' By {prefix[:-1]} boxes, it would be {_name_of(other)}.'
-    if table.failed:
-        text += f' {len(table.failed)} points could not be measured.'
-    return f'{text} All {len(table.measured)} points are in points.json.'
+    text += f' All {len(table.measured)} points are in points.json'
+    others = f', and why {len(table.failed)} others have no figures'
+    return f'{text}{others * bool(table.failed)}.'
 
 
 def _live(table: Table) -> str:

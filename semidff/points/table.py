@@ -81,7 +81,6 @@ class Table:
         key: What the figures depend on, see :func:`key_of`. Points with a temporal module depend on
             ``trained``, too.
         evidence: Number of frames, clips and reference boxes, and other facts for the report.
-        runtimes: Seconds of a frame of the detector in each runtime; empty until measured.
         rows: Figures by point, which has the runtime that computed it.
         failed: Why points have no figures.
     """
@@ -89,7 +88,6 @@ class Table:
     file: Path
     key: dict[str, Any]
     evidence: dict[str, Any] = field(default_factory=dict)
-    runtimes: dict[str, float] = field(default_factory=dict)
     rows: dict[Point, Figures] = field(default_factory=dict)
     failed: dict[Point, str] = field(default_factory=dict)
 
@@ -101,7 +99,7 @@ class Table:
         known = content.get('key') if isinstance(content, dict) else None  # a list in 0.3.0
         if known is None or untrained_key(known) != untrained_key(table.key):
             return table
-        table.evidence, table.runtimes = content['evidence'], content['runtimes']
+        table.evidence = content['evidence']
         is_same = known.get('trained') == table.key.get('trained')
         names = [field.name for field in fields(Point)]
         for row in content['points'] + content['failed']:
@@ -118,7 +116,6 @@ class Table:
         content = dict(
             key=self.key,
             evidence=self.evidence,
-            runtimes=self.runtimes,
             points=[asdict(point) | asdict(figures) for point, figures in self.rows.items()],
             failed=[asdict(point) | dict(reason=why) for point, why in self.failed.items()],
         )
@@ -214,6 +211,8 @@ class Table:
         AP are kept.
         """
         partial = [point for point, own in self.measured.items() if own.is_partial]
+        if not partial:
+            return {}
         ranked = sorted(partial, key=lambda point: self.metric(point, 'AP'))
         kept = {self.detector, *{point.method: point for point in ranked}.values()}
         names = [n for n in self.rows[self.detector].metrics if n.rpartition('/')[2] in DECIDING]

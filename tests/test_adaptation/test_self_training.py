@@ -31,7 +31,7 @@ def project(tmp_path_factory):
 @pytest.fixture(scope='module')
 def teacher(project):
     options = dict(method='frame', device='cpu', show_progress=False, filter='both')
-    return VideoInferencer(project / 'detector.py', project / 'one.pth', **options)
+    return VideoInferencer(project / 'detector.py', project / 'one.pth', runtime='torch', **options)
 
 
 def test_clips_are_spread_over_what_is_trained_on():

@@ -17,7 +17,7 @@ from semidff.inference.point import Point, grid
 from semidff.points import measure as module
 from semidff.points.clips import Clip, labeled_clips
 from semidff.points.live import measure_live
-from semidff.points.measure import fastest_runtime, measure
+from semidff.points.measure import measure
 from semidff.points.report import report
 from semidff.points.runs import Run, run_clips
 from semidff.points.speed import Laps
@@ -228,21 +228,6 @@ def test_what_cannot_be_exported_is_a_point_of_pytorch(clip, model, laps, tmp_pa
     measure(table, [asked], [clip], lambda point: fallen, rounds=1)
     assert {point.runtime for point in table.rows} == {'torch'} and not table.missing([asked])
     assert 'runs in PyTorch' in log.text and 'onnxruntime' not in report(table)
-
-
-def test_the_fastest_runtime_is_measured_once(clip, model, tmp_path, monkeypatch):
-    pytest.importorskip('openvino')
-    table, asked = Table.open(tmp_path / 'points.json', KEY), []
-    executors = dict(torch=as_executor(model), openvino=Fallen(model, None, 'openvino'))
-
-    def load(point):
-        asked.append(point.runtime)
-        return executors[point.runtime]
-
-    assert fastest_runtime(table, clip, load) == 'torch' and {*asked} == {'torch', 'openvino'}
-    assert [*table.runtimes] == ['torch']
-    asked.clear()
-    assert fastest_runtime(Table.open(table.file, KEY), clip, load) == 'torch' and not asked
 
 
 def metrics_of(table):
