@@ -291,10 +291,11 @@ class _Measurement:
 
 
 def _group(point: Point) -> tuple:
-    """Return what points differ in that are not detected together; the first is that of the
-    reference.
+    """Return what points differ in that are not detected together.
+
+    The reference is made of the first group, which has results before light frames are detected.
     """
-    return point.scale != 1, -point.scale, point.uses_temporal
+    return point.scale != 1, -point.scale, point.uses_temporal, point.method in ('small', 'focus')
 
 
 def _case(point: Point) -> Point:
