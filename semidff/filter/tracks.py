@@ -350,8 +350,14 @@ class TrackFilter:
         """Take detections of the last frame, see :meth:`step`."""
         detections = Detections.of(detections, self.num_classes)
         strong = detections.scores >= MIN_SCORE
-        weak = Detections(*(values[~strong] for values in detections))
-        self._weak = weak, self._sources(np.flatnonzero(~strong))
+        weak = [*(values[~strong] for values in detections), self._sources(np.flatnonzero(~strong))]
+        if windows is not None:
+            (known, sources), unseen = self._weak, ~inside(self._weak[0].boxes, windows)
+            weak = [
+                np.concatenate([new, old[unseen]])
+                for new, old in zip(weak, (*known, sources), strict=True)
+            ]
+        self._weak = Detections(*weak[:3]), weak[3]
         self._began = True
         found = objects_of(detections, np.flatnonzero(strong), self.num_classes)
         tracks = self._tracks[np.arange(len(self._tracks))]  # a copy: estimates have its arrays

@@ -282,16 +282,17 @@ def test_what_a_light_frame_finds_counts_against_the_key_frame_before():
 def test_tracks_outside_of_the_windows_do_not_count_as_undetected():
     """Of two objects, a light frame looks at the first one, and does not detect it."""
     other, window = [100.0, 30, 140, 90], np.array([[30.0, 20, 90, 100]])
+    weak = [95.0, 0, 115, 20]
 
     def shown(windows):
         tracks = TrackFilter(1, Reliability((1.0, 1.0)))
-        tracks.step(STILL, SIZE, found((BOX, 0.8), (other, 0.8)))
+        tracks.step(STILL, SIZE, found((BOX, 0.8), (other, 0.8), (weak, 0.01)))
         last = report(tracks.step(STILL, SIZE, NOTHING, light=True, windows=windows))
         return dict(zip(last.boxes[:, 0].round(), last.scores, strict=True))
 
     scores = shown(window)
-    assert scores[40] < 0.7 and scores[100] == pytest.approx(0.8)
-    assert shown(None)[100] < 0.75
+    assert scores[40] < 0.7 and scores[100] == pytest.approx(0.8) and scores[95] == 0.01
+    assert shown(None)[100] < 0.75 and 95 not in shown(None)
     cut = shown(window - [15, 0, 15, 0])  # the first one is not seen whole, either
     assert cut[40] == pytest.approx(0.8)
 
