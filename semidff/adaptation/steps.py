@@ -8,7 +8,7 @@ latter.
 import os
 import tempfile
 from collections.abc import Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,7 @@ from semidff.points.report import report, verdict, write_report
 from semidff.points.table import Table, key_of
 from semidff.utils.configs import read_config
 from semidff.utils.error_messages import FileError
-from semidff.utils.progress import Bar
+from semidff.utils.progress import time_left
 from semidff.utils.threads import default_workers, has_busy_cores
 
 from .config import training_config, untrained_config, write_config, write_detector
@@ -208,8 +208,8 @@ def measure_points(job: Job, choices: Choices, is_trained: bool) -> Table:
         points += trained_points(SCALES if job.minutes >= _SHORT else SCALES[:1], **same)
     refined = partial(write_recommendation, job, table)
     try:
-        with closing(Bar('measuring')) as bar:
-            measure(table, points, clips, job.load, truth, progress=bar, refined=refined)
+        with time_left('measuring') as progress:
+            measure(table, points, clips, job.load, truth, progress=progress, refined=refined)
     except VideoError:
         raise
     except ValueError as error:  # no boxes

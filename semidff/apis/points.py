@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import product
@@ -26,7 +25,7 @@ from semidff.points.table import Table, key_of
 from semidff.synthetic.smooth_video import write_smooth_video
 from semidff.utils.atomic_write import write_json
 from semidff.utils.command_line import Checkpoint, Count, Input, Output
-from semidff.utils.progress import Bar
+from semidff.utils.progress import time_left
 from semidff.utils.tables import text_table
 
 UNTRAINED, TRAINED = ('frame', 'track', 'interpolate'), ('propagate', 'centered', 'blend')
@@ -154,8 +153,8 @@ def operating_points(
     key = key_of(cfg, untrained, clips, labels, str(checkpoint), **settings)
     predictor = points.adaptive and ErrorPredictor.load(points.adaptive)
     table = Table.open(out / 'points.json', key)
-    with closing(Bar('measuring')) as bar:
-        measure(table, chosen, clips, load, truth, predictor, protocol.rounds, bar)
+    with time_left('measuring') as shown:
+        measure(table, chosen, clips, load, truth, predictor, protocol.rounds, shown)
     if protocol.live_rate:
         progress = partial(print, file=sys.stderr, flush=True)
         measure_live(table, clips, load, protocol.live_rate, truth, progress)

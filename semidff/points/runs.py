@@ -112,9 +112,9 @@ def run_clips(
     """
     cases = [case for point in points for case in _cases_of(point, phases)]
     on_cpu = next(executor.model.parameters()).device.type == 'cpu'
-    workers = min(default_workers(), len(clips)) if on_cpu else 1
+    workers = default_workers() if on_cpu else 1
     executors: SimpleQueue[Executor] = SimpleQueue()
-    for free in executors_at_once(executor, workers):
+    for free in executors_at_once(executor, min(workers, len(clips))):
         executors.put(free)
     count, detected = executors.qsize(), []
     tasks = [(number, case) for number in range(len(clips)) for case in cases]

@@ -1,40 +1,15 @@
 """Progress display of everything that takes long."""
 
 import sys
-from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
 T = TypeVar('T')
 
 tqdm.monitor_interval = 0  # without a thread: a process that forks workers must not hold its locks
-
-
-class Bar:
-    """Progress of a command whose parts differ, with the time that is left, shown as by
-    :func:`track`.
-    """
-
-    def __init__(self, description: str) -> None:
-        live = sys.stderr.isatty()
-        self._bar = tqdm(
-            total=1.0,
-            desc=description,
-            leave=not live,
-            mininterval=0.2 if live else 15,
-            miniters=0,
-            smoothing=0,
-            bar_format='{desc}: {percentage:.0f} %, {elapsed}, about {remaining} left{postfix}',
-        )
-
-    def __call__(self, text: str, share: float) -> None:
-        """Show what was done, and which share of everything is done."""
-        self._bar.set_postfix_str(text, refresh=False)
-        self._bar.update(share - self._bar.n)
-
-    def close(self) -> None:
-        self._bar.close()
 
 
 def track(
@@ -47,8 +22,24 @@ def track(
         total: Number of items; None if unknown.
         unit: Plural noun.
     """
+    yield from _bar(iterable=items, desc=description, total=total, unit=f' {unit}', miniters=1)
+
+
+@contextmanager
+def time_left(description: str) -> Iterator[Callable[[str, float], None]]:
+    """Yield a function that takes what was done and which share of everything is done, and shows it
+    with the time that is left.
+    """
+    form = '{desc}: {percentage:.0f} %, {elapsed}, about {remaining} left{postfix}'
+    with _bar(desc=description, total=1.0, smoothing=0, miniters=0, bar_format=form) as bar:
+
+        def show(text: str, share: float) -> None:
+            bar.set_postfix_str(text, refresh=False)
+            bar.update(share - bar.n)
+
+        yield show
+
+
+def _bar(**options: Any) -> tqdm:
     live = sys.stderr.isatty()
-    interval = 0.2 if live else 15
-    yield from tqdm(
-        items, description, total, leave=not live, unit=f' {unit}', mininterval=interval, miniters=1
-    )
+    return tqdm(leave=not live, mininterval=0.2 if live else 15, **options)
