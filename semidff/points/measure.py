@@ -104,6 +104,7 @@ class _Measurement:
     runs: dict[Point, list[Run]] = field(default_factory=dict)
     laps: dict[Point, tuple[list[Laps], list[Laps]]] = field(default_factory=dict)
     runtimes: dict[tuple, str | None] = field(default_factory=dict)
+    detections: dict[tuple, dict[Clip, dict]] = field(default_factory=dict)
     done: float = 0.0
     total: float = 0.0
 
@@ -144,7 +145,8 @@ class _Measurement:
             self.done = done + share * weight
             self.report(text, self.done / self.total)
 
-        found = run_clips(executor, clips, wanted, self.predictor, phases, progress)
+        known = self.detections.setdefault(_group(group[0])[:-1], {})
+        found = run_clips(executor, clips, wanted, self.predictor, phases, progress, known)
         for point, own in found.items():
             before = self.runs.pop(point, ())
             runs[point] = [

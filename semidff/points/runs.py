@@ -97,6 +97,7 @@ def run_clips(
     predictor: ErrorPredictor | None = None,
     phases: int = 1,
     progress: Callable[[str, float], None] = lambda text, share: None,
+    known: dict[Clip, dict] | None = None,
 ) -> dict[Point, list[Run]]:
     """Detect with points of one input size in clips, each of which begins with a key frame.
 
@@ -106,6 +107,8 @@ def run_clips(
     Args:
         predictor: Of adaptive key frames.
         progress: Is called with what was done, and the share of all that is done.
+        known: Detections of this executor at this input size, to which those of the clips are
+            added.
 
     Returns:
         A run for each phase of the key frames of each point.
@@ -124,7 +127,8 @@ def run_clips(
     def detect(clip: Clip) -> _Detected:
         free = executors.get()
         try:
-            return _detect(free, clip, cases, predictor)
+            memo = Memo(free, None if known is None else known.setdefault(clip, {}))
+            return _detect(memo, clip, cases, predictor)
         finally:
             executors.put(free)
 
@@ -161,10 +165,10 @@ class _Detected(NamedTuple):
 
 
 def _detect(
-    executor: Executor, clip: Clip, cases: Sequence[Case], predictor: ErrorPredictor | None
+    memo: 'Memo', clip: Clip, cases: Sequence[Case], predictor: ErrorPredictor | None
 ) -> _Detected:
-    pipeline = frame_pipeline(executor.model.cfg, scale=cases[0][0].scale)
-    items, pictures, seconds, memo = [], [], 0.0, Memo(executor)
+    pipeline = frame_pipeline(memo.model.cfg, scale=cases[0][0].scale)
+    items, pictures, seconds = [], [], 0.0
     is_filtered = any(point.filter for point, _ in cases)
     for image in clip.images():
         items.append(pipeline(dict(img=image)))
@@ -227,9 +231,9 @@ class Memo:
     that results do not depend on batches.
     """
 
-    def __init__(self, executor: Executor) -> None:
+    def __init__(self, executor: Executor, known: dict | None = None) -> None:
         self.executor, self.model = executor, executor.model
-        self._known: dict[tuple, InstanceData] = {}
+        self._known: dict[tuple, InstanceData] = {} if known is None else known
 
     def prepare(self, key: Hashable, predict: Callable[[Executor], Any]) -> None:
         self.executor.prepare(key, lambda executor: predict(Memo(executor)))
