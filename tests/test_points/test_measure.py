@@ -183,14 +183,18 @@ def test_what_others_dominate_on_the_first_clips_is_measured_there_alone(
 
     def refined():
         assert all(own.is_partial for own in table.measured.values())
+        assert Table.open(table.file, KEY).missing(points) == points  # if it is killed now
         early.append([*table.measured])
 
-    measure(table, points, clips, lambda point: as_executor(model), rounds=1, refined=refined)
+    load, later = lambda point: as_executor(model), Point('propagate', 3)
+    for asked in (points, [*points, later]):
+        measure(table, asked, clips, load, rounds=1, refined=refined)
     assert early == [[Point('frame'), *points[:3]]]
     left = [point for point in points if point in table.failed]
     assert left and not {*left} & {*table.rows} and table.missing(points) == []
     assert 'is faster and more accurate' in table.failed[left[0]]
-    expected = table_of(tmp_path / 'all', points, clips, model).rows
+    expected = table_of(tmp_path / 'all', [*points, later], clips, model).rows
+    assert later in table.rows
     for point, own in table.rows.items():
         assert own.metrics == expected[point].metrics and not own.is_partial
         assert (own.interval, own.boxes) == (expected[point].interval, expected[point].boxes)
