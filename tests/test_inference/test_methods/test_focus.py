@@ -14,7 +14,7 @@ from semidff.filter.links import overlaps
 from semidff.inference.bounded import detect_bounded
 from semidff.inference.methods.canvas import GRAY, Canvas, canvas_sizes, lay_out
 from tests.tiny.pictures import picture
-from tests.tiny.stages import frame_of, live, stages
+from tests.tiny.stages import frame_of, live, results, stages
 from tests.tiny.videos import batch
 
 FRAME, INPUT = (192, 256), (384, 512)
@@ -167,10 +167,10 @@ def test_a_canvas_of_one_window_is_detected_as_its_crop(model):
 
     def predict(inputs, samples):
         canvases.append(inputs)
-        results, _ = model.predict_key(inputs, samples)
+        (result,), _ = model.predict_key(inputs, samples)
         if len(canvases) == 1:
-            results[0].pred_instances = results[0].pred_instances[:1]
-        return results, None
+            result.pred_instances = result.pred_instances[:1]
+        return [result], None
 
     run.method.executor = SimpleNamespace(model=model, predict_key=predict)
     run.method.key([key])
@@ -189,6 +189,15 @@ def test_a_canvas_of_one_window_is_detected_as_its_crop(model):
     boxes = np.clip(boxes, [x1, y1, x1, y1], [x2, y2, x2, y2])
     own = found.pred_instances.bboxes.numpy()
     assert len(own) and (np.abs(boxes[:, None] - own).max(-1) < 1e-3).any(0).all()
+
+
+def test_chunks_of_an_interval_are_detected_in_their_order(model):
+    """Each looks where the detections of the one before it were."""
+    batches = [batch(0, index) for index in range(22)]
+    expected = live(stages(model, 'focus', 11), batches)
+    found = results(stages(model, 'focus', 11), batches, workers=3, chunk=2)
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one.pred_instances.bboxes, other.pred_instances.bboxes)
 
 
 @pytest.mark.parametrize('busy', [0, 3])
