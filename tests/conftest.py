@@ -10,7 +10,7 @@ from mmengine.logging import MMLogger
 from yapf.yapflib import yapf_api
 
 import semidff  # noqa: F401 (before a test imports mmcv.ops)
-from semidff.apis import video_inferencer
+from semidff.apis import archive, video_inferencer
 from tests.simulated_gpu import simulated_gpu
 
 # Configs read these; an experiment of the user's shell must not become the tests' data.
@@ -20,6 +20,10 @@ for _name in ('EXPERIMENT_DIR', 'RUN_DIR', 'DATA_ROOT', 'TRUNK'):
 if not os.environ.get('SEMIDFF_TEST_GPU'):
     os.environ['CUDA_VISIBLE_DEVICES'] = ''
 
+# By default, inferencers of tests run in PyTorch: most tests compare bits.
+for _module in (archive, video_inferencer):
+    _module.default_runtime = lambda *_, **options: 'torch'
+
 
 def pytest_collection_finish():
     """Exempt what the imports have made from garbage collection; mmengine's data sets start one
@@ -27,12 +31,6 @@ def pytest_collection_finish():
     """
     gc.collect()
     gc.freeze()
-
-
-@pytest.fixture(autouse=True)
-def _inferencers_run_in_pytorch(monkeypatch):
-    """By default: most tests compare bits."""
-    monkeypatch.setattr(video_inferencer, 'default_runtime', lambda device: 'torch')
 
 
 @pytest.fixture(autouse=True)

@@ -152,7 +152,7 @@ class AdaptedFolder:
         config = path / 'config.py'
         recommended = read_config(config).get('recommended') or {} if config.is_file() else {}
         if recommended.get('runtime') == 'auto':  # of 0.3.0
-            recommended['runtime'] = default_runtime()
+            recommended['runtime'] = default_runtime('cpu')
             print_log(f'{path}: runs in {recommended["runtime"]}, in place of auto', 'current')
         if recommended.get('smooth_boxes'):  # before 0.3, boxes were smoothed
             recommended.setdefault('filter', 'both')

@@ -25,6 +25,7 @@ from semidff.checkpoints.detectors import config_text
 from semidff.checkpoints.safe import safe_loading, trusted
 from semidff.datasets.video_folders import find_videos
 from semidff.datasets.video_readers import VideoWarning
+from semidff.inference.executors import default_runtime
 from semidff.inference.outputs import check_limits
 from semidff.utils.allocator import keep_freed_memory
 from semidff.utils.atomic_write import read_json, write_json
@@ -38,6 +39,7 @@ from .video_inferencer import VideoInferencer
 _TRIES = 3  # of a video that ends its worker
 # Settings that results do not depend on.
 _INDEPENDENT = {'device', 'read_ahead', 'decoder_threads', 'compile', 'graphs', 'trust'}
+_OF_TORCH = {'device', 'compile', 'graphs'}
 
 
 def detect_archive(
@@ -92,7 +94,8 @@ def detect_archive(
     settings = dict(_settings(model, weights, inferencer), draw=draw, **call)
     settings = json.loads(json.dumps(settings, default=str))
     arguments = dict(inferencer, model=model, weights=weights, show_progress=False)
-    arguments['cache'] = records / '.graphs'
+    # With a default runtime, first frames run in PyTorch: results would depend on the workers.
+    arguments |= dict(cache=records / '.graphs', runtime=settings['runtime'])
 
     def record_of(video: str) -> dict[str, Any] | None:
         """Return the record of a video; None if the video or its results have changed."""
@@ -141,16 +144,21 @@ def _settings(
     model: str | Path | None, weights: str | Path | None, inferencer: dict[str, Any]
 ) -> dict[str, Any]:
     """Return all that results depend on: options, text of the config, state of files."""
+    point = inferencer.get('point')
     if model is not None and Path(model).is_dir():
-        point = inferencer.get('point'), inferencer.get('method')
-        folder = AdaptedFolder.read(model, point[0], method=point[1])
-        model, weights = folder.config, weights or folder.weights
+        folder = AdaptedFolder.read(model, point, method=inferencer.get('method'))
+        model, weights, point = folder.config, weights or folder.weights, folder.point
+    options = {name: inferencer[name] for name in _OF_TORCH & inferencer.keys()}
+    default = point.runtime if point else default_runtime(**options)
     # The config with its bases and its detector, of which any may change.
     text = '' if model is None else config_text(str(model))
     settings = {name: value for name, value in inferencer.items() if name not in _INDEPENDENT}
     digest = hashlib.sha256(text.encode()).hexdigest()
     settings |= dict(
-        config=model, config_digest=digest, checkpoint=weights and without_secrets(weights)
+        config=model,
+        config_digest=digest,
+        checkpoint=weights and without_secrets(weights),
+        runtime=inferencer.get('runtime') or default,
     )
     for name, value in settings.items():
         if isinstance(value, str | Path):

@@ -129,9 +129,8 @@ class VideoInferencer:
     ) -> None:
         options = dict(method=method, key_interval=key_interval, filter=filter)
         options |= dict(light_every=light_every, runtime=runtime, precision=precision)
-        device = device or get_device()
-        default = 'torch' if compile or graphs else default_runtime(device)
-        self.point = (point or Point(runtime=default)).changed(**options)
+        default = Point(runtime=default_runtime(device, compile, graphs))
+        self.point = (point or default).changed(**options)
         if isinstance(model, str | Path) and Path(model).is_dir():
             folder = AdaptedFolder.read(model, point, **options)
             cache = cache or folder.path / 'graphs'
@@ -150,7 +149,7 @@ class VideoInferencer:
             executor = load_model(
                 config,
                 None if weights is None else str(weights),
-                device,
+                device or get_device(),
                 self.point,
                 classes,
                 channels_last,

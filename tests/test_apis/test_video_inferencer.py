@@ -31,7 +31,7 @@ from semidff.datasets.video_readers import (
     open_any,
 )
 from semidff.inference import AdaptiveSchedule, ErrorPredictor
-from semidff.inference.executors import ExportedGraphs
+from semidff.inference.executors import ExportedGraphs, default_runtime
 from semidff.inference.point import Point
 from semidff.utils.threads import torch_threads
 from tests.damaged_video import wipe, write_video
@@ -87,6 +87,18 @@ def test_the_same_detections_on_a_gpu(project, gpu):
     found = make(project, interval=3, device='cuda')(arrays())
     assert all_same(found, expected, 1e-3)
     assert gpu.captures and not gpu.failed_captures
+
+
+def test_by_default_it_runs_in_openvino(project, inferencer, monkeypatch):
+    pytest.importorskip('openvino')
+    monkeypatch.setattr(apis.video_inferencer, 'default_runtime', default_runtime)
+    options = {}, dict(point=Point()), dict(compile=True), dict(runtime='onnxruntime')
+    made = [make(project, **each) for each in options]
+    runtimes = [each.point.runtime for each in made]
+    assert runtimes == ['openvino', 'torch', 'torch', 'onnxruntime']
+    first = made[0](arrays())
+    assert all_same(first, inferencer(arrays()), 1e-3)
+    assert 'openvino' in made[0].description
 
 
 def test_the_same_detections_as_the_test_tool(project, inferencer):

@@ -14,6 +14,7 @@ from weakref import WeakSet
 
 import numpy as np
 import torch
+from mmengine.device import get_device
 from torch import Tensor
 
 from semidff.models.graphs import Graph
@@ -163,7 +164,10 @@ def _never_unload() -> None:
 RUNTIMES: dict[str, type[Runtime]] = dict(onnxruntime=OnnxRuntime, openvino=OpenVino)
 
 
-def default_runtime(device: str = 'cpu') -> str:
-    """Return ``openvino`` on CPUs if it is installed, else ``torch``."""
-    on_cpu = torch.device(device).type == 'cpu'
-    return 'openvino' if on_cpu and find_spec('openvino') else 'torch'
+def default_runtime(
+    device: str | None = None, compile: bool = False, graphs: bool | None = None
+) -> str:
+    """Return ``openvino`` on CPUs if it is installed, else ``torch``, as with its own options."""
+    on_cpu = torch.device(device or get_device()).type == 'cpu'
+    usable = on_cpu and not compile and not graphs
+    return 'openvino' if usable and find_spec('openvino') else 'torch'
