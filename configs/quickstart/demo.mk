@@ -7,8 +7,7 @@
 OUT ?= work_dirs/quickstart_adapt
 MINUTES ?= 9
 DATASET ?= --videos 0 --train 0 --val 0 --dev 0 --flow 0
-FOOTAGE ?= --stills 0 --train 0 --val 8 --dev 0 --flow 0 --height 288 --width 384 --motion 0.3 --shake 4.5 \
-  --eval-length 61
+FOOTAGE ?= --stills 0 --train 0 --val 8 --dev 0 --flow 0 --height 288 --width 384 --eval-length 61
 include configs/quickstart/_base_/trainings.mk
 
 ADAPTED := $(OUT)/adapted

@@ -20,7 +20,7 @@ from semidff.evaluation import VideoIoUMetric
 from semidff.inference import MethodError
 from semidff.synthetic.build import build_dataset
 from semidff.synthetic.presets import PRESETS
-from semidff.synthetic.sprites import SEGMENTATION_CLASSES
+from semidff.synthetic.objects import SEGMENTATION_CLASSES
 from semidff.utils.error_messages import ConfigError
 from tests.tiny.models import awake, build, segmentor, temporal
 from tests.tiny.stages import frame_of, live, stages
