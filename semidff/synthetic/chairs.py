@@ -27,7 +27,7 @@ def make_chairs(seed: np.random.SeedSequence, size: tuple[int, int]) -> Clip:
     camera = np.stack([to_frame, compose(moved, to_frame)])
     layers = [_make_layer(rng, size, moved) for _ in range(int(rng.integers(3, 10)))]
     look = make_look(rng, size, 2)
-    look.shutter = 0.0
+    look.shutter, look.exposure[:] = 0.0, look.exposure[0]
     return Clip(size, background, camera, layers, look)
 
 
@@ -112,4 +112,4 @@ def _make_layer(rng: np.random.Generator, size: tuple[int, int], moved: np.ndarr
         np.exp(rng.normal(0, 0.07)),
     )
     poses = np.stack([first, compose(moved, compose(own, first))])
-    return Layer(0, [_make_part(rng)], poses, texture=make_texture(rng, rng.uniform(20, 70)))
+    return Layer(0, [_make_part(rng)], poses, texture=make_texture(rng, rng.uniform(20, 70), 0))

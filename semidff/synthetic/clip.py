@@ -52,8 +52,8 @@ def make_clip(
     speeds = motion * np.exp(rng.uniform(*np.log(SPEED_RANGE), 4 * count))
     count += int(rng.poisson(count * min(0.5 * (sides * speeds).mean() * length / size[1], 2)))
     # Objects that arrive or leave, rather than stay, are fast enough for it.
-    arrives = rng.random(len(speeds)) < 0.5
-    speeds = np.where(arrives, np.maximum(speeds, min(6 / length, 0.12)), speeds)
+    arrives = rng.random(len(speeds)) < 0.3
+    speeds = np.where(arrives, np.maximum(speeds, min(4 / length, 0.08)), speeds)
     labels = rng.integers(len(CLASSES), size=count)
     paths = [
         object_path(rng, length, side * speed, KINDS[CLASSES[label]].climb)

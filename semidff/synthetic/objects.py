@@ -139,12 +139,12 @@ KINDS = {
 }
 
 
-def make_texture(rng: np.random.Generator, contrast: float) -> np.ndarray:
+def make_texture(rng: np.random.Generator, contrast: float, patterns: float = 0.5) -> np.ndarray:
     """Draw the factors of an object's colors: (h, w, 4) uint8, 128 for 1, the last one always 1."""
     texture = np.full((TEXTURE_SIDE, TEXTURE_SIDE, 4), 128, np.float32)
     noise = noise_picture(rng, TEXTURE_SIDE, TEXTURE_SIDE, contrast)
     texture[..., :3] += noise - noise.mean((0, 1))
-    if rng.random() < 0.5:  # stripes or spots
+    if rng.random() < patterns:  # stripes or spots
         u, v = np.meshgrid(*[np.linspace(-1, 1, TEXTURE_SIDE, dtype=np.float32)] * 2)
         angle, period = rng.uniform(0, np.pi), rng.uniform(0.15, 0.6)
         across = (u * np.cos(angle) + v * np.sin(angle)) / period

@@ -10,9 +10,9 @@ def make_background(
     """Draw a (height, width, 3) uint8 background.
 
     Args:
-        patches: Number of polygons; by default random and proportional to the area.
+        patches: Number of polygons; by default random, with a wall or sky above the ground.
     """
-    horizon = max(int(rng.uniform(-0.2, 0.7) * height), 1)
+    horizon = max(int(rng.uniform(-0.2, 0.7) * height), 1) if patches is None else 1
     far = noise_picture(rng, horizon, width, rng.uniform(2, 25))
     image = np.concatenate([far, noise_picture(rng, height - horizon, width)])
     if patches is None:
