@@ -11,7 +11,7 @@ from .render import Clip, Layer, Look, Rendered
 from .scenery import foreground_outlines, make_background, random_color
 
 SIZE_RANGE = (44.0, 120.0)  # longer side of an object in pixels
-SPEED_RANGE = (0.007, 0.035)  # of an object per frame, relative to its longer side
+SPEED_RANGE = (0.006, 0.036)  # of an object per frame, relative to its longer side
 PACE_RANGE = (0.04, 7.0)  # factor on all movements of a clip
 MIN_VISIBLE = 0.25  # Objects with a smaller visible fraction of their area are not labeled.
 
@@ -45,15 +45,15 @@ def make_clip(
     """
     rng = np.random.default_rng(seed)
     extent = np.array(size[::-1], float)
-    motion *= float(np.clip(np.exp(rng.normal(-1.2, 1.6)), *PACE_RANGE))
+    motion *= float(np.clip(np.exp(rng.normal(-1.5, 1.6)), *PACE_RANGE))
     count = int(rng.choice([1, 2, 3, 4, 5], p=[0.2, 0.3, 0.25, 0.15, 0.1]))
     # The same number is visible at a time, however fast the objects are.
     sides = np.exp(rng.uniform(*np.log(SIZE_RANGE), 4 * count))
     speeds = motion * np.exp(rng.uniform(*np.log(SPEED_RANGE), 4 * count))
     count += int(rng.poisson(count * min(0.5 * (sides * speeds).mean() * length / size[1], 2)))
     # Objects that arrive or leave, rather than stay, are fast enough for it.
-    arrives = rng.random(len(speeds)) < 0.3
-    speeds = np.where(arrives, np.maximum(speeds, min(4 / length, 0.08)), speeds)
+    arrives = rng.random(len(speeds)) < 0.25
+    speeds = np.where(arrives, np.maximum(speeds, min(4 / length, 0.07)), speeds)
     labels = rng.integers(len(CLASSES), size=count)
     paths = [
         object_path(rng, length, side * speed, KINDS[CLASSES[label]].climb)

@@ -47,13 +47,13 @@ def test_an_object_is_drawn_where_its_pixels_are():
 
 def test_objects_arrive_leave_and_change_their_shape():
     arrived, left, shapes = 0, 0, []
-    for number in range(20):
+    for number in range(30):
         clip = _clip(number, length=40)
-        boxes = [{b.layer: b.box for b in true_boxes(clip, render(clip, t))} for t in (0, 20, 39)]
-        arrived += len(boxes[1].keys() - boxes[0].keys())
-        left += len(boxes[1].keys() - boxes[2].keys())
-        for layer in boxes[0].keys() & boxes[2].keys():
-            (a, b, c, d), (e, f, g, h) = boxes[0][layer], boxes[2][layer]
+        first, last = ({b.layer: b.box for b in true_boxes(clip, render(clip, t))} for t in (0, 39))
+        arrived += len(last.keys() - first.keys())
+        left += len(first.keys() - last.keys())
+        for layer in first.keys() & last.keys():
+            (a, b, c, d), (e, f, g, h) = first[layer], last[layer]
             shapes.append((c - a) / (d - b) * (h - f) / (g - e))
     assert arrived and left
     assert np.std(np.log(shapes)) > 0.1
