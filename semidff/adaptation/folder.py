@@ -103,7 +103,7 @@ class Choices:
         """Read those of a folder; None if there are none of this version."""
         with suppress(FileNotFoundError, ValueError, TypeError, KeyError):
             content = read_json(folder / CHOICES)
-            content['clips'] = [Clip(*clip) for clip in content['clips']]
+            content['clips'] = [Clip(*range_, tuple(files)) for *range_, files in content['clips']]
             if network := content['network']:
                 lists = {name: tuple(network[name]) for name in ('strides', 'steps')}
                 content['network'] = Network(**network | lists)
