@@ -5,7 +5,7 @@
 # boxes are slow, 39 % medium and 26 % fast (ImageNet VID: 38, 36 and 26 %), and the camera is hand-held.
 
 OUT ?= work_dirs/quickstart_adapt
-MINUTES ?= 9
+MINUTES ?= 12
 DATASET ?= --videos 0 --train 0 --val 0 --dev 0 --flow 0
 FOOTAGE ?= --stills 0 --train 0 --val 8 --dev 0 --flow 0 --height 288 --width 384 --motion 0.3 --shake 4.5 \
   --eval-length 61
