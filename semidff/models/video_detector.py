@@ -23,6 +23,7 @@ from .spatial import SpatialModule, Split
 from .spatial.head_family import twin
 from .temporal import ResidualModule, TemporalModule
 from .temporal.temporal_module import with_normalization
+from .temporal.warp import is_recorded
 
 PARTS = ('temporal', 'task_network', 'feature_network')
 
@@ -184,7 +185,7 @@ class VideoDetector(BaseDetector):
         """Return frames from :meth:`preprocess`, normalized and padded."""
         if inputs.is_floating_point():
             return inputs
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or is_recorded():
             return self.data_preprocessor.normalized(inputs)
         return self.data_preprocessor(dict(inputs=list(inputs), data_samples=None))['inputs']
 

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_map_only
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from semidff.models.graphs import Graph
-from semidff.models.temporal.warp import gathering
+from semidff.models.temporal.warp import recording
 
 # Else PyTorch runs operators in place on tensors without data first, whose code takes two seconds
 # to import.
@@ -45,7 +45,7 @@ def trace_graph(graph: Graph, inputs: Mapping[str, Tensor]) -> Any:
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
 
-    with gathering():
+    with recording():
         traced = _Recorder().record(graph, inputs)
     frontend = FrontEndManager().load_by_framework('pytorch')
     shapes, types = zip(*((maps.shape, maps.dtype) for maps in inputs.values()), strict=True)

@@ -9,7 +9,7 @@ outside the map.
 
 In predictions on CPUs, ``embedding_bag`` replaces ``grid_sample`` for channels-last maps of many
 channels: a cell is the weighted sum of four rows of the map. This takes a ninth of the time, and
-the result is channels-last too. Graphs may gather the four cells instead (:func:`gathering`).
+the result is channels-last too. Graphs may gather the four cells instead (:func:`recording`).
 
 Cell ``i`` of a map of stride ``s`` is centered at pixel ``(i + 0.5) s`` of the frame. Maps with
 sides rounded up extend beyond the frame by different amounts, so that resizing one map to the size
@@ -32,21 +32,21 @@ _MANY = 64
 _VECTOR = 16
 
 _Constants = Callable[..., tuple[Tensor, ...]]
-_GATHERING = local()
+_RECORDING = local()
 
 
 @contextmanager
-def gathering() -> Iterator[None]:
-    """While it lasts, this thread records graphs of one frame, which gather the cells of a warp."""
-    _GATHERING.now = True
+def recording() -> Iterator[None]:
+    """While it lasts, this thread records a graph of one frame, which gathers cells of a warp."""
+    _RECORDING.now = True
     try:
         yield
     finally:
-        _GATHERING.now = False
+        _RECORDING.now = False
 
 
-def _gathers() -> bool:
-    return getattr(_GATHERING, 'now', False)
+def is_recorded() -> bool:
+    return getattr(_RECORDING, 'now', False)
 
 
 def warp(features: Tensor, flow: Tensor) -> Tensor:
@@ -77,7 +77,7 @@ def constants(function: _Constants) -> _Constants:
 
     @wraps(function)
     def find(*key: object) -> tuple[Tensor, ...]:
-        if torch.compiler.is_compiling() or _gathers():
+        if torch.compiler.is_compiling() or is_recorded():
             return function(*key)
         with torch.inference_mode(False):  # usable in training, too
             return kept(*key)
@@ -108,7 +108,7 @@ class MapSampler:
         in_rows = maps.is_contiguous(memory_format=torch.channels_last) and not maps.is_contiguous()
         recorded = torch.is_grad_enabled() or torch.compiler.is_compiling()
         on_cpu = maps.device.type == 'cpu' and maps.shape[1] >= _MANY
-        if _gathers() and len(self._position) == 1:
+        if is_recorded() and len(self._position) == 1:
             sampled = self._gather(maps)
         elif on_cpu and in_rows and not recorded:
             sampled = self._sum_rows(maps)
