@@ -78,7 +78,7 @@ def class_ap(
     crowd = np.zeros(len(truth.boxes), bool) if crowd is None else crowd
     ranked = detections.ranked()
     ranked = ranked.select(np.isin(ranked.labels, truth.labels))
-    keys = ranked.frames.astype(np.int64) * num_classes + ranked.labels
+    keys = ranked.keys(num_classes)
     order = np.argsort(keys, kind='stable')
     place = np.arange(len(keys)) - np.searchsorted(keys[order], keys[order])
     ranked = ranked.select(np.sort(order[place < _MOST]))
@@ -108,9 +108,7 @@ def _matches(
     """
     free = [2 ** len(_IOUS) - 1] * len(truth.boxes)  # a bit for each IoU
     hits, ignored = [0] * len(ranked), [0] * len(ranked)
-    left = ranked.frames.astype(np.int64) * num_classes + ranked.labels
-    right = truth.frames.astype(np.int64) * num_classes + truth.labels
-    for rows, boxes, _ in same_key_pairs(left, right):
+    for rows, boxes, _ in same_key_pairs(ranked.keys(num_classes), truth.keys(num_classes)):
         iou = _coco_iou(ranked.boxes[rows], truth.boxes[boxes], crowd[boxes])
         near = np.flatnonzero(iou >= _IOUS[0])
         # Crowds are last; of equal overlaps, the last box wins.

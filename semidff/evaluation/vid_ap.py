@@ -26,9 +26,16 @@ _R = TypeVar('_R', bound='_Rows')
 class _Rows:
     """Arrays of equal length, with an element per box."""
 
+    frames: np.ndarray
+    labels: np.ndarray
+
     def select(self: _R, rows: np.ndarray) -> _R:
         """Select boxes by indices or by a mask."""
         return type(self)(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    def keys(self, num_classes: int) -> np.ndarray:
+        """Return a number for each box, equal for boxes of one class in one frame."""
+        return self.frames.astype(np.int64) * num_classes + self.labels
 
 
 @dataclass(frozen=True)
@@ -122,9 +129,7 @@ def match_detections(truth: GroundTruth, ranked: Detections, num_classes: int) -
     threshold = iou_threshold(truth.boxes)
     matched = np.full(len(ranked), -1)
     free = np.ones(len(truth.boxes), bool)
-    left = ranked.frames.astype(np.int64) * num_classes + ranked.labels
-    right = truth.frames * num_classes + truth.labels
-    for detection, box, _ in same_key_pairs(left, right):
+    for detection, box, _ in same_key_pairs(ranked.keys(num_classes), truth.keys(num_classes)):
         iou = box_iou(ranked.boxes[detection], truth.boxes[box])
         near = np.flatnonzero(iou >= threshold[box])
         # lexsort is stable: of equal overlaps the first box wins, as in the original
