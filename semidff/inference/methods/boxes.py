@@ -14,6 +14,7 @@ from mmdet.structures.bbox import bbox_overlaps
 from mmengine.structures import InstanceData
 
 from semidff.datasets.video_readers import Frame
+from semidff.filter.links import others_than
 
 from .base import METHODS, VideoMethod
 
@@ -99,7 +100,7 @@ def by_interval(frames: Sequence[Frame]) -> list[tuple[Frame, list[Frame]]]:
 
 def interpolated(key: Frame, frames: Sequence[Frame]) -> list[Arrays]:
     """Return the detections of non-key frames between a key frame and the next key frame."""
-    ends = (arrays_of(one.detections) for one in (key, key.next))
+    ends = arrays_of(key.detections), arrays_of(key.next.detections)
     all_frames = list(interpolate(*ends, key.next.number - key.number - 1))
     return [all_frames[frame.position - 1] for frame in frames]
 
@@ -111,7 +112,7 @@ def interpolate(before: Arrays, after: Arrays, count: int) -> Iterator[Arrays]:
     rows, columns = link(before, after)
     for time in (position / (count + 1) for position in range(1, count + 1)):
         nearer, linked = (before, rows) if time <= 0.5 else (after, columns)
-        single = np.setdiff1d(np.arange(len(nearer[1])), linked)
+        single = others_than(linked, len(nearer[1]))
         boxes = (1 - time) * before[0][rows] + time * after[0][columns]
         scores = (1 - time) * before[1][rows] + time * after[1][columns]
         boxes = np.concatenate([boxes, nearer[0][single]])
