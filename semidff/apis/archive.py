@@ -39,7 +39,8 @@ from .video_inferencer import VideoInferencer
 _TRIES = 3  # of a video that ends its worker
 # Settings that results do not depend on.
 _INDEPENDENT = {'device', 'read_ahead', 'decoder_threads', 'compile', 'graphs', 'trust'}
-_OF_TORCH = {'device', 'compile', 'graphs'}
+# Settings that the default runtime depends on.
+_OF_RUNTIME = {'device', 'compile', 'graphs'}
 
 
 def detect_archive(
@@ -148,7 +149,7 @@ def _settings(
     if model is not None and Path(model).is_dir():
         folder = AdaptedFolder.read(model, point, method=inferencer.get('method'))
         model, weights, point = folder.config, weights or folder.weights, folder.point
-    options = {name: inferencer[name] for name in _OF_TORCH & inferencer.keys()}
+    options = {name: inferencer[name] for name in _OF_RUNTIME & inferencer.keys()}
     default = point.runtime if point else default_runtime(**options)
     # The config with its bases and its detector, of which any may change.
     text = '' if model is None else config_text(str(model))

@@ -137,7 +137,7 @@ class ExportedGraphs:
             their size.
         runtime: ``onnxruntime`` or ``openvino``.
         cache: Folder in which graphs of ONNX are kept for the next process; None: they are in
-            memory alone. OpenVINO's are made in seconds.
+            memory alone, as OpenVINO's always are.
         waits: Whether frames wait for the graphs of their size. If not, another thread makes them
             while frames run in PyTorch, whose results differ by rounding.
         **options: Of the runtime: ``precision``, ``providers`` of onnxruntime, ``device`` of
