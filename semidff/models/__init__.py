@@ -1,3 +1,5 @@
+"""Video detector, its training and losses: `spatial`, `temporal` and `rfcn` have the parts."""
+
 from .data_preprocessor import VideoDataPreprocessor
 from .key_frame import FlowField, KeyFrame
 from .objectives import FeatureRegression, FeatureSemantics, SteadyFeatures
