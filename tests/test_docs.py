@@ -1,5 +1,6 @@
 """What the documentation names exists: files, links, options of the tools."""
 
+import ast
 import re
 from contextlib import redirect_stdout
 from functools import cache
@@ -112,6 +113,30 @@ def numbers_of(word: str, text: str) -> set[int]:
         low, high = int(low), int(high or low)
         found |= set(range(low, high + 1)) if between == ' to ' else {low, high}
     return found
+
+
+@pytest.mark.parametrize(
+    ('file', 'name'),
+    [
+        ('apis/video_inferencer.py', '__init__'),
+        ('apis/video_inferencer.py', '__call__'),
+        ('apis/adaptation.py', 'adapt'),
+        ('apis/archive.py', 'detect_archive'),
+        ('apis/detect_together.py', 'detect_together'),
+    ],
+)
+def test_the_python_interface_is_documented(file, name):
+    page = (ROOT / 'docs' / 'inference.md').read_text()
+    tree = ast.parse((ROOT / 'semidff' / file).read_text())
+    [function] = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name == name]
+    arguments = [*function.args.args, *function.args.kwonlyargs]
+    named = set(re.findall(r'`(\w+)', page)) | {'self'}
+    assert {argument.arg for argument in arguments} <= named
+
+
+def test_the_docs_are_short():
+    words = sum(len(page.read_text().split()) for page in (ROOT / 'README.md', *DOCS))
+    assert words <= 19_000
 
 
 def test_every_page_is_linked():
