@@ -15,7 +15,7 @@ from .head_family import HeadOutput, rows
 
 CENTER, LOGARITHM = 0.1, 0.2  # units
 # Weights of what is compared at objects only. They bring the parts' gradients with respect to the
-# flow within a factor of 30 of each other (docs/detectors.md).
+# flow within a factor of 30 of each other.
 BOXES = 4
 QUALITY = 12  # centerness and IoU, which vary little among good boxes
 CLASSES = 10  # beside an objectness: the classes of objects are certain
