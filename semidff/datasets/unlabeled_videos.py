@@ -28,7 +28,7 @@ from .video_list import VideoInfo, load_frames, load_videos
 from .video_readers import VideoError, VideoReader, open_video
 from .video_readers.video_file import Index
 
-_PAIRS, _SUBSTITUTE, _ORDER = 11, 12, 13  # Separate the random streams.
+_PAIRS, _SUBSTITUTE, _ORDER, _RECURRING = 11, 12, 13, 14  # Separate the random streams.
 _MAX_OPEN = 8  # videos that a worker holds open
 _INDEX_BYTES = 128 * 2**20  # of videos that were open before
 _SUBSTITUTES = 100  # windows tried in place of a window that cannot be decoded
@@ -114,6 +114,9 @@ class UnlabeledVideoDataset(Dataset):
         portion: Share of each video that is used, from its start; the rest is left for a
             validation.
         pairs_per_window: Pairs drawn from a window per pass.
+        frames_per_window: If given, all passes pair the same so many frames of a window, whose
+            features recur in a :class:`~semidff.models.semi_dff.FeatureCache`: one of the window,
+            and others before it, at most ``interval.high`` frames apart.
         triplets: Whether to draw a third frame halfway between the two, for the steady feature loss
             (Table 3b). Odd intervals are shortened by 1, so that the three frames are equally
             spaced; the lists have three entries, [key, middle, current].
@@ -132,6 +135,7 @@ class UnlabeledVideoDataset(Dataset):
         window: int = 32,
         portion: float = 1.0,
         pairs_per_window: int = 8,
+        frames_per_window: int | None = None,
         triplets: bool = False,
         interleave: int = 4,
         cache_bytes: int = 512 * 2**20,
@@ -144,7 +148,7 @@ class UnlabeledVideoDataset(Dataset):
         self.pipeline = Compose(list(pipeline))
         self.clip_interval, self.triplets = clip_interval, triplets
         self.window, self.pairs_per_window, self.interleave = window, pairs_per_window, interleave
-        self.cache_bytes = cache_bytes
+        self.cache_bytes, self.frames_per_window = cache_bytes, frames_per_window
         self.failures: Counter[str] = Counter()
         self._metainfo = dict(metainfo or {})
         self._readers = _Readers()
@@ -245,10 +249,14 @@ class UnlabeledVideoDataset(Dataset):
     def _decode(self, slot: int, seed: tuple[int, ...]) -> _Window:
         video, start, stop = self._locate(slot)
         rng = np.random.default_rng(seed)
-        pairs = [
-            choose_pair(rng, self.interval, start, stop, self.clip_interval)
-            for _ in range(self.pairs_per_window)
-        ]
+        if self.frames_per_window:
+            frames = self._recurring(slot, start, stop)
+            pairs = [self._recurring_pair(rng, frames) for _ in range(self.pairs_per_window)]
+        else:
+            pairs = [
+                choose_pair(rng, self.interval, start, stop, self.clip_interval)
+                for _ in range(self.pairs_per_window)
+            ]
         if self.triplets:
             middles = [(key + current + 1) // 2 for key, current in pairs]
             pairs = [
@@ -258,6 +266,17 @@ class UnlabeledVideoDataset(Dataset):
         numbers = sorted({number for pair in pairs for number in pair})
         frames = self._readers[video.path].frames(numbers)
         return _Window(video, pairs, dict(zip(numbers, frames, strict=True)))
+
+    def _recurring(self, slot: int, start: int, stop: int) -> np.ndarray:
+        rng, longest = np.random.default_rng((_RECURRING, slot)), self.interval.high
+        last = int(rng.integers(max(start, min(longest, stop - 1)), stop))
+        count = min(self.frames_per_window - 1, longest, last)
+        return last - np.append(0, 1 + rng.permutation(min(longest, last))[:count])
+
+    def _recurring_pair(self, rng: np.random.Generator, frames: np.ndarray) -> tuple[int, int]:
+        is_still = self.interval.draw(rng) == 0
+        key, current = sorted(map(int, rng.choice(frames, 2, replace=False)))
+        return (current, current) if is_still else (key, current)
 
     def _locate(self, slot: int) -> tuple[VideoInfo, int, int]:
         """Return the video of a window, its first frame and the frame after its last."""

@@ -159,6 +159,20 @@ def test_listed_frames_are_the_current_frames(listed):
     assert moving[0]['frame_id'] == [0, 1] and moving[2]['frame_id'][1] == 95
 
 
+def test_few_frames_of_a_window_recur_in_all_passes_and_steps(listed):
+    used = {}
+    for low in (0, 1):
+        interval = dict(type='UniformInterval', low=low, high=9)
+        data = dataset(listed, window=20, frames_per_window=4, interval=interval)
+        items = [data.stream_item(0, position) for position in range(40 * len(data))]
+        pairs = {(item['video_name'][0], *item['frame_id']) for item in items}
+        distances = {current - key for _, key, current in pairs}
+        assert distances <= set(range(10)) and (0 in distances) == (low == 0)
+        used[low] = {(name, frame) for name, *frames in pairs for frame in frames}
+    assert used[0] == used[1]
+    assert Counter(name for name, _ in used[0]) == {'long.mp4': 16, 'short.mp4': 8, 'tiny.mp4': 2}
+
+
 def test_triplets_are_equally_spaced(listed):
     data = dataset(listed, triplets=True)
     triplets = [data[index]['frame_id'] for index in range(len(data))]
