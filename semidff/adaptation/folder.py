@@ -84,6 +84,7 @@ class Choices:
         network: What is trained; None: not chosen yet.
         pays: Whether its training can pay; ``why`` is the sentence.
         iterations: Of the steps of the training.
+        frames: Settings of its data set, by which a short training uses few frames.
     """
 
     key: dict[str, Any]
@@ -97,6 +98,7 @@ class Choices:
     pays: bool = False
     why: str = ''
     iterations: dict[str, int] = field(default_factory=dict)
+    frames: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def load(cls, folder: Path) -> 'Choices | None':

@@ -38,7 +38,7 @@ from .config import training_config, untrained_config, write_config, write_detec
 from .folder import TABLE, TRAINING, AdaptError, Choices, Network, digest, videos_digest
 from .job import Job
 from .networks import build_network, candidates, image_detector
-from .training import LEAST, check_space, choose_data, choose_iterations, share_of
+from .training import SHORT, check_space, choose_data, choose_iterations
 from .videos import hold_back, readable_clips, write_list
 
 SCALES = 1.0, 0.75, 0.5
@@ -329,14 +329,13 @@ def train_network(job: Job, choices: Choices) -> None:
         check_space(job.folder, model)
         if not choices.iterations:
             seconds = (1 - _MEASURING) * job.seconds_left()
-            choices.iterations = choose_iterations(config, data, job.device, seconds)
+            choose_iterations(config, choices, data, job.device, seconds)
             choices.save(job.folder)
+        config.train_dataloader.dataset.dataset.update(choices.frames)
         for step in config.train_cfg.steps:
-            share = share_of(step.name, len(network.steps))
-            seconds = share * (1 - _MEASURING) * max(job.seconds_left(), 1.0)
-            step.update(
-                iters=choices.iterations[step.name], least=LEAST[step.name], seconds=seconds
-            )
+            step.iters = choices.iterations[step.name]
+            if sum(choices.iterations.values()) < SHORT:
+                step.param_scheduler[0].eta_max *= 2
         write_config(config, job.folder / TRAINING)
     job.log('training: ' + ', '.join(f'{n} {k} iterations' for k, n in choices.iterations.items()))
     train(job.folder / TRAINING, folder)

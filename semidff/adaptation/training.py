@@ -28,30 +28,40 @@ from .config import PAIRS_AT_ONCE, RATIOS, is_padding
 from .folder import Choices, Data
 from .job import Job
 
-LEAST = dict(regression=200, semantic=300)
-"""Iterations, below which no training is worth its name."""
+LEAST = dict(regression=200, semantic=300, frames=300)
+"""Iterations of the steps, and frames, below which no training is worth its name."""
+
+SHORT = 3000
+"""Iterations of all steps, below which learning rates are twice as high, and the regression takes
+half of its share."""
 
 _REGRESSION = 0.4  # share of the time
+_FEATURES = 0.25  # share of the time, for the features of frames that recur
+_RECURRING = 6  # frames of a window
 _CROP = 480, 640
 _CACHE_BYTES = 512 * 2**20  # of decoded frames, at least
 _BATCHES = 5  # whose iterations are timed
 
 
-def choose_iterations(config: Config, data: Data, device: str, seconds: float) -> dict[str, int]:
-    """Return the iterations of the steps that fit into the seconds, but no fewer than a minimum.
+def choose_iterations(
+    config: Config, choices: Choices, data: Data, device: str, seconds: float
+) -> None:
+    """Choose the frames and the iterations of the steps that fit into the seconds, but no fewer
+    than a minimum.
 
-    Each step has its share of the time. Features that are kept are computed once in each step, if
-    it is long enough.
+    A short training learns from few frames of the videos, whose features it computes once in a
+    quarter of its time; the frozen network takes most of the time of pairs of new frames. Each step
+    has its share of the rest.
     """
     torch.manual_seed(0)
     model = MODELS.build(config.model).to(device)
     to_channels_last(model)
-    loader = iter(Runner.build_dataloader(config.train_dataloader, seed=0))  # opens every video
-    steps, iterations = config.train_cfg.steps, {}
-    count = 64 // data.batch_size  # a window of pairs, whose frames are decoded once
+    loader = Runner.build_dataloader(config.train_dataloader, seed=0)
+    batches, count = iter(loader), 64 // data.batch_size  # a window of pairs is decoded once
     with timed(torch.device(device)) as reading:
-        batches = list(islice(loader, count))
+        batches = list(islice(batches, count))
     model.train()
+    steps, again, new = config.train_cfg.steps, {}, None
     for step in steps:
         model.set_objectives(step.objectives, step.trainable)
         wrapper, laps = build_optim_wrapper(model, config.optim_wrapper), []
@@ -59,21 +69,29 @@ def choose_iterations(config: Config, data: Data, device: str, seconds: float) -
             with timed(torch.device(device)) as lap:
                 model.train_step(batch, wrapper)
             laps.append(lap.seconds)
-        again = float(np.median(laps[_BATCHES:])) + reading.seconds / count
-        new = max(float(np.mean(laps[1:_BATCHES])) - float(np.median(laps[_BATCHES:])), 0.0)
-        share = share_of(step.name, len(steps))
-        # Each iteration computes new features; or, of a long step, all kept ones are computed once.
-        once = new * data.kept / (2 * data.batch_size)
-        fits = max(share * seconds / (again + new), (share * seconds - once) / again)
-        iterations[step.name] = max(int(fits), LEAST[step.name])
-    return iterations
-
-
-def share_of(step: str, count: int) -> float:
-    """Return the share of the time of one of so many steps."""
-    if count == 1:
-        return 1.0
-    return _REGRESSION if step == 'regression' else 1 - _REGRESSION
+        known = float(np.median(laps[_BATCHES:]))
+        again[step.name] = known + reading.seconds / count
+        if new is None:  # the first step's features are those of the others
+            new = max(float(np.mean(laps[1:_BATCHES])) - known, 0.0)
+    once, frame = 0.0, new / (2 * data.batch_size)
+    if data.kept:
+        once, fit = frame * data.kept, max(_FEATURES * seconds, frame * LEAST['frames'])
+        if once > fit:
+            window = max(int(_RECURRING * once / fit), _RECURRING)
+            lengths = [video.length for video in loader.dataset.datasets[0].videos]
+            windows = sum(max(1, length // window) for length in lengths)
+            once *= min(1.0, _RECURRING * windows / sum(lengths))
+            choices.frames = dict(window=window, frames_per_window=_RECURRING)
+    regression, count = _REGRESSION, (seconds - once) / float(np.mean([*again.values()]))
+    if count < SHORT:
+        regression /= 2
+    for step in steps:
+        share = regression if step.name == 'regression' else 1 - regression
+        if len(steps) == 1:
+            share = 1.0
+        # Each iteration computes new features; or all kept ones are computed once.
+        fits = share * max(seconds / (again[step.name] + new), (seconds - once) / again[step.name])
+        choices.iterations[step.name] = max(int(fits), LEAST[step.name])
 
 
 def check_space(folder: Path, model: VideoDetector) -> None:

@@ -94,6 +94,9 @@ def test_choices(project, adapted):
     assert len(choices.held_back) == 1 and len(choices.trained) == 4
     assert not {*choices.held_back} & {*choices.trained}
     assert choices.iterations == dict(regression=3, semantic=3)
+    assert choices.frames['frames_per_window'] < 10 < choices.frames['window']
+    training_steps = Config.fromfile(adapted / 'training' / 'config.py').train_cfg.steps
+    assert [step.param_scheduler[0].eta_max for step in training_steps] == [1.6e-3] * 2
     assert choices.network.strides == (8, 16, 32) and choices.network.flow_stride == 8
     assert 'even perfect propagation' in choices.why
     methods = {row['method'] for row in points_of(adapted)}
