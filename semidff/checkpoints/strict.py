@@ -114,8 +114,7 @@ def load_for_test(
             raise CheckpointError(
                 f'{without_secrets(path)}: is the checkpoint of an image detector (keys such as '
                 f'{next(iter(state))!r}), but this method needs a temporal module. Give a '
-                'stage-two checkpoint, or choose --method frame, track, small, copy, interpolate '
-                'or sff-fast'
+                'stage-two checkpoint, or choose a method that needs none, such as --method track'
             )
         load_strict(model, path, 'video detector', ignore=TRAINING_ONLY, state=state)
         return

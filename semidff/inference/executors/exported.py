@@ -139,7 +139,8 @@ class ExportedGraphs:
         cache: Folder in which graphs of ONNX are kept for the next process; None: they are in
             memory alone, as OpenVINO's always are.
         waits: Whether frames wait for the graphs of their size. If not, another thread makes them
-            while frames run in PyTorch, whose results differ by rounding.
+            after the first key frame, and frames run in PyTorch meanwhile, whose results differ by
+            rounding.
         **options: Of the runtime: ``precision``, ``providers`` of onnxruntime, ``device`` of
             OpenVINO.
 
@@ -169,6 +170,7 @@ class ExportedGraphs:
         self._graphs: dict[tuple, _Compiled | None] = {}
         self._prepared: set[Hashable] = set()
         self._preparing = False
+        self._later: list[Thread] = []  # make graphs, from the next key frame's results on
 
     @property
     def runs_in(self) -> str:
@@ -187,7 +189,7 @@ class ExportedGraphs:
             return
         self._prepared.add(key)
         arguments = other, key, predict, torch.get_num_threads()
-        Thread(target=_make_graphs_later, args=arguments).start()
+        self._later.append(Thread(target=_make_graphs_later, args=arguments))
 
     def _make_graphs(self, key: Hashable, predict: Callable[[Executor], Any]) -> None:
         with _PREPARING:
@@ -207,7 +209,11 @@ class ExportedGraphs:
         given = [dict(frame=frame) for frame in inputs.split(1)]
         graphs = [self._graph(KeyGraph, *each) for each in zip(given, samples, strict=True)]
         if not all(graphs):
-            return self.model.predict_key(inputs, samples)
+            results = self.model.predict_key(inputs, samples)
+            with suppress(IndexError):  # none is left; workers share them
+                while not self._preparing:
+                    self._later.pop().start()
+            return results
         raw, keys = [], []
         for graph, frame, sample in zip(graphs, given, samples, strict=True):
             maps = graph.run(frame, sample)

@@ -38,8 +38,7 @@ class Propagate(VideoMethod):
         if not executor.model.has_temporal:
             raise MethodError(
                 "method 'propagate' needs a temporal module and this model has none: use a "
-                'stage-two config and checkpoint, or one of frame, track, small, copy, '
-                'interpolate, sff-fast'
+                'stage-two config and checkpoint, or a method that needs none, such as track'
             )
         super().__init__(executor)
         temporal = executor.model.temporal
