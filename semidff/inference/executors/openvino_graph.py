@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 from operator import getitem
 from typing import Any
 
@@ -28,7 +29,13 @@ def _logit(chance: Tensor, eps: float) -> Tensor:
     return (chance / (1 - chance)).log()
 
 
-_REPLACED = {  # have no rules
+def _split(maps: Tensor, sizes: Sequence[int], dim: int = 0) -> list[Tensor]:
+    ends = accumulate(sizes)
+    return [_aten.slice(maps, dim, end - n, end) for n, end in zip(sizes, ends, strict=True)]
+
+
+_REPLACED = {  # have no rules, or slow ones
+    _aten.split_with_sizes.default: _split,
     _aten.lerp.Tensor: lambda start, end, weight: start + weight * (end - start),
     _aten.logit.default: _logit,
 }

@@ -9,7 +9,7 @@ outside the map.
 
 In predictions on CPUs, ``embedding_bag`` replaces ``grid_sample`` for channels-last maps of many
 channels: a cell is the weighted sum of four rows of the map. This takes a ninth of the time, and
-the result is channels-last too. Graphs may gather the four cells instead (:func:`recording`).
+the result is channels-last too. Recorded graphs gather and add the rows (:func:`recording`).
 
 Cell ``i`` of a map of stride ``s`` is centered at pixel ``(i + 0.5) s`` of the frame. Maps with
 sides rounded up extend beyond the frame by different amounts, so that resizing one map to the size
@@ -37,7 +37,7 @@ _RECORDING = local()
 
 @contextmanager
 def recording() -> Iterator[None]:
-    """While it lasts, this thread records a graph of one frame, which gathers cells of a warp."""
+    """While it lasts, this thread records a graph."""
     _RECORDING.now = True
     try:
         yield
@@ -108,9 +108,7 @@ class MapSampler:
         in_rows = maps.is_contiguous(memory_format=torch.channels_last) and not maps.is_contiguous()
         recorded = torch.is_grad_enabled() or torch.compiler.is_compiling()
         on_cpu = maps.device.type == 'cpu' and maps.shape[1] >= _MANY
-        if is_recorded() and len(self._position) == 1:
-            sampled = self._gather(maps)
-        elif on_cpu and in_rows and not recorded:
+        if is_recorded() or (on_cpu and in_rows and not recorded):
             sampled = self._sum_rows(maps)
         else:
             sampled = self._sample_grid(maps)
@@ -135,20 +133,17 @@ class MapSampler:
             align_corners=False,
         )
 
-    def _gather(self, maps: Tensor) -> Tensor:
-        if self._rows is None:
-            self._rows = self._make_rows(len(maps))
-        cells, (rows, weights) = maps.flatten(2), self._rows
-        corners = zip(rows.unbind(1), weights.to(maps.dtype).unbind(1), strict=True)
-        return sum(cells.index_select(2, row) * weight for row, weight in corners).view_as(maps)
-
     def _sum_rows(self, maps: Tensor) -> Tensor:
         if self._rows is None:
             self._rows = self._make_rows(len(maps))
         channels, height, width = maps.shape[1:]
-        rows, weights = self._rows
+        rows, weights = self._rows[0], self._rows[1].to(maps.dtype)
         table = maps.permute(0, 2, 3, 1).reshape(-1, channels)
-        cells = F.embedding_bag(rows, table, mode='sum', per_sample_weights=weights.to(maps.dtype))
+        if is_recorded():
+            corners = zip(rows.unbind(1), weights.split(1, 1), strict=True)
+            cells = sum(table.index_select(0, row) * weight for row, weight in corners)
+        else:
+            cells = F.embedding_bag(rows, table, mode='sum', per_sample_weights=weights)
         return cells.view(-1, height, width, channels).permute(0, 3, 1, 2)
 
     def _make_rows(self, keys: int) -> tuple[Tensor, Tensor]:
@@ -234,7 +229,8 @@ def average_pool(maps: Tensor, size: int) -> Tensor:
     CPUs is vectorized only for channels-last maps with many channels; for others, sums of rows and
     columns take a tenth of the time.
     """
-    if torch.compiler.is_exporting() and not any(side % size for side in maps.shape[-2:]):
+    is_graph = torch.compiler.is_exporting() or is_recorded()
+    if is_graph and not any(side % size for side in maps.shape[-2:]):
         # onnxruntime moves padding into a pooling layer, and then refuses it; this takes half of
         # the time, too.
         cell = maps.new_full((maps.shape[1], 1, size, size), 1 / size**2)
