@@ -103,7 +103,8 @@ def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Return the IoU (n, m) of boxes (n, 4) and (m, 4), xyxy."""
     top = np.maximum(boxes[:, None, :2], others[None, :, :2])
     bottom = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    both = np.prod(np.maximum(bottom - top, 0), -1)
+    width, height = np.moveaxis(np.maximum(bottom - top, 0), -1, 0)
+    both = width * height
     return both / np.maximum(areas(boxes)[:, None] + areas(others) - both, 1e-9)
 
 
@@ -114,7 +115,8 @@ def inside(boxes: np.ndarray, windows: np.ndarray) -> np.ndarray:
 
 
 def areas(boxes: np.ndarray) -> np.ndarray:
-    return np.prod(boxes[:, 2:] - boxes[:, :2], -1)
+    width, height = (boxes[:, 2:] - boxes[:, :2]).T
+    return width * height
 
 
 def classes_of(scores: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The recursive filter: tracks that move with the video and are corrected by detections."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -175,10 +175,10 @@ class _Tracks:
         return len(self.ids)
 
     def __getitem__(self, chosen: np.ndarray) -> '_Tracks':
-        return _Tracks(*(getattr(self, one.name)[chosen] for one in fields(self)))
+        return _Tracks(*(values[chosen] for values in vars(self).values()))
 
     def __add__(self, other: '_Tracks') -> '_Tracks':
-        pairs = ((getattr(self, one.name), getattr(other, one.name)) for one in fields(self))
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
         return _Tracks(*map(np.concatenate, pairs))
 
     @property

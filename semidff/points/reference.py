@@ -11,10 +11,9 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from mmdet.structures.bbox import bbox_overlaps
 
 from semidff.evaluation import Detections
+from semidff.filter.links import overlaps
 from semidff.inference.point import Point
 from semidff.utils.atomic_write import atomic_write
 
@@ -119,7 +118,7 @@ def _best_ious(boxes: Detections, others: Detections) -> np.ndarray:
     best = np.zeros(len(boxes))
     for frame in np.unique(boxes.frames):
         rows, columns = (np.flatnonzero(part.frames == frame) for part in (boxes, others))
-        pair = torch.from_numpy(boxes.boxes[rows]), torch.from_numpy(others.boxes[columns])
+        iou = overlaps(boxes.boxes[rows], others.boxes[columns])
         alike = boxes.labels[rows][:, None] == others.labels[columns]
-        best[rows] = (bbox_overlaps(*pair).numpy() * alike).max(1, initial=0)
+        best[rows] = (iou * alike).max(1, initial=0)
     return best

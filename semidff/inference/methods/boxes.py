@@ -7,14 +7,12 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from mmdet.structures import SampleList
-from mmdet.structures.bbox import bbox_overlaps
 from mmengine.structures import InstanceData
 
 from semidff.datasets.video_readers import Frame
-from semidff.filter.links import others_than
+from semidff.filter.links import assign, others_than, overlaps
 
 from .base import METHODS, VideoMethod
 
@@ -185,15 +183,13 @@ def box_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Return (1 - IoU) + distance of the centers in mean diagonals, (n, m), of boxes (n, 4) and (m,
     4), xyxy.
     """
-    first = np.asarray(first, dtype=np.float64).reshape(-1, 4)
-    second = np.asarray(second, dtype=np.float64).reshape(-1, 4)
-    iou = bbox_overlaps(torch.from_numpy(first), torch.from_numpy(second)).numpy()
-    center_a, center_b = (first[:, :2] + first[:, 2:]) / 2, (second[:, :2] + second[:, 2:]) / 2
-    apart = np.linalg.norm(center_a[:, None] - center_b[None], axis=-1)
-    diagonal_a = np.linalg.norm(first[:, 2:] - first[:, :2], axis=-1)
-    diagonal_b = np.linalg.norm(second[:, 2:] - second[:, :2], axis=-1)
-    diagonal = (diagonal_a[:, None] + diagonal_b[None]) / 2
-    return 1 - iou + apart / np.maximum(diagonal, 1e-6)
+    (center, size), (other, other_size) = (
+        ((boxes[:, :2] + boxes[:, 2:]) / 2, np.linalg.norm(boxes[:, 2:] - boxes[:, :2], axis=-1))
+        for boxes in (first, second)
+    )
+    apart = np.linalg.norm(center[:, None] - other, axis=-1)
+    diagonal = (size[:, None] + other_size) / 2
+    return 1 - overlaps(first, second) + apart / np.maximum(diagonal, 1e-6)
 
 
 def link(
@@ -203,11 +199,6 @@ def link(
     into both.
     """
     distance = box_distance(first[0], second[0])
-    unlinked = max_distance + SCORE_WEIGHT
-    cost = distance + SCORE_WEIGHT * np.abs(first[1][:, None] - second[1][None])
-    allowed = (first[2][:, None] == second[2][None]) & (distance <= max_distance)
-    from scipy.optimize import linear_sum_assignment
-
-    rows, columns = linear_sum_assignment(np.where(allowed, cost, unlinked))
-    chosen = allowed[rows, columns]
-    return rows[chosen], columns[chosen]
+    cost = distance + SCORE_WEIGHT * np.abs(first[1][:, None] - second[1])
+    allowed = (first[2][:, None] == second[2]) & (distance <= max_distance)
+    return assign(max_distance + SCORE_WEIGHT - cost, allowed)

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
-import torch
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
-from mmdet.structures.bbox import bbox_overlaps
 
 from semidff.datasets.video_readers import Frame
+from semidff.filter.links import assign, overlaps
 from semidff.inference.executors import Executor
 from semidff.models.key_frame import FlowField, KeyFrame
 from semidff.models.temporal.temporal_module import with_normalization
@@ -144,13 +143,9 @@ def average(found: Arrays, tracks: np.ndarray, labels: np.ndarray) -> np.ndarray
     Returns:
         Boxes (n, 4); those that overlap no track of their class are unchanged.
     """
-    boxes = found[0]
-    overlaps = bbox_overlaps(torch.from_numpy(boxes), torch.from_numpy(tracks)).numpy()
-    overlaps = np.where(found[2][:, None] == labels, overlaps, 0)
-    from scipy.optimize import linear_sum_assignment
-
-    rows, columns = linear_sum_assignment(overlaps, maximize=True)
-    weights = overlaps[rows, columns, None] ** 2 / 2
+    boxes, iou = found[0], overlaps(found[0], tracks)
+    rows, columns = assign(iou, found[2][:, None] == labels)
+    weights = iou[rows, columns, None] ** 2 / 2
     boxes[rows] += weights * (tracks[columns] - boxes[rows])
     return boxes
 
