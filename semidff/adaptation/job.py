@@ -16,14 +16,13 @@ from .config import untrained_config
 from .folder import TRAINING
 
 
-@dataclass
+@dataclass(eq=False)  # so that it has a hash
 class Job:
     """An adaptation in its folder.
 
     Attributes:
         own: Config of the detector, see :func:`~semidff.adaptation.config.detector_config`.
         name: Of the detector, in messages.
-        graphs: Folder of the exported graphs of all points.
         minutes: Time of the whole adaptation.
         fps: Frames per second to reach.
         runtime: What computes the frames.
@@ -34,7 +33,6 @@ class Job:
     own: Config
     name: str
     device: str
-    graphs: str
     minutes: float
     fps: float | None = None
     labels: str | None = None
@@ -61,7 +59,4 @@ class Job:
             config, weights = read_config(self.folder / TRAINING), 'last.pth'
             method = 'propagate'
         weights, point = str(self.folder / weights), Point(method, runtime=runtime)
-        return load_model(config, weights, self.device, point, cache=self.graphs)
-
-    def __hash__(self) -> int:
-        return id(self)
+        return load_model(config, weights, self.device, point)

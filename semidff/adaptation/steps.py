@@ -6,7 +6,6 @@ latter.
 """
 
 import os
-import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -303,17 +302,14 @@ def can_pay(table: Table, non_key: float, fps: float | None = None) -> tuple[boo
 def _seconds_of(job: Job, network: Network, runtime: str, clip: Clip) -> tuple[float, float]:
     """Return the seconds of a key frame and of a non-key frame of an untrained network."""
     options = Acceleration(channels_last=True, runtime=runtime)
-    with tempfile.TemporaryDirectory() as graphs:
-        model = build_network(job, network)
-        model.cfg = untrained_config(job.own)
-        executor = accelerate(model, options, cache=graphs)
-        cases = dict(key=Point('frame'), non_key=Point('propagate'))
-        laps = times(cases, clip, lambda point: executor)
-    seconds = dict(key=(1.0, 0.0), non_key=(0.0, 1.0))
-    key, non_key = (
-        float(np.median([lap.total(*seconds[name]) for lap in own])) for name, own in laps.items()
+    model = build_network(job, network)
+    model.cfg = untrained_config(job.own)
+    executor = accelerate(model, options)
+    cases = {(1.0, 0.0): Point('frame'), (0.0, 1.0): Point('propagate')}
+    laps = times(cases, clip, lambda point: executor)
+    return tuple(
+        float(np.median([lap.total(*shares) for lap in own])) for shares, own in laps.items()
     )
-    return key, non_key
 
 
 def train_network(job: Job, choices: Choices) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import mmengine.device.utils as mmengine_device
 import torch
@@ -80,14 +79,10 @@ def adapt(
     own, found = detector_config(detector), named_videos([str(video) for video in videos], folder)
     if labels is not None:
         steps.check_labels(labels, own, checkpoint, found)
-    with (
-        _training_device(device) as device,
-        occupy(folder, 'adaptation', '--out'),
-        TemporaryDirectory() as graphs,
-    ):
+    with _training_device(device) as device, occupy(folder, 'adaptation', '--out'):
         labels = None if labels is None else str(labels)
         runtime = runtime or default_runtime(device)
-        job = Job(folder, own, Path(detector).stem, device, graphs, minutes, fps, labels, runtime)
+        job = Job(folder, own, Path(detector).stem, device, minutes, fps, labels, runtime)
         if adapt_detector:
             checkpoint = train_detector(job, checkpoint, found)
         choices = steps.choose_videos(job, found, checkpoint, not no_training)

@@ -19,7 +19,6 @@ from semidff.utils.command_line import parse_settings
 
 from .clips import Clip, build_test_dataset
 from .speed import (
-    MOST_DENSE_FRAMES,
     PARTS,
     Laps,
     Timer,
@@ -140,11 +139,7 @@ def measure_speed(
         if not video:
             clips = partial(map, Clip.images, _clips_of_test_data(cfg, longest + 1, rounds + 1))
         for row in members:
-            # With short intervals, the dense detector needs no longer clips than the others.
-            dense = min(longest, MOST_DENSE_FRAMES)
-            length = dense if row.point.method == 'frame' else row.point.key_interval
-            pipeline = frame_pipeline(cfg, shape, row.point.scale)
-            timer = Timer(executor, row.point, pipeline, length)
+            timer = Timer(executor, row.point, frame_pipeline(cfg, shape, row.point.scale))
             tasks[row.name] = on_clips(timer.run, clips())
         if parts and executor.model.has_temporal and first.point.runtime == 'torch':
             run = partial(time_parts, executor.model, pipeline=frame_pipeline(cfg, shape))

@@ -94,7 +94,7 @@ def test_instances_are_drawn_by_their_scores():
 def test_stock_detectors_are_trained_at_sizes_of_their_test_pipeline(name):
     own = detector_config(f'mmdet::{name}.py')
     self_training.check_loss(name, own)
-    job = Job(Path(), own, name, 'cpu', '', 1.0)
+    job = Job(Path(), own, name, 'cpu', 1.0)
     config = self_training.student_config(job, 'one.pth', 'a.json', CLASSES)
     self_training.set_iterations(config, 100)
     steps = config.train_dataloader.dataset.pipeline

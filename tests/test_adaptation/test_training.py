@@ -22,7 +22,7 @@ def _scope():
 
 def choose(monkeypatch, name, videos, portion=1.0, device='cpu'):
     monkeypatch.setattr(training, 'load_videos', lambda path: videos)
-    job = Job(Path(), detector_config(name), name, device, '', 1.0)
+    job = Job(Path(), detector_config(name), name, device, 1.0)
     return training.choose_data(job, Choices({}, portion=portion), Features())
 
 
