@@ -28,6 +28,9 @@ class VideoFilter:
             memory.
         ahead: Half of that; at least the number of frames from one key frame to the next.
         reliability: See :class:`~semidff.filter.TrackFilter`.
+
+    Attributes:
+        estimate: What is known of the last frame, by no later ones.
     """
 
     def __init__(
@@ -60,7 +63,7 @@ class VideoFilter:
         self._number += 1
         arguments = dict(picture=picture, size=size, detections=detections)
         arguments |= dict(light=light, windows=windows, number=self._number)
-        estimate = self._forward.step(**arguments)
+        self.estimate = estimate = self._forward.step(**arguments)
         if not self.both_ways:
             return [report(estimate)]
         self._waiting.append(_Waiting(arguments, estimate))

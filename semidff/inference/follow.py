@@ -12,7 +12,7 @@ from torch import Tensor
 
 from semidff.datasets.video_readers import Frame
 from semidff.filter import Reliability, Tracked, VideoFilter
-from semidff.filter.tracks import LIGHT_WEIGHTS
+from semidff.filter.tracks import LIGHT_WEIGHTS, report
 
 from .methods.boxes import arrays_of, instances_like
 from .schedule import LIGHT, TRACKED
@@ -66,8 +66,7 @@ class Follow:
         detections = late if frame.kind == TRACKED else frame.sample.pred_instances
         if detections is not None:
             arrays = arrays_of(detections)
-            names = 'bboxes', 'scores', 'labels'
-            self._template = InstanceData(**{name: detections[name] for name in names})
+            self._template = instances_like(detections, *arrays)  # without masks
             if 'masks' in detections and self.kind != 'identities':
                 pixels = detections.masks.cpu().numpy().astype(np.uint8)
                 self._masks[self._count] = encode(np.asfortranarray(pixels.transpose(1, 2, 0)))
@@ -79,6 +78,11 @@ class Follow:
         if frame.kind != TRACKED:
             del frame.sample.pred_instances  # Masks would wait as long as the frame.
         yield from self._finished(results)
+
+    def causal(self) -> InstanceData:
+        """Return the result of the last frame, by no later ones, if the filter waits for some."""
+        size = self._waiting[-1].sample.ori_shape[:2]
+        return self._instances(report(self._filter.estimate), size)
 
     def flush(self) -> Iterator[Frame]:
         """Yield the frames that wait for later ones."""
@@ -98,19 +102,22 @@ class Follow:
         """Yield the frames of final results. Masks are decoded one frame at a time."""
         for tracked in results:
             frame = self._waiting.popleft()
-            height, width = frame.sample.ori_shape[:2]
-            boxes = np.clip(tracked.boxes, 0, [width, height, width, height])
-            inside = (boxes[:, 2:] > boxes[:, :2]).all(1)
-            template, kept = self._template, Tracked(*(values[inside] for values in tracked))
-            instances = instances_like(template, boxes[inside], kept.scores, kept.labels)
-            instances.instances_id = template.labels.new_tensor(kept.ids)
-            if self._masks:
-                instances.masks = self._moved_masks(kept, (height, width))
-                first = self._count - len(self._waiting)
-                used = {number for number, _ in kept.sources.tolist()}
-                self._masks = {n: m for n, m in self._masks.items() if n in used or n >= first}
-            frame.sample.pred_instances = instances
+            frame.sample.pred_instances = self._instances(tracked, frame.sample.ori_shape[:2])
+            first = self._count - len(self._waiting)
+            used = {number for number, _ in tracked.sources.tolist()} if self._masks else ()
+            self._masks = {n: m for n, m in self._masks.items() if n in used or n >= first}
             yield frame
+
+    def _instances(self, tracked: Tracked, size: tuple[int, int]) -> InstanceData:
+        height, width = size
+        boxes = np.clip(tracked.boxes, 0, [width, height, width, height])
+        inside = (boxes[:, 2:] > boxes[:, :2]).all(1)
+        template, kept = self._template, Tracked(*(values[inside] for values in tracked))
+        instances = instances_like(template, boxes[inside], kept.scores, kept.labels)
+        instances.instances_id = template.labels.new_tensor(kept.ids)
+        if self._masks:
+            instances.masks = self._moved_masks(kept, size)
+        return instances
 
     def _moved_masks(self, objects: Tracked, size: tuple[int, int]) -> Tensor:
         """Return masks (n, H, W), moved with their boxes from where they were detected.

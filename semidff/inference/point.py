@@ -83,10 +83,10 @@ class Point:
     def unfiltered(self) -> 'Point':
         """The point whose detections are filtered; points that share it are detected once.
 
-        Where detections depend on the light frames before them, it is the point itself.
+        Where detections depend on the light frames before them, it has these, and a filter.
         """
         if method_class(self.run_as).sequential:
-            return self
+            return replace(self, filter='causal')
         method = 'copy' if self.method == 'track' else self.method
         return replace(self, method=method, light_every=1, filter=None)
 

@@ -51,6 +51,7 @@ class Stages:
         keep_fields: Whether propagated results hold their ``feature_flow`` (2, h, w) and
             ``scale_field`` (1, h, w), for visualization; methods that propagate no features ignore
             it.
+        filters: Whether results are filtered, as the point says.
 
     Example:
         >>> stages = Stages(model, Point('propagate', key_interval=10))
@@ -64,10 +65,12 @@ class Stages:
         point: Point | None = None,
         schedule: KeyFrameSchedule | dict | None = None,
         keep_fields: bool = False,
+        filters: bool = True,
     ) -> None:
         self.point = point = point or Point()
         kind, executor = method_class(point.run_as), as_executor(model)
-        self._arguments = executor, point, schedule, keep_fields
+        self._arguments = executor, point, schedule, keep_fields, filters
+        self._filter = point.filter if filters else None
         self.model = executor.model.eval()
         options = dict(keep_fields=keep_fields) if kind.propagates else {}
         self.method: VideoMethod = kind(executor, **options)
@@ -199,7 +202,7 @@ class Stages:
         """Return the last stage of a stream."""
         ahead = max(AHEAD, min(self.rule.longest, _LARGEST_AHEAD))
         method = self.method
-        return Follow(method.num_classes, self.point.filter, ahead, method.light_weights)
+        return Follow(method.num_classes, self._filter, ahead, method.light_weights)
 
     @torch.no_grad()
     def detect(self, frames: list[Frame]) -> None:

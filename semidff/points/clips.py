@@ -18,7 +18,7 @@ from semidff.datasets.video_readers import open_video, read_image
 from semidff.evaluation import VIDEvaluator
 
 MAX_FRAMES = 600
-"""Longest clip: its prepared frames are kept in memory. Longer labeled videos are divided."""
+"""Longest clip: its gray pictures are kept in memory. Longer labeled videos are divided."""
 
 _SAMPLE = 2**16  # bytes at the start, in the middle and at the end of a file
 

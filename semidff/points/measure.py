@@ -114,9 +114,7 @@ class _Measurement:
 
     def missing(self, points: Sequence[Point]) -> list[Point]:
         """Return the points to measure."""
-        options = {}
-        if points:
-            options = dict(runtime=points[0].runtime, precision=points[0].precision)
+        options = {name: getattr(points[0], name) for name in ('runtime', 'precision') if points}
         self.compared = [replace(point, **options) for point in COMPARED]
         missing = self._measurable(self.table.missing([Point('frame', **options), *points]))
         self.asked = missing
@@ -302,8 +300,7 @@ def _group(point: Point) -> tuple:
 
 def _case(point: Point) -> Point:
     """Return what the times of key and light frames depend on."""
-    point = point.unfiltered
-    return replace(point, key_interval=1)
+    return replace(point.unfiltered, key_interval=1)
 
 
 def _probe(executor: Executor, point: Point, clips: Sequence[Clip]) -> str:
@@ -365,6 +362,6 @@ def times(
         if point.method == ADAPTIVE:
             schedule = AdaptiveSchedule(predictor, tolerance=float('inf'))
         pipeline = frame_pipeline(executor.model.cfg, scale=point.scale)
-        timer = Timer(executor, point, pipeline, frames, schedule)
+        timer = Timer(executor, point, pipeline, frames, schedule, filters=False)
         tasks[case] = on_clips(timer.run, clips_of(clip, frames + 1))
     return take_turns(tasks, rounds, lambda text: progress(f'times, {text}'), _LONG_ENOUGH)

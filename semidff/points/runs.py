@@ -2,10 +2,10 @@
 
 import math
 import time
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from itertools import repeat
+from itertools import chain, tee
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
@@ -120,7 +120,10 @@ def run_clips(
     for free in executors_at_once(executor, min(workers, len(clips))):
         executors.put(free)
     count, detected = executors.qsize(), []
-    tasks = [(number, case) for number in range(len(clips)) for case in cases]
+    # The causal filter is the first half of that of both ways.
+    halves = {replace(point, filter='causal') for point in points if point.filter == 'both'}
+    others = [case for case in cases if case[0] not in halves]
+    tasks = [(number, case) for number in range(len(clips)) for case in others]
     size = f'input × {points[0].scale:g}'
 
     @torch.no_grad()
@@ -132,7 +135,7 @@ def run_clips(
         finally:
             executors.put(free)
 
-    def complete(task: tuple[int, Case]) -> Run:
+    def complete(task: tuple[int, Case]) -> dict[Case, Run]:
         number, case = task
         return _complete(executor, clips[number], case, detected[number])
 
@@ -142,8 +145,9 @@ def run_clips(
             detected.append(frames)
             progress(f'detections, {size}', number / len(clips) / 2)
     runs: dict[Case, list[Run]] = {case: [] for case in cases}
-    for number, run in enumerate(pool_map(complete, tasks, workers, _TASKS), start=1):
-        runs[tasks[number - 1][1]].append(run)
+    for number, found in enumerate(pool_map(complete, tasks, workers, _TASKS), start=1):
+        for case in runs.keys() & found.keys():
+            runs[case].append(found[case])
         progress(f'filters, {size}', (1 + number / len(tasks)) / 2)
     joined: dict[Point, list[Run]] = {}
     for (point, _), parts in runs.items():
@@ -167,41 +171,45 @@ class _Detected(NamedTuple):
 def _detect(
     memo: 'Memo', clip: Clip, cases: Sequence[Case], predictor: ErrorPredictor | None
 ) -> _Detected:
+    """Detect with all cases at once, so that the clip is decoded once, and is not kept."""
     pipeline = frame_pipeline(memo.model.cfg, scale=cases[0][0].scale)
-    items, pictures, seconds = [], [], 0.0
+    pictures, seconds = [], 0.0
     is_filtered = any(point.filter for point, _ in cases)
-    for image in clip.images():
-        items.append(pipeline(dict(img=image)))
-        if is_filtered:
+
+    def prepared() -> Iterator[Frame]:
+        nonlocal seconds
+        for index, image in enumerate(clip.images()):
             start = time.thread_time()  # of this thread, since other clips are processed meanwhile
-            pictures.append(picture_of(image))
+            pictures.append(picture_of(image) if is_filtered else None)
             seconds += time.thread_time() - start
-
-    def frames(point: Point) -> Iterator[Frame]:
-        images = zip(clip.images(), pictures, strict=True) if point.filter else repeat((None, None))
-        for index, (item, (image, picture)) in enumerate(zip(items, images, strict=False)):
-            sample = item['data_samples'].new()
+            packed = pipeline(dict(img=image))
+            sample = packed['data_samples']
             sample.set_metainfo(dict(frame_id=index))
-            yield Frame(image, index, inputs=item['inputs'], sample=sample, picture=picture)
+            yield Frame(image, index, inputs=packed['inputs'], sample=sample, picture=pictures[-1])
 
-    detected: dict[Case, list[Frame]] = {}
-    for point, first in dict.fromkeys((point.unfiltered, first) for point, first in cases):
+    def run(case: Case, frames: Iterable[Frame]) -> Iterator[Frame]:
+        point, first = case
         rule: KeyFrameSchedule = FixedSchedule(point.key_interval, first)
         if point.method == ADAPTIVE:
             rule = AdaptiveSchedule(predictor, interval=point.key_interval)
-        done = detected[point, first] = []
-        for frame in Stages(memo, point, rule).run(frames(point)):
+        own = (replace(frame, sample=frame.sample.new()) for frame in frames)
+        return Stages(memo, point, rule, filters=False).run(own)
+
+    detected: dict[Case, list[Frame]] = {(p.unfiltered, first): [] for p, first in cases}
+    copies = tee(prepared(), len(detected))
+    for frames in zip(*map(run, detected, copies), strict=True):
+        for done, frame in zip(detected.values(), frames, strict=True):
             frame.image = frame.picture = None
             frame.flow_field = None  # with its images, larger than the frame
             done.append(frame)
-        for frame in done:
-            if frame.key:
-                frame.key.release()
+    for frame in chain(*detected.values()):
+        if frame.key:
+            frame.key.release()
     return _Detected(detected, pictures, seconds)
 
 
-def _complete(executor: Executor, clip: Clip, case: Case, detected: _Detected) -> Run:
-    """Filter the frames of a clip."""
+def _complete(executor: Executor, clip: Clip, case: Case, detected: _Detected) -> dict[Case, Run]:
+    """Filter the frames of a clip; return its run, and that of the causal filter if it waits."""
     point, first = case
     every, frames = point.light_every or math.inf, detected.frames[point.unfiltered, first]
     kinds = [
@@ -211,15 +219,25 @@ def _complete(executor: Executor, clip: Clip, case: Case, detected: _Detected) -
     # The last frame of an excerpt is not counted if it begins an interval.
     count = len(frames) - bool(clip.stop and len(frames) > 1 and kinds[-1] == KEY)
     counted = count, kinds[:count].count(KEY), kinds[:count].count(LIGHT)
-    if point == point.unfiltered:
-        return Run.of([frame.sample for frame in frames], counted)
-    start, samples = time.thread_time(), []
+    if not point.filter:
+        return {case: Run.of([frame.sample for frame in frames], counted)}
+    start, results, causal = time.thread_time(), [], []
     follow = Stages(executor, point, FixedSchedule(point.key_interval)).new_follow()
     for frame, kind, picture in zip(frames, kinds, detected.pictures, strict=True):
         sample = frame.sample.new()
-        samples += follow.push(replace(frame, sample=sample, kind=kind, picture=picture))
-    samples = [frame.sample for frame in (*samples, *follow.flush())]
-    return Run.of(samples, counted, detected.seconds + time.thread_time() - start)
+        results += follow.push(replace(frame, sample=sample, kind=kind, picture=picture))
+        if point.filter == 'both':
+            causal.append(sample.new())
+            causal[-1].pred_instances = follow.causal()
+            if not results:  # the filter has not run backward
+                forward = (time.thread_time() - start) / len(causal)
+    samples = [frame.sample for frame in (*results, *follow.flush())]
+    seconds = detected.seconds + time.thread_time() - start
+    runs = {case: Run.of(samples, counted, seconds)}
+    if causal:
+        seconds = detected.seconds + forward * len(frames)
+        runs[replace(point, filter='causal'), first] = Run.of(causal, counted, seconds)
+    return runs
 
 
 class Memo:

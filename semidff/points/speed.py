@@ -153,6 +153,7 @@ class Timer:
         schedule: Key-frame schedule, whose decisions are made on the frames after the key frame.
         workers: Number of intervals that are processed at once; None: as many as
             :class:`~semidff.apis.VideoInferencer` does.
+        filters: Whether the filter is part of the time.
     """
 
     def __init__(
@@ -163,12 +164,13 @@ class Timer:
         length: int | None = None,
         schedule: KeyFrameSchedule | None = None,
         workers: int | None = None,
+        filters: bool = True,
     ) -> None:
         executor, is_dense = as_executor(model), point.method == 'frame'
         self.length = length or (MOST_DENSE_FRAMES if is_dense else point.key_interval)
         schedule = schedule or FixedSchedule(1 if is_dense else self.length)
         executors = executors_at_once(executor, workers or default_workers())
-        self._stages = [Stages(each, point, schedule) for each in executors]
+        self._stages = [Stages(each, point, schedule, filters=filters) for each in executors]
         self._pipeline, self._model = pipeline, executor.model
 
     def run(self, images: Iterable[np.ndarray]) -> Laps:
