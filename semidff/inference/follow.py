@@ -81,8 +81,7 @@ class Follow:
 
     def causal(self) -> InstanceData:
         """Return the result of the last frame, by no later ones, if the filter waits for some."""
-        size = self._waiting[-1].sample.ori_shape[:2]
-        return self._instances(report(self._filter.estimate), size)
+        return self._instances(report(self._filter.estimate), self._waiting[-1])
 
     def flush(self) -> Iterator[Frame]:
         """Yield the frames that wait for later ones."""
@@ -102,15 +101,15 @@ class Follow:
         """Yield the frames of final results. Masks are decoded one frame at a time."""
         for tracked in results:
             frame = self._waiting.popleft()
-            frame.sample.pred_instances = self._instances(tracked, frame.sample.ori_shape[:2])
+            frame.sample.pred_instances = self._instances(tracked, frame)
             first = self._count - len(self._waiting)
             used = {number for number, _ in tracked.sources.tolist()} if self._masks else ()
             self._masks = {n: m for n, m in self._masks.items() if n in used or n >= first}
             yield frame
 
-    def _instances(self, tracked: Tracked, size: tuple[int, int]) -> InstanceData:
-        height, width = size
-        boxes = np.clip(tracked.boxes, 0, [width, height, width, height])
+    def _instances(self, tracked: Tracked, frame: Frame) -> InstanceData:
+        size = tuple(frame.sample.ori_shape[:2])
+        boxes = np.clip(tracked.boxes, 0, size[::-1] * 2)
         inside = (boxes[:, 2:] > boxes[:, :2]).all(1)
         template, kept = self._template, Tracked(*(values[inside] for values in tracked))
         instances = instances_like(template, boxes[inside], kept.scores, kept.labels)
