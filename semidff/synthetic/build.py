@@ -18,11 +18,11 @@ from semidff.utils.run_folder import occupy
 from semidff.utils.video_writer import VideoWriter
 from semidff.utils.worker_pool import pool_map
 
-from .chairs import make_chairs
+from .chairs import make_chairs, true_flow
 from .clip import TrueBox, make_clip, true_boxes
+from .objects import CLASSES, SEGMENTATION_CLASSES
 from .presets import VERSION, DatasetSpec, make_spec
-from .render import Clip, render, true_flow
-from .sprites import CLASSES, SEGMENTATION_CLASSES
+from .render import Clip, render
 
 MANIFEST = 'world.json'
 _VIDEO_FPS = 25
@@ -121,23 +121,14 @@ def _save(path: Path, picture: np.ndarray) -> None:
         raise OSError(f'cannot write {path}: is the disk full?')
 
 
-def _clip_name(index: int) -> str:
-    return f'{index:03d}_{_pace(index)}'
-
-
-def _pace(index: int) -> str:
-    return 'fast' if index % 2 else 'slow'
-
-
 def _labeled_clip(item: Item) -> tuple[Clip, list[Path]]:
-    """Return a clip and the paths of its frames without suffix; a still is a clip of one frame."""
+    """Return a clip and the paths of its frames without suffix; a still is its first frame."""
     spec, index = item.spec, item.index
     if item.split == 'stills':
-        return make_clip(item.seed, spec.size, 1, 'fast'), [item.folder / f'{index:06d}']
-    clip = make_clip(
-        item.seed, spec.size, spec.length(item.split), _pace(index), spec.motion, spec.shake
-    )
-    folder = item.folder / _clip_name(index)
+        # Two frames give the first one its motion blur.
+        return make_clip(item.seed, spec.size, 2), [item.folder / f'{index:06d}']
+    clip = make_clip(item.seed, spec.size, spec.length(item.split), spec.motion)
+    folder = item.folder / f'{index:03d}'
     folder.mkdir()
     return clip, [folder / f'{frame:06d}' for frame in range(len(clip))]
 
@@ -147,9 +138,9 @@ def _make_labeled(item: Item) -> list[list[TrueBox]]:
     clip, paths = _labeled_clip(item)
     record = []
     for frame, path in enumerate(paths):
-        picture, owner = render(clip, frame)
-        _save(path.with_suffix('.jpg'), picture)
-        record.append(true_boxes(clip, frame, owner))
+        rendered = render(clip, frame)
+        _save(path.with_suffix('.jpg'), rendered.image)
+        record.append(true_boxes(clip, rendered))
     return record
 
 
@@ -163,7 +154,7 @@ def _index_stills(root: Path, spec: DatasetSpec, split: str, records: list) -> d
 def _index_labeled_videos(root: Path, spec: DatasetSpec, split: str, records: list) -> dict:
     videos, images, annotations, tracks = [], [], [], {}
     for index, frames in enumerate(records):
-        name = _clip_name(index)
+        name = f'{index:03d}'
         videos.append({'id': index + 1, 'name': name, 'width': spec.width, 'height': spec.height})
         for frame, boxes in enumerate(frames):
             image = _image(spec, len(images) + 1, f'{name}/{frame:06d}.jpg')
@@ -186,7 +177,7 @@ def _make_label_maps(item: Item) -> None:
     classes = np.array([0, *(layer.label + 1 for layer in clip.layers)], np.uint8)
     for frame, path in enumerate(paths):
         if item.spec.is_labeled(item.split, frame):
-            _save(path.with_suffix('.png'), classes[render(clip, frame)[1] + 1])
+            _save(path.with_suffix('.png'), classes[render(clip, frame).owner + 1])
 
 
 def _index_label_maps(root: Path, spec: DatasetSpec, split: str, records: list) -> dict:
@@ -199,10 +190,10 @@ def _index_label_maps(root: Path, spec: DatasetSpec, split: str, records: list) 
 
 def _make_video(item: Item) -> None:
     spec, index = item.spec, item.index
-    clip = make_clip(item.seed, spec.size, spec.video_length, _pace(index), spec.motion, spec.shake)
+    clip = make_clip(item.seed, spec.size, spec.video_length, spec.motion)
     with VideoWriter(item.folder / f'{index:04d}.mp4', _VIDEO_FPS) as writer:
         for frame in range(len(clip)):
-            writer.write(render(clip, frame)[0])
+            writer.write(render(clip, frame).image)
 
 
 def _index_videos(root: Path, spec: DatasetSpec, split: str, records: list) -> dict:
@@ -214,11 +205,11 @@ def _index_videos(root: Path, spec: DatasetSpec, split: str, records: list) -> d
 def _make_pair(item: Item) -> float:
     """Write a pair with its flow; return the mean length of the flow in pixels."""
     clip = make_chairs(item.seed, item.spec.size)
-    (first, owner), (second, second_owner) = render(clip, 0), render(clip, 1)
-    flow, _ = true_flow(clip, owner, second_owner, 0, 1)
+    first, second = render(clip, 0), render(clip, 1)
+    flow, _ = true_flow(clip, first.owner, second.owner, 0, 1)
     stem = item.folder / f'{item.index + 1:05d}'  # Flying Chairs counts from 1.
-    _save(Path(f'{stem}_img1.ppm'), first)
-    _save(Path(f'{stem}_img2.ppm'), second)
+    _save(Path(f'{stem}_img1.ppm'), first.image)
+    _save(Path(f'{stem}_img2.ppm'), second.image)
     if not cv2.writeOpticalFlow(f'{stem}_flow.flo', flow):
         raise OSError(f'cannot write {stem}_flow.flo: is the disk full?')
     return float(np.linalg.norm(flow, axis=-1).mean())

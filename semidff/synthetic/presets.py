@@ -2,21 +2,20 @@
 
 from dataclasses import dataclass, replace
 
-VERSION = 3  # Increase it if the same arguments give other pictures.
+VERSION = 4  # Increase it if the same arguments give other pictures.
 
 
 @dataclass(frozen=True)
 class DatasetSpec:
     """Arguments of a data set; equal arguments and versions give equal files, byte for byte.
 
-    Each part draws from its own stream of the seed. Every second video is fast.
+    Each part draws from its own stream of the seed.
 
     Attributes:
         seed: Seed of the data set.
         height: Height of all frames, even.
         width: Width of all frames, even.
         motion: Factor on all movements of the videos.
-        shake: Further factor on the shake of the hand-held camera.
         stills: Labeled pictures for stage one; 0 omits a part.
         videos: Unlabeled mp4 videos for stage two.
         video_length: Frames per unlabeled video.
@@ -34,7 +33,6 @@ class DatasetSpec:
     height: int = 192
     width: int = 256
     motion: float = 1.0
-    shake: float = 1.0
     stills: int = 2400
     videos: int = 120
     video_length: int = 40

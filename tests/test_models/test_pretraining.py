@@ -11,8 +11,8 @@ from mmengine.structures import PixelData
 
 from semidff.checkpoints.strict import load_strict
 from semidff.models import FlowPretrainer
-from semidff.synthetic.chairs import make_chairs
-from semidff.synthetic.render import render, true_flow
+from semidff.synthetic.chairs import make_chairs, true_flow
+from semidff.synthetic.render import render
 from tests.tiny.models import SIZE
 
 FLOW_NETWORK = dict(type='FlowNetS', width=1 / 16, input_scale=1.0)
@@ -144,9 +144,9 @@ def pairs():
     found = []
     for seed in range(3):
         clip = make_chairs(np.random.SeedSequence(12345, spawn_key=(seed,)), (288, 384))
-        (current, owner), (key, key_owner) = render(clip, 0), render(clip, 1)
-        flow, _ = true_flow(clip, owner, key_owner, 0, 1)
-        images = torch.from_numpy(np.stack((key, current))).permute(0, 3, 1, 2)
+        current, key = render(clip, 0), render(clip, 1)
+        flow, _ = true_flow(clip, current.owner, key.owner, 0, 1)
+        images = torch.from_numpy(np.stack((key.image, current.image))).permute(0, 3, 1, 2)
         found.append((images, torch.from_numpy(flow).permute(2, 0, 1)))
     return found
 

@@ -1,57 +1,59 @@
-"""Clips: determinism, boxes against pixels, flow against pixels, motion."""
+"""Clips: determinism, boxes against pixels, what happens in them."""
 
 import cv2
 import numpy as np
-import pytest
 
 from semidff.synthetic.clip import make_clip, true_boxes
-from semidff.synthetic.render import render, true_flow
+from semidff.synthetic.objects import CLASSES
+from semidff.synthetic.render import render
 
 SIZE = (120, 160)
 
 
-def _clip(number, length=12, pace='fast', **kwargs):
-    return make_clip(np.random.SeedSequence(3, spawn_key=(number,)), SIZE, length, pace, **kwargs)
+def _clip(number, length=12):
+    return make_clip(np.random.SeedSequence(3, spawn_key=(number,)), SIZE, length)
 
 
 def test_same_seed_same_pictures_other_seed_others():
-    first, again, other = (render(_clip(n), 7)[0] for n in (1, 1, 2))
+    first, again, other = (render(_clip(n), 7).image for n in (1, 1, 2))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
     assert first.shape == (*SIZE, 3) and first.dtype == np.uint8 and first.std() > 10
 
 
-def test_boxes_fit_the_pixels():
-    checked = 0
+def test_boxes_fit_the_visible_pixels():
+    fractions = []
     for number in range(12):
         clip = _clip(number, length=3)
         for frame in range(3):
-            owner = render(clip, frame)[1]
-            for box in true_boxes(clip, frame, owner):
-                if box.visible < 0.999 or box.layer != len(clip.layers) - 1:
-                    continue
-                rows, columns = np.nonzero(owner == box.layer)
-                seen = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-                assert box.box == pytest.approx(seen, abs=1.01)
-                checked += 1
-    assert checked >= 8
+            rendered = render(clip, frame)
+            for box in true_boxes(clip, rendered):
+                rows, columns = np.nonzero(rendered.owner == box.layer)
+                sides = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+                assert box.box == sides
+                assert 0.25 <= box.visible <= 1
+                fractions.append(box.visible)
+    assert len(fractions) > 20 and min(fractions) < 0.8 and max(fractions) == 1
 
 
-def warp_errors(clip, current, key, margin):
-    """Return the difference of the key frame, warped or not, from the visible current frame."""
-    clip.look.gain[:], clip.look.blur, clip.look.noise[:] = 1, 0, 0
-    (frame, owner), (key_frame, key_owner) = (render(clip, number) for number in (current, key))
-    flow, visible = true_flow(clip, owner, key_owner, current, key)
-    height, width = clip.size
-    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    warped = cv2.remap(key_frame, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR)
-    core = cv2.erode(visible.astype(np.uint8), np.ones((margin, margin))).astype(bool)
-    assert core.mean() > 0.3
-    return [cv2.absdiff(other, frame)[core].mean() for other in (warped, key_frame)], flow
+def test_an_object_is_drawn_where_its_pixels_are():
+    clip = _clip(4, length=2)
+    before = render(clip, 0)
+    without = clip.layers.pop()
+    changed = cv2.absdiff(before.image, render(clip, 0).image).max(axis=-1) > 40
+    assert without.label in range(-1, len(CLASSES))
+    assert (before.owner[changed] == len(clip.layers)).mean() > 0.9
 
 
-@pytest.mark.parametrize(('current', 'key'), [(9, 0), (0, 9), (5, 3)])
-def test_key_frame_warped_by_the_flow_is_the_current_frame(current, key):
-    found = [warp_errors(_clip(number), current, key, 5)[0] for number in range(4)]
-    error, still = np.mean(found, axis=0)
-    assert error < 3 and still > 4 * error
+def test_objects_arrive_leave_and_change_their_shape():
+    arrived, left, shapes = 0, 0, []
+    for number in range(30):
+        clip = _clip(number, length=40)
+        first, last = ({b.layer: b.box for b in true_boxes(clip, render(clip, t))} for t in (0, 39))
+        arrived += len(last.keys() - first.keys())
+        left += len(first.keys() - last.keys())
+        for layer in first.keys() & last.keys():
+            (a, b, c, d), (e, f, g, h) = first[layer], last[layer]
+            shapes.append((c - a) / (d - b) * (h - f) / (g - e))
+    assert arrived and left
+    assert np.std(np.log(shapes)) > 0.1
