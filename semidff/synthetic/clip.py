@@ -10,10 +10,10 @@ from .objects import CLASSES, KINDS, Part, make_texture
 from .render import Clip, Layer, Look, Rendered
 from .scenery import foreground_outlines, make_background, random_color
 
-SIZE_RANGE = (44.0, 120.0)  # longer side of an object in pixels
+SIZE_RANGE = (52.0, 130.0)  # longer side of an object in pixels
 SPEED_RANGE = (0.006, 0.036)  # of an object per frame, relative to its longer side
 PACE_RANGE = (0.04, 7.0)  # factor on all movements of a clip
-MIN_VISIBLE = 0.25  # Objects with a smaller visible fraction of their area are not labeled.
+MIN_VISIBLE = 0.4  # Objects with a smaller visible fraction of their area are not labeled.
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def _make_object(
     tilt = uneven(rng, length, (6, 20), -kind.tilt, kind.tilt)
     pace = np.linalg.norm(np.gradient(places, axis=0), axis=1) / side
     phase = rng.uniform(0, 2 * np.pi) + np.cumsum(0.02 + 7 * pace)
-    amplitude = np.clip(pace / 0.02, 0.04, 1)
+    amplitude = np.clip(pace / 0.02, 0.3, 1)
     poses = np.stack([turned(np.zeros(2), places[t], tilt[t], scales[t]) for t in range(length)])
     poses[:, :, 0] *= width[:, None]
     plain = rng.random() < 0.35

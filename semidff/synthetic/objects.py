@@ -64,16 +64,16 @@ def _person(rng: np.random.Generator) -> list[Part]:
     skin = np.array([0.5, 0.7, 1.0]) * rng.uniform(70, 235)
     shirt, trousers = random_color(rng), random_color(rng)
     sleeve = shirt if rng.random() < 0.6 else skin
-    wide, swing = rng.uniform(0.8, 1.3), rng.uniform(0.3, 0.75)
-    arm, leg = ((0.0, -0.52), (0.05, 0.06)), ((0.0, 0.05), (0.0, 0.93))
+    wide, swing = rng.uniform(0.85, 1.25), rng.uniform(0.4, 0.8)
+    arm, leg = ((0.0, -0.48), (0.08, 0.1)), ((0.0, 0.1), (0.0, 0.9))
     return [
-        _limb(0.75 * sleeve, *arm, 0.08 * wide, swing, np.pi),
-        _limb(0.75 * trousers, *leg, 0.13 * wide, 0.8 * swing, 0),
-        _limb(trousers, *leg, 0.13 * wide, 0.8 * swing, np.pi),
-        Part([capsule((0, -0.45), (0, 0.08), 0.2 * wide, 0.17 * wide)], shirt),
-        Part([ellipse(0.02, -0.82, 0.14, 0.17)], skin),
-        Part([ellipse(-0.02, -0.88, 0.14, 0.12)], rng.uniform(10, 120, 3)),
-        _limb(0.9 * sleeve, *arm, 0.08 * wide, swing, 0),
+        _limb(0.75 * sleeve, *arm, 0.11 * wide, swing, np.pi),
+        _limb(0.75 * trousers, *leg, 0.18 * wide, 0.8 * swing, 0),
+        _limb(trousers, *leg, 0.18 * wide, 0.8 * swing, np.pi),
+        Part([capsule((0, -0.4), (0, 0.1), 0.3 * wide, 0.24 * wide)], shirt),
+        Part([ellipse(0.02, -0.79, 0.19, 0.2)], skin),
+        Part([ellipse(-0.03, -0.87, 0.19, 0.13)], rng.uniform(10, 120, 3)),
+        _limb(0.9 * sleeve, *arm, 0.11 * wide, swing, 0),
     ]
 
 
@@ -116,7 +116,7 @@ def _car(rng: np.random.Generator) -> list[Part]:
 
 
 def _fish(rng: np.random.Generator) -> list[Part]:
-    scales, high = random_color(rng), rng.uniform(0.28, 0.45)
+    scales, high = random_color(rng), rng.uniform(0.34, 0.5)
     x = np.linspace(-0.62, 1, 15)
     side = high * np.sin(np.pi * ((1 - x) / 1.7) ** 0.7) + 0.05
     body = np.concatenate([np.stack([x, -side], axis=1), np.stack([x[::-1], side[::-1]], axis=1)])
@@ -132,10 +132,10 @@ def _fish(rng: np.random.Generator) -> list[Part]:
 
 
 KINDS = {
-    'person': Kind(_person, 0.75, 0.12, (0.04, 0.0), 0.25),
-    'dog': Kind(_dog, 0.4, 0.2, (0.02, 0.06), 0.3),
+    'person': Kind(_person, 0.9, 0.12, (0.04, 0.0), 0.25),
+    'dog': Kind(_dog, 0.6, 0.2, (0.02, 0.06), 0.3),
     'car': Kind(_car, 0.6, 0.15, (0.0, 0.0), 0.3),
-    'fish': Kind(_fish, 0.35, 0.5, (0.0, 0.14), 0.8),
+    'fish': Kind(_fish, 0.6, 0.35, (0.0, 0.1), 0.6),
 }
 
 
