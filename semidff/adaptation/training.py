@@ -37,7 +37,7 @@ half of its share."""
 
 _REGRESSION = 0.4  # share of the time
 _FEATURES = 0.25  # share of the time, for the features of frames that recur
-_RECURRING = 6  # frames of a window
+_RECURRING = 4  # frames of a window
 _CROP = 480, 640
 _CACHE_BYTES = 512 * 2**20  # of decoded frames, at least
 _BATCHES = 5  # whose iterations are timed
