@@ -114,7 +114,9 @@ def results(arguments: argparse.Namespace) -> Iterator[tuple[str, np.ndarray]]:
     kinds = ['key', 'light', 'tracked']
     with tempfile.TemporaryDirectory() as folder:
         for name, setting, videos in cases(arguments, Path(folder)):
-            inferencer = VideoInferencer(device='cpu', show_progress=False, **setting)
+            # The default runtime takes over from PyTorch when it is ready.
+            setting = dict(runtime='torch', device='cpu', show_progress=False) | setting
+            inferencer = VideoInferencer(**setting)
             rows = []
             for number, video in enumerate(videos):
                 for sample in inferencer(video, max_frames=FRAMES):
