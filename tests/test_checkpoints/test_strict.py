@@ -189,7 +189,7 @@ def test_stage_one_checkpoint_for_box_methods_only(stages):
     target = build(video_detector_cfg())
     load_for_test(target, path, needs_temporal=False)
     assert equal(target.spatial.detector, source)
-    with pytest.raises(CheckpointError, match=r'one\.pth.*image detector.*--method frame'):
+    with pytest.raises(CheckpointError, match=r'one\.pth.*image detector.*--method track'):
         load_for_test(target, path, needs_temporal=True)
 
 
