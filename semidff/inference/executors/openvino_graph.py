@@ -36,6 +36,7 @@ def _split(maps: Tensor, sizes: Sequence[int], dim: int = 0) -> list[Tensor]:
 
 _REPLACED = {  # have no rules, or slow ones
     _aten.split_with_sizes.default: _split,
+    _aten.unbind.int: lambda maps, dim=0: [maps.select(dim, n) for n in range(maps.shape[dim])],
     _aten.lerp.Tensor: lambda start, end, weight: start + weight * (end - start),
     _aten.logit.default: _logit,
 }
