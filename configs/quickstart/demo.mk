@@ -1,5 +1,5 @@
 # make demo: train an image detector on labeled stills, then make it faster with unlabeled videos (tools/adapt.py), in
-# less than half an hour on two idle cores.
+# about 16 minutes on two idle cores.
 #
 # The videos have larger frames than the stills. Their objects are about as fast as those of ImageNet VID: 40 % of the
 # boxes are slow, 39 % medium and 21 % fast (ImageNet VID: 38, 36 and 26 %).
