@@ -17,7 +17,7 @@ INSTALL := $(UV) pip install --python $(BIN)/python
 
 help:
 	@echo 'make demo    train a detector and adapt it to unlabeled videos, on synthetic data'
-	@echo '             (less than half an hour on 2 idle cores)'
+	@echo '             (about 16 minutes on 2 idle cores)'
 	@echo 'make demo-dff  the rows of semi-DFF'\''s Table 1 and supervised variants of Deep Feature Flow (45 minutes)'
 	@echo 'make demo-segmentation  semantic segmentation in place of detection'
 	@echo 'make test    run the tests (12 minutes on 2 cores)'
