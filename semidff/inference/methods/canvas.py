@@ -30,7 +30,8 @@ _CONTEXT, _MARGIN, _DRIFT = 1.2, 5.0, 1.5
 _LARGEST = 128  # pixels of an object on the canvas; larger ones are reduced
 _MOST = 40  # objects of a frame that are considered
 _LEAST = 0.01  # of the largest gain: what is worth less is not looked at
-_ENOUGH = 0.9  # of the gain of all objects, with which no larger canvas is taken
+_ENOUGH = 0.9  # of the gain of all objects, with which no larger canvas is used
+_WORTH = 3.0  # times the gain, for which the largest canvas is used although it has not enough
 _JOINED = 1.05  # pixels of a window that replaces two, relative to theirs together
 _ALIKE = 0.7  # least ratio of the factors of windows that are joined
 _CUT = 1.5  # pixels between a box and the border of its window, where it may go on
@@ -141,7 +142,9 @@ def lay_out(
 ) -> Canvas | None:
     """Lay out windows around objects on the smallest canvas that has nearly all of the gain.
 
-    What does not fit is left out, objects of the least gain first.
+    If none has it, as in scenes with many objects, the canvas is the second largest one, unless the
+    largest one has several times its gain. What does not fit is left out, objects of the least gain
+    first.
 
     Args:
         boxes: (n, 4), xyxy, in pixels of the frame.
@@ -160,17 +163,18 @@ def lay_out(
         window = _window(boxes[one].tolist(), margin, scale, frame_size, sizes[-1])
         if window and gains[one] >= _LEAST * gains.max():
             wanted.append((window, float(gains[one])))
-    total, canvas = sum(gain for _, gain in wanted), None
+    total, canvases = sum(gain for _, gain in wanted), []
     for size in sizes:
-        chosen, gained = [], 0.0
+        chosen, gained, canvas = [], 0.0, None
         for window, gain in wanted:
             windows = _joined(chosen, window, scale, sizes[-1])
             if (places := _pack(windows, size)) is not None:
                 chosen, gained = windows, gained + gain
                 canvas = Canvas(size, frame_size, np.array([one[:4] for one in windows]), places)
         if gained >= _ENOUGH * total:
-            break
-    return canvas
+            return canvas
+        canvases.append((gained / _WORTH ** len(canvases), canvas))
+    return max(canvases[-2:], key=lambda one: one[0])[1]
 
 
 def _window(

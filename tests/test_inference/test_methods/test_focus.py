@@ -65,6 +65,21 @@ def test_windows_lie_apart_and_the_least_gain_is_left_out():
         assert whole.all(1).any()
 
 
+def test_crowds_do_not_have_the_largest_canvas():
+    """It is used where it has all objects, or one that is larger than the others."""
+
+    def size_of(*boxes, gains, ages):
+        gains, ages = np.array(gains), np.array(ages)
+        return lay_out(boxes_of(*boxes), gains, ages, SCALE, FRAME, SIZES).size
+
+    corners = [(x, y) for x in (8, 72, 136, 200) for y in (8, 56, 104, 152)]
+    crowd = [(x, y, x + 24, y + 24) for x, y in corners]
+    assert size_of(*crowd[:8], gains=[1] * 8, ages=[1] * 8) == SIZES[2]
+    assert size_of(*crowd, gains=[1] * 16, ages=[1] * 16) == SIZES[1]
+    large = 80, 48, 176, 144  # with the margins of its age, larger than the second canvas
+    assert size_of(large, *crowd, gains=[20, *[1] * 16], ages=[20, *[1] * 16]) == SIZES[2]
+
+
 def test_objects_side_by_side_share_a_window():
     boxes = boxes_of([20, 20, 40, 60], [42, 20, 62, 60], [200, 120, 220, 160])
     canvas = lay_out(boxes, np.ones(3), np.ones(3), SCALE, FRAME, SIZES)
