@@ -57,14 +57,15 @@ class Data:
         crop: Height and width; None: whole frames.
         batch_size: Pairs of an iteration.
         cache_bytes: Of decoded frames that a data worker keeps.
-        feature_cache: Gigabytes of memory for kept features, which are those of ``kept`` frames, in
-            all sizes.
+        frames: Number of all frames, in all sizes.
+        feature_cache: Gigabytes of memory for kept features, which are those of ``kept`` frames.
     """
 
     portion: float
     crop: list[int] | None
     batch_size: int
     cache_bytes: int
+    frames: int
     feature_cache: float
     kept: int
 

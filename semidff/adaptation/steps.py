@@ -37,7 +37,7 @@ from .config import training_config, untrained_config, write_config, write_detec
 from .folder import TABLE, TRAINING, AdaptError, Choices, Network, digest, videos_digest
 from .job import Job
 from .networks import build_network, candidates, image_detector
-from .training import SHORT, check_space, choose_data, choose_iterations
+from .training import SHORT, check_space, choose_data, choose_iterations, training_seconds
 from .videos import hold_back, readable_clips, write_list
 
 SCALES = 1.0, 0.75, 0.5
@@ -53,7 +53,6 @@ _EARLIER = 'choices.json', 'points.json', 'survey.json', 'plan.json', 'student'
 _SECONDS, _FRAMES = 60, (60, 300)  # of the detector on the measured clips; fewest and most frames
 _PASSES = 2.2  # of the detector at the config's input size, all input sizes together
 _SHORT = 30  # minutes, below which trained points are measured at the config's input size alone
-_MEASURING = 0.25  # share of the time that is left for the second measurement
 
 
 def check_folder(folder: Path) -> None:
@@ -324,8 +323,7 @@ def train_network(job: Job, choices: Choices) -> None:
         config = training_config(job.own, network, data, job.folder, job.device)
         check_space(job.folder, model)
         if not choices.iterations:
-            seconds = (1 - _MEASURING) * job.seconds_left()
-            choose_iterations(config, choices, data, job.device, seconds)
+            choose_iterations(config, choices, data, job.device, training_seconds(job))
             choices.save(job.folder)
         config.train_dataloader.dataset.dataset.update(choices.frames)
         for step in config.train_cfg.steps:

@@ -41,6 +41,7 @@ _RECURRING = 4  # frames of a window
 _CROP = 480, 640
 _CACHE_BYTES = 512 * 2**20  # of decoded frames, at least
 _BATCHES = 5  # whose iterations are timed
+_MEASURING = 0.25  # share of the time that is left for the second measurement
 
 
 def choose_iterations(
@@ -75,7 +76,8 @@ def choose_iterations(
             new = max(float(np.mean(laps[1:_BATCHES])) - known, 0.0)
     once, frame = 0.0, new / (2 * data.batch_size)
     if data.kept:
-        once, fit = frame * data.kept, max(_FEATURES * seconds, frame * LEAST['frames'])
+        once = frame * data.frames
+        fit = min(frame * data.kept, max(_FEATURES * seconds, frame * LEAST['frames']))
         if once > fit:
             window = max(int(_RECURRING * once / fit), _RECURRING)
             lengths = [video.length for video in loader.dataset.datasets[0].videos]
@@ -108,10 +110,10 @@ def check_space(folder: Path, model: VideoDetector) -> None:
 def choose_data(job: Job, choices: Choices, model: VideoDetector) -> Data:
     """Choose crops, batch size, and the memory for kept features.
 
-    Large frames are cropped, since a pair of them costs too much. Features are kept in memory, if
-    two fifths of it hold most of them; those of large frames on a CPU only, for a GPU computes them
-    as fast as it gets them. Decoded frames of pairs drawn together stay in memory if they fit into
-    an eighth of it.
+    Large frames are cropped, since a pair of them costs too much. Features are kept in two fifths
+    of the memory, if it holds half of them, or if a training with new ones would be short; those of
+    large frames on a CPU only, for a GPU computes them as fast as it gets them. Decoded frames of
+    pairs drawn together stay in memory if they fit into an eighth of it.
     """
     videos = load_videos(job.folder / 'training' / 'videos.txt')
     own, device = job.own, torch.device(job.device).type
@@ -143,13 +145,17 @@ def choose_data(job: Job, choices: Choices, model: VideoDetector) -> Data:
         images = torch.zeros(1, 3, *largest, device=next(model.parameters()).device)
         kind = images.device.type
         with torch.no_grad(), torch.autocast(kind, torch.bfloat16, enabled=bfloat16_pays(kind)):
-            each = sum(level.nbytes for level in model.spatial.features(images))
+            model.spatial.features(images)  # the first time takes longer
+            with timed(images.device) as lap:
+                each = sum(level.nbytes for level in model.spatial.features(images))
         if crop:  # two sizes of each frame
             each *= sum(ratio**2 for ratio in RATIOS)
         needed, limit = frames * each / 1e9, 0.4 * _memory() / 1e9
-        if needed <= 2 * limit:
+        if needed <= 2 * limit or 2 * batch_size * lap.seconds * SHORT > training_seconds(job):
             feature_cache = round(max(min(1.1 * needed, limit), 0.01), 2)
-            kept = min(frames, int(1e9 * feature_cache / each)) * (2 if crop and not pads else 1)
+            kept = min(frames, int(1e9 * feature_cache / each))
+            if crop and not pads:  # two sizes
+                frames, kept = 2 * frames, 2 * kept
             if pads:  # all but the padding
                 crop = least
             elif crop:  # the smaller size, too, must hold a crop
@@ -157,7 +163,12 @@ def choose_data(job: Job, choices: Choices, model: VideoDetector) -> Data:
                     max(32, int(min(side, RATIOS[0] * low)) // 32 * 32)
                     for side, low in zip(crop, least, strict=True)
                 ]
-    return Data(choices.portion, crop, batch_size, cache_bytes, feature_cache, kept)
+    return Data(choices.portion, crop, batch_size, cache_bytes, frames, feature_cache, kept)
+
+
+def training_seconds(job: Job) -> float:
+    """Return the time of a training that would begin now; the rest is for the measurement."""
+    return (1 - _MEASURING) * job.seconds_left()
 
 
 def _input_size(pipeline: Callable[[dict], dict], size: tuple[int, int]) -> tuple[int, int]:

@@ -25,7 +25,7 @@ def pairs(
     pads = [pad] if pad else []
     steps = [dict(type='LoadImageFromFile'), resize, *pads, dict(type='PackDetInputs')]
     own = Config(dict(detector_dataset=dict(pipeline=steps)))
-    data = Data(1.0, crop, 4, 0, feature_cache, 0)
+    data = Data(1.0, crop, 4, 0, 0, feature_cache, 0)
     pipeline = Compose(training_pipeline(own, data, strides=[8, 16]))
     frames = [np.zeros((200, 300, 3), np.uint8), np.ones((200, 300, 3), np.uint8)]
     found = set()

@@ -20,9 +20,9 @@ def _scope():
     init_default_scope('mmdet')
 
 
-def choose(monkeypatch, name, videos, portion=1.0, device='cpu'):
+def choose(monkeypatch, name, videos, portion=1.0, device='cpu', minutes=60.0):
     monkeypatch.setattr(training, 'load_videos', lambda path: videos)
-    job = Job(Path(), detector_config(name), name, device, 1.0)
+    job = Job(Path(), detector_config(name), name, device, minutes)
     return training.choose_data(job, Choices({}, portion=portion), Features())
 
 
@@ -62,6 +62,14 @@ def test_features_of_large_frames_are_kept_on_a_cpu_if_they_fit(
     assert data.kept == (2 * frames if gigabytes else 0)  # in two sizes
     # Crops fit into the smaller size, whose height is 375.
     assert data.crop == ([352, 640] if gigabytes else [480, 640])
+
+
+def test_a_short_training_keeps_what_fits_of_the_features_of_many_videos(monkeypatch):
+    monkeypatch.setattr(training, '_memory', lambda: 20e9)
+    videos = [VideoInfo('a.mp4', 'a', 100_000, 720, 1280)]
+    data = choose(monkeypatch, 'retinanet_r50_fpn_1x_coco', videos, minutes=1e-3)
+    assert data.feature_cache == 8 and data.frames == 200_000
+    assert data.kept == 2 * 6400  # a megabyte at full size, and a quarter at half of it
 
 
 @pytest.mark.parametrize('memory, crop', [(20e9, [234, 416]), (1e6, None)])
