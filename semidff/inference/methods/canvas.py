@@ -24,9 +24,11 @@ GRAY = 114
 
 _STRIDE = 32  # of which the sides of a canvas are multiples
 _GAP = 4  # pixels between windows
-# A window has so many times the sides of its box, and at least so many pixels on both sides: to
-# begin with, and for each frame since the object was detected.
-_CONTEXT, _MARGIN, _DRIFT = 1.2, 5.0, 1.5
+_CONTEXT = 1.2  # sides of a window, relative to those of its box, at least
+# Pixels beside a box, at least; the same in strides of feature maps that are coarser than 8 pixels,
+# in which the border of the window is seen from further away; and for each frame since the object
+# was detected.
+_MARGIN, _CELLS, _DRIFT = 5.0, 2.0, 1.5
 _LARGEST = 128  # pixels of an object on the canvas; larger ones are reduced
 _MOST = 40  # objects of a frame that are considered
 _LEAST = 0.01  # of the largest gain: what is worth less is not looked at
@@ -132,10 +134,20 @@ def canvas_sizes(inputs: Size) -> list[Size]:
     return list(dict.fromkeys(sizes))
 
 
+def margins(ages: np.ndarray, stride: float) -> np.ndarray:
+    """Return the least numbers of pixels between boxes and the borders of their windows, (n,).
+
+    Args:
+        ages: (n,), frames since the objects were detected.
+        stride: That of the detector's finest feature map.
+    """
+    return (_CELLS * stride if stride > 8 else _MARGIN) + _DRIFT * ages
+
+
 def lay_out(
     boxes: np.ndarray,
     gains: np.ndarray,
-    ages: np.ndarray,
+    margins: np.ndarray,
     scale: Scale,
     frame_size: Size,
     sizes: Sequence[Size],
@@ -149,7 +161,7 @@ def lay_out(
     Args:
         boxes: (n, 4), xyxy, in pixels of the frame.
         gains: (n,), what it is worth to look at an object.
-        ages: (n,), frames since it was detected.
+        margins: (n,), from :func:`margins`.
         scale: From the frame to the network's input.
         frame_size: Height and width of the frame.
         sizes: Of the canvases, ascending.
@@ -159,7 +171,7 @@ def lay_out(
     """
     wanted = []
     for one in np.argsort(-gains, kind='stable')[:_MOST].tolist():
-        margin = _MARGIN + _DRIFT * float(ages[one])
+        margin = float(margins[one])
         window = _window(boxes[one].tolist(), margin, scale, frame_size, sizes[-1])
         if window and gains[one] >= _LEAST * gains.max():
             wanted.append((window, float(gains[one])))

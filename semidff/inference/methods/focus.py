@@ -14,10 +14,11 @@ from semidff.datasets.video_readers import Frame
 from semidff.datasets.video_readers.base import Trail
 from semidff.filter import Reliability, TrackFilter
 from semidff.filter.tracks import Estimate
+from semidff.inference.executors import Executor
 
 from .base import METHODS, VideoMethod
 from .boxes import arrays_of, instances_like
-from .canvas import GRAY, Canvas, Size, canvas_sizes, lay_out
+from .canvas import GRAY, Canvas, Size, canvas_sizes, lay_out, margins
 
 
 @dataclass
@@ -52,6 +53,10 @@ class Focus(VideoMethod):
     needs_boxes = sequential = True
     light_weights = 1.0, 1.0
 
+    def __init__(self, executor: Executor) -> None:
+        super().__init__(executor)
+        self._stride = min(executor.model.spatial.probe_levels()[1])
+
     def key(self, frames: Sequence[Frame]) -> SampleList:
         results = super().key(frames)
         for frame, result in zip(frames, results, strict=True):
@@ -81,15 +86,13 @@ class Focus(VideoMethod):
         for size in canvas_sizes(tuple(key.inputs.shape[1:])) if light else ():
             self._detect(np.full((*size, 3), GRAY, np.uint8), light)
 
-    @staticmethod
-    def _canvas(objects: Estimate, frame: Frame) -> Canvas | None:
+    def _canvas(self, objects: Estimate, frame: Frame) -> Canvas | None:
         scores = objects.scores[:, 0].sum(-1)
         ages = frame.number - objects.sources[:, 0]
         scale = tuple(map(float, frame.sample.get('scale_factor', (1.0, 1.0))[:2]))
-        sizes = canvas_sizes(tuple(frame.inputs.shape[1:]))
-        return lay_out(
-            objects.boxes, scores**2 * ages, ages, scale, frame.sample.ori_shape[:2], sizes
-        )
+        room, sizes = margins(ages, self._stride), canvas_sizes(tuple(frame.inputs.shape[1:]))
+        frame_size = frame.sample.ori_shape[:2]
+        return lay_out(objects.boxes, scores**2 * ages, room, scale, frame_size, sizes)
 
     def _detect(self, canvas: np.ndarray, frame: Frame, name: str = '') -> InstanceData:
         """Return the detections on a canvas (h, w, 3), in its pixels."""

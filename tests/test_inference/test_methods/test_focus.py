@@ -12,7 +12,7 @@ from torch import nn
 
 from semidff.filter.links import overlaps
 from semidff.inference.bounded import detect_bounded
-from semidff.inference.methods.canvas import GRAY, Canvas, canvas_sizes, lay_out
+from semidff.inference.methods.canvas import GRAY, Canvas, canvas_sizes, lay_out, margins
 from tests.tiny.pictures import picture
 from tests.tiny.stages import frame_of, live, results, stages
 from tests.tiny.videos import batch
@@ -20,6 +20,7 @@ from tests.tiny.videos import batch
 FRAME, INPUT = (192, 256), (384, 512)
 SCALE = 2.0, 2.0
 SIZES = canvas_sizes(INPUT)
+AGE_1 = margins(np.ones(1), stride=8)
 
 
 def boxes_of(*corners):
@@ -33,18 +34,18 @@ def test_sizes_are_shares_of_the_input():
 
 def test_windows_have_a_margin_and_end_at_the_border():
     """Of a tenth of the height, and of 6.5 pixels of the canvas, 3.25 of the frame, otherwise."""
-    canvas = lay_out(boxes_of([100, 60, 120, 104]), np.ones(1), np.ones(1), SCALE, FRAME, SIZES)
+    canvas = lay_out(boxes_of([100, 60, 120, 104]), np.ones(1), AGE_1, SCALE, FRAME, SIZES)
     assert canvas.windows.tolist() == [[96, 55, 124, 109]]
     assert canvas.size == SIZES[1] and canvas.places.tolist() == [[0, 0, 56, 108]]
-    corner = lay_out(boxes_of([-5, 2, 20, 30]), np.ones(1), np.ones(1), SCALE, FRAME, SIZES)
+    corner = lay_out(boxes_of([-5, 2, 20, 30]), np.ones(1), AGE_1, SCALE, FRAME, SIZES)
     assert corner.windows.tolist() == [[0, 0, 24, 34]]
     assert corner.seen.tolist() == [[-np.inf, -np.inf, 24, 34]]
-    assert lay_out(boxes_of([300, 2, 320, 30]), np.ones(1), np.ones(1), SCALE, FRAME, SIZES) is None
+    assert lay_out(boxes_of([300, 2, 320, 30]), np.ones(1), AGE_1, SCALE, FRAME, SIZES) is None
 
 
 def test_large_objects_are_reduced():
     """A side of 256 pixels of the input is one of 128."""
-    canvas = lay_out(boxes_of([60, 30, 188, 94]), np.ones(1), np.ones(1), SCALE, FRAME, SIZES)
+    canvas = lay_out(boxes_of([60, 30, 188, 94]), np.ones(1), AGE_1, SCALE, FRAME, SIZES)
     window, place = canvas.windows[0], canvas.places[0]
     assert (place[2:] - place[:2] == np.round((window[2:] - window[:2]) * 1.0)).all()
 
@@ -56,7 +57,7 @@ def test_windows_lie_apart_and_the_least_gain_is_left_out():
         corners = rng.uniform(0, [220, 150], (count, 2))
         boxes = np.concatenate([corners, corners + rng.uniform(8, 40, (count, 2))], 1)
         gains = rng.uniform(0.1, 1, count)
-        canvas = lay_out(boxes, gains, np.ones(count), SCALE, FRAME, SIZES)
+        canvas = lay_out(boxes, gains, margins(np.ones(count), stride=8), SCALE, FRAME, SIZES)
         places = canvas.places
         assert not np.triu(overlaps(places.astype(float), places.astype(float)), 1).any()
         assert (places >= 0).all() and (places[:, 2:] <= canvas.size[::-1]).all()
@@ -69,8 +70,8 @@ def test_crowds_do_not_have_the_largest_canvas():
     """It is used where it has all objects, or one that is larger than the others."""
 
     def size_of(*boxes, gains, ages):
-        gains, ages = np.array(gains), np.array(ages)
-        return lay_out(boxes_of(*boxes), gains, ages, SCALE, FRAME, SIZES).size
+        room = margins(np.array(ages), stride=8)
+        return lay_out(boxes_of(*boxes), np.array(gains), room, SCALE, FRAME, SIZES).size
 
     corners = [(x, y) for x in (8, 72, 136, 200) for y in (8, 56, 104, 152)]
     crowd = [(x, y, x + 24, y + 24) for x, y in corners]
@@ -82,7 +83,7 @@ def test_crowds_do_not_have_the_largest_canvas():
 
 def test_objects_side_by_side_share_a_window():
     boxes = boxes_of([20, 20, 40, 60], [42, 20, 62, 60], [200, 120, 220, 160])
-    canvas = lay_out(boxes, np.ones(3), np.ones(3), SCALE, FRAME, SIZES)
+    canvas = lay_out(boxes, np.ones(3), margins(np.ones(3), stride=8), SCALE, FRAME, SIZES)
     assert sorted(canvas.windows[:, 0].tolist()) == [16, 196]
 
 
@@ -110,10 +111,11 @@ class Detector:
 
     LEVELS = 200, 240
 
-    def __init__(self) -> None:
+    def __init__(self, stride: float = 8) -> None:
         self.model, self.sizes = nn.Conv2d(3, 3, 1), []
         self.model.num_classes = 2
         self.model.spatial = SimpleNamespace(prediction='pred_instances', detector=self.model)
+        self.model.spatial.probe_levels = lambda: ((1, 1), (stride, 2 * stride))
         self.model.preprocess = lambda frames, samples: (torch.stack(frames), samples)
 
     def prepare(self, key, predict):
@@ -167,6 +169,13 @@ def test_objects_are_found_on_canvases_with_their_masks():
     assert detector.sizes[: len(prepared)] == prepared
     light = detector.sizes[len(prepared) + 1 :]
     assert len(light) == 3 and set(light) <= set(prepared[1:])
+
+
+@pytest.mark.parametrize(('stride', 'top'), [(4, 33), (8, 33), (16, 6)])
+def test_coarse_features_have_wider_margins(stride, top):
+    """A square at y = 40 has 6.5 pixels above it, or two cells and 1.5."""
+    _, light = stages(Detector(stride), 'focus', 2).run(map(frame_of, video(2)))
+    assert light.windows[:, 1].min() == top
 
 
 def test_without_objects_nothing_is_detected():
