@@ -328,7 +328,7 @@ def train_network(job: Job, choices: Choices) -> None:
         config.train_dataloader.dataset.dataset.update(choices.frames)
         for step in config.train_cfg.steps:
             step.iters = choices.iterations[step.name]
-            if sum(choices.iterations.values()) < SHORT:
+            if step.name == 'regression' and sum(choices.iterations.values()) < SHORT:
                 step.param_scheduler[0].eta_max *= 2
         write_config(config, job.folder / TRAINING)
     job.log('training: ' + ', '.join(f'{n} {k} iterations' for k, n in choices.iterations.items()))

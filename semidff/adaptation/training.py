@@ -32,8 +32,8 @@ LEAST = dict(regression=200, semantic=300, frames=300)
 """Iterations of the steps, and frames, below which no training is worth its name."""
 
 SHORT = 3000
-"""Iterations of all steps, below which learning rates are twice as high, and the regression takes
-half of its share."""
+"""Iterations of all steps, below which the regression has twice the learning rate and takes half of
+its share."""
 
 _REGRESSION = 0.4  # share of the time
 _FEATURES = 0.25  # share of the time, for the features of frames that recur

@@ -96,7 +96,7 @@ def test_choices(project, adapted):
     assert choices.iterations == dict(regression=3, semantic=3)
     assert choices.frames['frames_per_window'] < 10 < choices.frames['window']
     training_steps = Config.fromfile(adapted / 'training' / 'config.py').train_cfg.steps
-    assert [step.param_scheduler[0].eta_max for step in training_steps] == [1.6e-3] * 2
+    assert [step.param_scheduler[0].eta_max for step in training_steps] == [1.6e-3, 8e-4]
     assert choices.network.strides == (8, 16, 32) and choices.network.flow_stride == 8
     assert 'even perfect propagation' in choices.why
     methods = {row['method'] for row in points_of(adapted)}
