@@ -1,6 +1,7 @@
 """Calculations in several processes."""
 
 import signal
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_all_start_methods, get_context
@@ -42,3 +43,5 @@ def _prepare_worker(function: Callable) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process ends its workers
     cv2.setNumThreads(0)  # OpenCV's threads do not survive a fork
+    if torch := sys.modules.get('torch'):  # would wait for its threads for ever
+        torch.set_num_threads(1)

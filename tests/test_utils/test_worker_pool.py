@@ -2,11 +2,23 @@
 
 import os
 import signal
+import subprocess
+import sys
 from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
 from semidff.utils.worker_pool import pool_map
+
+CONVOLUTIONS = """
+import torch
+from semidff.utils.worker_pool import pool_map
+
+torch.set_num_threads(2)
+network, maps = torch.nn.Conv2d(16, 16, 3), torch.ones(4, 16, 64, 64)
+compute = torch.no_grad()(lambda number: float(network(maps).mean()))
+assert compute(0) and len(set(pool_map(compute, range(4), 2))) == 1
+"""
 
 
 def _twice(number):
@@ -30,3 +42,8 @@ def test_errors_and_ends_of_workers_are_errors():
         list(pool_map(_twice, [1, {}], 2))
     with pytest.raises(BrokenProcessPool):
         list(pool_map(_end, range(9), 2))
+
+
+def test_workers_compute_without_the_threads_of_pytorch():
+    """Forked processes do not have them."""
+    subprocess.run([sys.executable, '-c', CONVOLUTIONS], check=True, timeout=120)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -14,7 +15,6 @@ from semidff.datasets.video_readers import Frame
 from semidff.datasets.video_readers.base import Trail
 from semidff.filter import Reliability, TrackFilter
 from semidff.filter.tracks import Estimate
-from semidff.inference.executors import Executor
 
 from .base import METHODS, VideoMethod
 from .boxes import arrays_of, instances_like
@@ -53,10 +53,6 @@ class Focus(VideoMethod):
     needs_boxes = sequential = True
     light_weights = 1.0, 1.0
 
-    def __init__(self, executor: Executor) -> None:
-        super().__init__(executor)
-        self._stride = min(executor.model.spatial.probe_levels()[1])
-
     def key(self, frames: Sequence[Frame]) -> SampleList:
         results = super().key(frames)
         for frame, result in zip(frames, results, strict=True):
@@ -85,6 +81,10 @@ class Focus(VideoMethod):
         self.key([key])
         for size in canvas_sizes(tuple(key.inputs.shape[1:])) if light else ():
             self._detect(np.full((*size, 3), GRAY, np.uint8), light)
+
+    @cached_property  # at the first canvas: forked processes, which only filter, must not compute
+    def _stride(self) -> float:
+        return min(self.executor.model.spatial.probe_levels()[1])
 
     def _canvas(self, objects: Estimate, frame: Frame) -> Canvas | None:
         scores = objects.scores[:, 0].sum(-1)

@@ -178,6 +178,13 @@ def test_coarse_features_have_wider_margins(stride, top):
     assert light.windows[:, 1].min() == top
 
 
+def test_stages_are_built_without_computing():
+    """Processes that filter are forked, and would wait for PyTorch's threads for ever."""
+    detector = Detector()
+    detector.model.spatial.probe_levels = lambda: pytest.fail('runs the detector')
+    stages(detector, 'focus', 2)
+
+
 def test_without_objects_nothing_is_detected():
     detector = Detector()
     found = live(stages(detector, 'focus', 4), video(4, levels=(0, 0)))
