@@ -134,7 +134,7 @@ def canvas_sizes(inputs: Size) -> list[Size]:
     return list(dict.fromkeys(sizes))
 
 
-def margins(ages: np.ndarray, stride: float) -> np.ndarray:
+def margins_of(ages: np.ndarray, stride: float) -> np.ndarray:
     """Return the least numbers of pixels between boxes and the borders of their windows, (n,).
 
     Args:
@@ -161,7 +161,7 @@ def lay_out(
     Args:
         boxes: (n, 4), xyxy, in pixels of the frame.
         gains: (n,), what it is worth to look at an object.
-        margins: (n,), from :func:`margins`.
+        margins: (n,), from :func:`margins_of`.
         scale: From the frame to the network's input.
         frame_size: Height and width of the frame.
         sizes: Of the canvases, ascending.
@@ -171,8 +171,7 @@ def lay_out(
     """
     wanted = []
     for one in np.argsort(-gains, kind='stable')[:_MOST].tolist():
-        margin = float(margins[one])
-        window = _window(boxes[one].tolist(), margin, scale, frame_size, sizes[-1])
+        window = _window(boxes[one].tolist(), float(margins[one]), scale, frame_size, sizes[-1])
         if window and gains[one] >= _LEAST * gains.max():
             wanted.append((window, float(gains[one])))
     total, canvases = sum(gain for _, gain in wanted), []
@@ -185,8 +184,9 @@ def lay_out(
                 canvas = Canvas(size, frame_size, np.array([one[:4] for one in windows]), places)
         if gained >= _ENOUGH * total:
             return canvas
-        canvases.append((gained / _WORTH ** len(canvases), canvas))
-    return max(canvases[-2:], key=lambda one: one[0])[1]
+        canvases.append((gained, canvas))
+    (less, smaller), (most, largest) = [canvases[0], *canvases][-2:]
+    return largest if most > _WORTH * less else smaller
 
 
 def _window(

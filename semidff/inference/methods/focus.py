@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from semidff.filter.tracks import Estimate
 
 from .base import METHODS, VideoMethod
 from .boxes import arrays_of, instances_like
-from .canvas import GRAY, Canvas, Size, canvas_sizes, lay_out, margins
+from .canvas import GRAY, Canvas, Size, canvas_sizes, lay_out, margins_of
 
 
 @dataclass
@@ -82,17 +81,13 @@ class Focus(VideoMethod):
         for size in canvas_sizes(tuple(key.inputs.shape[1:])) if light else ():
             self._detect(np.full((*size, 3), GRAY, np.uint8), light)
 
-    @cached_property  # at the first canvas: forked processes, which only filter, must not compute
-    def _stride(self) -> float:
-        return min(self.executor.model.spatial.probe_levels()[1])
-
     def _canvas(self, objects: Estimate, frame: Frame) -> Canvas | None:
         scores = objects.scores[:, 0].sum(-1)
         ages = frame.number - objects.sources[:, 0]
         scale = tuple(map(float, frame.sample.get('scale_factor', (1.0, 1.0))[:2]))
-        room, sizes = margins(ages, self._stride), canvas_sizes(tuple(frame.inputs.shape[1:]))
-        frame_size = frame.sample.ori_shape[:2]
-        return lay_out(objects.boxes, scores**2 * ages, room, scale, frame_size, sizes)
+        margins = margins_of(ages, min(self.executor.model.spatial.probe_levels()[1]))
+        frame_size, sizes = frame.sample.ori_shape[:2], canvas_sizes(tuple(frame.inputs.shape[1:]))
+        return lay_out(objects.boxes, scores**2 * ages, margins, scale, frame_size, sizes)
 
     def _detect(self, canvas: np.ndarray, frame: Frame, name: str = '') -> InstanceData:
         """Return the detections on a canvas (h, w, 3), in its pixels."""

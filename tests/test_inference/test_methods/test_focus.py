@@ -12,7 +12,7 @@ from torch import nn
 
 from semidff.filter.links import overlaps
 from semidff.inference.bounded import detect_bounded
-from semidff.inference.methods.canvas import GRAY, Canvas, canvas_sizes, lay_out, margins
+from semidff.inference.methods.canvas import GRAY, Canvas, canvas_sizes, lay_out, margins_of
 from tests.tiny.pictures import picture
 from tests.tiny.stages import frame_of, live, results, stages
 from tests.tiny.videos import batch
@@ -20,7 +20,7 @@ from tests.tiny.videos import batch
 FRAME, INPUT = (192, 256), (384, 512)
 SCALE = 2.0, 2.0
 SIZES = canvas_sizes(INPUT)
-AGE_1 = margins(np.ones(1), stride=8)
+AGE_1 = margins_of(np.ones(1), stride=8)
 
 
 def boxes_of(*corners):
@@ -57,7 +57,7 @@ def test_windows_lie_apart_and_the_least_gain_is_left_out():
         corners = rng.uniform(0, [220, 150], (count, 2))
         boxes = np.concatenate([corners, corners + rng.uniform(8, 40, (count, 2))], 1)
         gains = rng.uniform(0.1, 1, count)
-        canvas = lay_out(boxes, gains, margins(np.ones(count), stride=8), SCALE, FRAME, SIZES)
+        canvas = lay_out(boxes, gains, margins_of(np.ones(count), stride=8), SCALE, FRAME, SIZES)
         places = canvas.places
         assert not np.triu(overlaps(places.astype(float), places.astype(float)), 1).any()
         assert (places >= 0).all() and (places[:, 2:] <= canvas.size[::-1]).all()
@@ -70,7 +70,7 @@ def test_crowds_do_not_have_the_largest_canvas():
     """It is used where it has all objects, or one that is larger than the others."""
 
     def size_of(*boxes, gains, ages):
-        room = margins(np.array(ages), stride=8)
+        room = margins_of(np.array(ages), stride=8)
         return lay_out(boxes_of(*boxes), np.array(gains), room, SCALE, FRAME, SIZES).size
 
     corners = [(x, y) for x in (8, 72, 136, 200) for y in (8, 56, 104, 152)]
@@ -83,7 +83,7 @@ def test_crowds_do_not_have_the_largest_canvas():
 
 def test_objects_side_by_side_share_a_window():
     boxes = boxes_of([20, 20, 40, 60], [42, 20, 62, 60], [200, 120, 220, 160])
-    canvas = lay_out(boxes, np.ones(3), margins(np.ones(3), stride=8), SCALE, FRAME, SIZES)
+    canvas = lay_out(boxes, np.ones(3), margins_of(np.ones(3), stride=8), SCALE, FRAME, SIZES)
     assert sorted(canvas.windows[:, 0].tolist()) == [16, 196]
 
 
