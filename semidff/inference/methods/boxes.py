@@ -93,7 +93,7 @@ class Interpolate(BoxMethod):
 def by_interval(frames: Sequence[Frame]) -> list[tuple[Frame, list[Frame]]]:
     """Return the key frame and the frames of each interval, given consecutive non-key frames."""
     groups = groupby(frames, lambda frame: id(frame.key))
-    return [(own[0].key, own) for own in (list(group) for _, group in groups)]
+    return [(interval[0].key, interval) for interval in (list(group) for _, group in groups)]
 
 
 def interpolated(key: Frame, frames: Sequence[Frame]) -> list[Arrays]:
