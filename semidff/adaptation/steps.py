@@ -174,9 +174,10 @@ def trained_points(scales: Sequence[float], **same: Sequence) -> list[Point]:
     """Return the points of methods with the temporal module."""
     others = dict(key_interval=TRAINED_INTERVALS, **same)
     filters = dict(light_every=LIGHT_EVERY, filter=[None, 'causal', 'both'])
-    methods = ['propagate', 'centered', 'blend']
-    filtered = grid(method=['propagate'], **filters, **others)
-    return [*grid(method=methods, scale=scales, **others), *filter(_has_light_frames, filtered)]
+    plain, filtered = (
+        grid(method=['propagate'], **each, **others) for each in (dict(scale=scales), filters)
+    )
+    return [*plain, *filter(_has_light_frames, filtered)]
 
 
 def measure_points(job: Job, choices: Choices, is_trained: bool) -> Table:

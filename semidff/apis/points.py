@@ -28,7 +28,7 @@ from semidff.utils.command_line import Checkpoint, Count, Input, Output
 from semidff.utils.progress import time_left
 from semidff.utils.tables import text_table
 
-UNTRAINED, TRAINED = ('frame', 'track', 'interpolate'), ('propagate', 'centered', 'blend')
+UNTRAINED = 'frame', 'track', 'interpolate'
 
 _SHAPE = 600, 1000  # of the synthetic video
 
@@ -58,7 +58,7 @@ class Grid:
     def points(self, has_temporal: bool) -> list[Point]:
         """Return the points, the detector at each input size among them."""
         adaptive = [ADAPTIVE] if has_temporal and self.adaptive else []
-        methods = self.methods or [*UNTRAINED, *(TRAINED if has_temporal else ()), *adaptive]
+        methods = self.methods or [*UNTRAINED, *(['propagate'] if has_temporal else []), *adaptive]
         filters = [None if name == 'none' else name for name in self.filters]
         common = dict(scale=self.scales, filter=filters, runtime=[self.runtime])
         others = dict(key_interval=self.key_intervals, light_every=self.light_every)

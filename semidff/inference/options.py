@@ -18,9 +18,8 @@ class MethodOptions:
             half the input size; focus: the detector on a canvas of crops around the tracked
             objects; copy: key frame's boxes repeated; interpolate: boxes interpolated between key
             frames, offline; centered: as propagate, from the nearest key frame before or after,
-            offline; blend: as centered, with boxes averaged with those of interpolate, offline;
-            sff-fast, sff-slow: features propagated by OpenCV's optical flow (default: that of the
-            config or of the folder, else propagate, and frame without temporal module).
+            offline; sff-fast, sff-slow: features propagated by OpenCV's optical flow (default: that
+            of the config or of the folder, else propagate, and frame without temporal module).
         key_interval: Key-frame interval l; with --adaptive, its average (default: as for the
             method, else 10).
         adaptive: Choose key frames by the predicted error of propagation, with a file of

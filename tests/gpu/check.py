@@ -275,7 +275,7 @@ def inferencer(device: str, method: str) -> VideoInferencer:
 def check_operating_points() -> Rows:
     """Operating points can be measured."""
     clip = Clip(files=tuple(map(str, sorted(project().glob('v0_*.png')))))
-    methods, scales = ['track', 'propagate', 'blend'], [1.0, 0.5]
+    methods, scales = ['track', 'propagate', 'centered'], [1.0, 0.5]
     points = grid(method=methods, key_interval=[5, 10], scale=scales)
     executor = inferencer('cuda:0', 'propagate').stages.method.executor
     table = Table.open(Path(tempfile.mkdtemp()) / 'points.json', {})

@@ -108,8 +108,6 @@ def test_choices(project, adapted):
         'focus',
         'copy',
         'propagate',
-        'centered',
-        'blend',
     }
 
 

@@ -392,7 +392,7 @@ def test_a_checkpoint_that_holds_its_config_is_enough(project, inferencer):
         VideoInferencer(weights=project / 'one.pth')
 
 
-@pytest.mark.parametrize('method', ['copy', 'interpolate', 'propagate', 'track', 'blend'])
+@pytest.mark.parametrize('method', ['copy', 'interpolate', 'propagate', 'track', 'centered'])
 def test_a_changed_result_changes_no_other(project, method):
     shared = make(project, method, interval=3)
     expected = [sample.pred_instances.bboxes.clone() for sample in shared(arrays())]

@@ -269,13 +269,12 @@ def test_remembered_detections_are_shared_by_methods_and_schedules(large, monkey
         return results(stages(executor, method, schedule=schedule), video(0)[:7])
 
     model.temporal.register_forward_hook(lambda *_: calls.append(1))
-    methods = 'frame', 'small', 'focus', 'track', 'interpolate', 'propagate', 'centered', 'blend'
+    methods = 'frame', 'small', 'focus', 'track', 'interpolate', 'propagate', 'centered'
     for method in methods:
         for first in (2, 4):
             found[method, first] = detect(remembered, method, first)
     # first key frames 0, 4 (propagate: 5 pairs; centered: frame 3 from frame 4) and 0, 2, 6 (4
-    # pairs, of which frame 1 from 0 is known; centered: frame 5 from frame 6); blend: those of
-    # centered
+    # pairs, of which frame 1 from 0 is known; centered: frame 5 from frame 6)
     assert len(calls) == 5 + 1 + 3 + 1
     for (method, first), own in found.items():
         assert_equal(own, detect(detector('retinanet'), method, first), 1e-6, 0)

@@ -52,7 +52,7 @@ def cases():
     yield from product(
         ['openvino'], ['retinanet'], ['propagate'], [WORKERS], ['adaptive', 'fields']
     )
-    others = 'frame', 'centered', 'blend', 'small', 'focus', 'sff-fast'
+    others = 'frame', 'centered', 'small', 'focus', 'sff-fast'
     yield from product(RUNTIMES, ['retinanet'], others, [WORKERS], ['cuts'])
     yield from product(RUNTIMES, ['rfcn', 'faster_rcnn', 'yolox'], ['propagate'], [FILE], ['light'])
 

@@ -14,7 +14,7 @@ from tests.tiny.stages import frame_of, live, results, stages, together
 from tests.tiny.videos import batch, build, detector_cfg
 
 FRAMES, INTERVAL = 9, 4
-OFFLINE = ('interpolate', 'centered', 'blend')
+OFFLINE = ('interpolate', 'centered')
 every_method = pytest.mark.parametrize('method', list(METHODS.module_dict))
 unfiltered = pytest.mark.parametrize(
     'method', methods_where(lambda kind: not kind.key_only and not kind.sequential)

@@ -34,7 +34,7 @@ from tests.tiny.videos import (
 )
 
 KEY = dict(min_score=0.0)
-METHODS = ['track', 'interpolate', 'propagate', 'centered', 'blend']
+METHODS = ['track', 'interpolate', 'propagate', 'centered']
 
 
 @pytest.fixture(scope='module')
@@ -249,9 +249,7 @@ def test_clips_that_are_processed_at_once(folder, clip, model, laps, tmp_path):
 
 
 def test_points_on_a_gpu(clip, model, gpu, tmp_path):
-    points = grid(
-        method=['track', 'interpolate', 'propagate', 'centered', 'blend'], key_interval=[3]
-    )
+    points = grid(method=METHODS, key_interval=[3])
     points += [Point('propagate', 3, 0.5), Point('track', 3, filter='both')]
     found, expected = (
         metrics_of(table_of(tmp_path / name, points, [clip], detector, {}))

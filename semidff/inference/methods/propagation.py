@@ -3,19 +3,17 @@
 from collections.abc import Sequence
 from functools import cache
 
-import numpy as np
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 
 from semidff.datasets.video_readers import Frame
-from semidff.filter.links import assign, overlaps
 from semidff.inference.executors import Executor
 from semidff.models.key_frame import FlowField, KeyFrame
 from semidff.models.temporal.temporal_module import with_normalization
 from semidff.utils.logs import log_warning
 
 from .base import METHODS, MethodError, VideoMethod
-from .boxes import Arrays, BoxMethod, arrays_of, by_interval, interpolated
+from .boxes import by_interval
 
 
 @METHODS.register_module(name='propagate')
@@ -109,45 +107,6 @@ def _warn_of_backward(method: str) -> None:
         f'method {method!r} propagates in both directions, but by its config this model was '
         'trained in one: train with model.both_directions=True, or use method propagate'
     )
-
-
-@METHODS.register_module(name='blend')
-class Blend(BoxMethod, Centered):
-    """*centered*, with boxes drawn towards those of *interpolate*.
-
-    The error of a propagated box grows with the distance from its key frame and differs from frame
-    to frame, that of an interpolated one with the change of motion. Their mean is tighter than both
-    where they are close to one another. Each propagated box is averaged with the interpolated box
-    of its class that it overlaps most, one to one; the weight of the interpolated one is IoU² / 2.
-    Scores and classes are the propagated ones. Boxes after the last key frame of a video, and boxes
-    of instances with masks, are not changed.
-    """
-
-    def non_key(self, frames: Sequence[Frame]) -> SampleList:
-        results = super().non_key(frames)
-        found = dict(zip(frames, results, strict=True))
-        for key, own in by_interval(frames):
-            if key.next is None or 'masks' in key.next.detections:
-                continue
-            tracks = interpolated(key, own)
-            for frame, (boxes, _, labels) in zip(own, tracks, strict=True):
-                instances = found[frame].pred_instances
-                blended = average(arrays_of(instances), boxes, labels)
-                instances.bboxes = instances.bboxes.new_tensor(blended)
-        return results
-
-
-def average(found: Arrays, tracks: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Average boxes with those of tracks, (m, 4) of classes (m,).
-
-    Returns:
-        Boxes (n, 4); those that overlap no track of their class are unchanged.
-    """
-    boxes, iou = found[0], overlaps(found[0], tracks)
-    rows, columns = assign(iou, found[2][:, None] == labels)
-    weights = iou[rows, columns, None] ** 2 / 2
-    boxes[rows] += weights * (tracks[columns] - boxes[rows])
-    return boxes
 
 
 class ShallowFlow(Propagate):

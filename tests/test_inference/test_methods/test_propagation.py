@@ -1,4 +1,4 @@
-"""Propagation from the nearer key frame, its blend with interpolation, and shallow feature flow."""
+"""Propagation from the nearer key frame, and shallow feature flow."""
 
 import json
 import runpy
@@ -11,7 +11,6 @@ import torch
 from mmengine.config import Config
 
 from semidff.inference.methods import propagation
-from semidff.inference.methods.propagation import average
 from semidff.models import VideoDetector, video_detector
 from semidff.synthetic.smooth_video import smooth_frames
 from tests.test_inference.test_stages import all_same, count_calls, results_of, same, walk
@@ -81,78 +80,18 @@ def test_large_frames_of_a_chunk_share_the_flow_network_alone(model, monkeypatch
     assert all_same(found, results_at(model, 'propagate'), 1e-3)
 
 
-@pytest.mark.parametrize('method', ['centered', 'blend'])
-def test_a_model_trained_in_one_direction_is_warned_of_once(model, method, monkeypatch):
+def test_a_model_trained_in_one_direction_is_warned_of_once(model, monkeypatch):
     warnings = []
     monkeypatch.setattr(propagation, 'log_warning', warnings.append)
     propagation._warn_of_backward.cache_clear()
     for _ in range(2):
-        stages(model, method)
+        stages(model, 'centered')
     (text,) = warnings
-    assert f"'{method}'" in text and 'both_directions=True' in text
+    assert "'centered'" in text and 'both_directions=True' in text
     monkeypatch.setattr(model, 'both_directions', True)
     propagation._warn_of_backward.cache_clear()
-    stages(model, method)
+    stages(model, 'centered')
     assert len(warnings) == 1
-
-
-def arrays(*rows):
-    boxes, scores, labels = zip(*rows, strict=True)
-    return np.array(boxes, dtype=float), np.array(scores), np.array(labels)
-
-
-def test_the_weight_is_half_the_squared_overlap():
-    tracks = np.array([[0.0, 0, 10, 5]])  # IoU 1 / 2, weight 1 / 8
-    for label, bottom in ((1, 10 - 5 / 8), (2, 10)):
-        found = arrays(([0, 0, 10, 10], 0.9, 1))
-        assert average(found, tracks, np.array([label])).tolist() == [[0, 0, 10, bottom]]
-    for n, m in ((0, 2), (2, 0)):
-        found = np.zeros((n, 4)), np.zeros(n), np.zeros(n, dtype=int)
-        assert average(found, np.zeros((m, 4)), np.zeros(m, dtype=int)).shape == (n, 4)
-
-
-def test_each_track_moves_one_box():
-    """The second box overlaps both tracks, and takes the one that the first does not need."""
-    found = arrays(([0, 0, 10, 10], 0.9, 0), ([2, 0, 12, 10], 0.8, 0), ([50, 0, 60, 10], 0.7, 0))
-    tracks = np.array([[0.0, 0, 10, 10], [4, 0, 14, 10]])
-    boxes = average(found, tracks, np.array([0, 0]))
-    assert boxes[0].tolist() == [0, 0, 10, 10] and boxes[2].tolist() == [50, 0, 60, 10]
-    weight = (80 / 120) ** 2 / 2
-    assert boxes[1] == pytest.approx([2 + 2 * weight, 0, 12 + 2 * weight, 10])
-
-
-def test_blended_boxes_lie_between_propagated_and_interpolated_ones(model):
-    methods = ('blend', 'centered', 'interpolate')
-    runs = ([r.pred_instances for r in results_at(model, method)] for method in methods)
-    moved = 0
-    for index, (found, own, tracks) in enumerate(zip(*runs, strict=True)):
-        assert torch.equal(found.scores, own.scores) and torch.equal(found.labels, own.labels)
-        if index in (0, 5, 10, 11):  # key frames, and the frame after the last one
-            assert torch.equal(found.bboxes, own.bboxes)
-            continue
-        expected = average(
-            (own.bboxes.double().numpy(), own.scores.numpy(), own.labels.numpy()),
-            tracks.bboxes.double().numpy(),
-            tracks.labels.numpy(),
-        )
-        assert found.bboxes.numpy() == pytest.approx(expected, abs=1e-4)
-        moved += (found.bboxes != own.bboxes).any(1).sum()
-    assert moved
-
-
-def test_boxes_of_masks_stay(model, monkeypatch):
-    """They would not fit to their masks."""
-    expected = results_at(model, 'centered')
-    predict = model.spatial.predict
-
-    def with_masks(*args):
-        samples = predict(*args)
-        for sample in samples:
-            sample.pred_instances.masks = torch.zeros(len(sample.pred_instances), 2, 2)
-        return samples
-
-    monkeypatch.setattr(model.spatial, 'predict', with_masks)
-    assert all_same(results_at(model, 'blend'), expected)
 
 
 (CANVAS,) = smooth_frames(1, 192, 288)
