@@ -33,7 +33,6 @@ FUNCTIONS: dict[str, str | dict[str, str]] = dict(
     speed='semidff.apis.points.speed',
     make_synthetic='semidff.synthetic.build.make_synthetic',
     complexity='semidff.points.complexity.report_complexity',
-    fit_adaptive='semidff.apis.propagation.fit_schedule',
     show_propagation='semidff.apis.propagation.show_propagation',
     tables='semidff.points.experiment_tables.make_tables',
 )

@@ -11,7 +11,7 @@ from typing import Any
 
 from mmengine.logging import print_log
 
-from semidff.inference import ADAPTIVE, Point, schedule_config
+from semidff.inference import Point
 from semidff.inference.executors import default_runtime
 from semidff.points.clips import Clip
 from semidff.utils.atomic_write import read_json, write_json
@@ -186,9 +186,3 @@ class AdaptedFolder:
     def weights(self) -> str:
         """The checkpoint: of the detector for methods without temporal module."""
         return str(self.path / ('last.pth' if self.point.uses_temporal else DETECTOR))
-
-    @property
-    def schedule(self) -> dict | None:
-        """Config of the key-frame schedule; None for a fixed interval."""
-        adaptive = self.path / 'adaptive.json' if self.point.method == ADAPTIVE else None
-        return schedule_config(self.point.key_interval, adaptive and str(adaptive))

@@ -48,7 +48,7 @@ LIGHT_EVERY = 1, 2, 5
 FOCUS_INTERVALS, FOCUS_EVERY = (10, 20), (2, 5)
 LEAST_SPEEDUP = 1.3
 
-_FOREIGN = 'config.py', 'last.pth', 'detector.pth', 'adaptive.json', 'report.md', 'video.mp4'
+_FOREIGN = 'config.py', 'last.pth', 'detector.pth', 'report.md', 'video.mp4'
 _EARLIER = 'choices.json', 'points.json', 'survey.json', 'plan.json', 'student'
 _SECONDS, _FRAMES = 60, (60, 300)  # of the detector on the measured clips; fewest and most frames
 _PASSES = 2.2  # of the detector at the config's input size, all input sizes together

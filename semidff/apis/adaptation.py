@@ -102,7 +102,7 @@ def adapt(
             _render(inferencer, choices.clips[0], folder / 'video.mp4')
     print(
         f'{folder / "report.md"}, {folder / "report.png"}, {folder / "video.mp4"}. The folder '
-        f'runs {inferencer.description}:\n  semidff-demo VIDEO {folder} --out boxes.mp4\n  '
+        f'runs {inferencer.point}:\n  semidff-demo VIDEO {folder} --out boxes.mp4\n  '
         f'VideoInferencer({str(folder)!r})',
         flush=True,
     )

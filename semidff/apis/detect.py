@@ -161,7 +161,7 @@ def detect(
             MMLogger.get_current_instance()
     live = LiveOptions(*vars(source).values(), threads=options.get('decoder_threads', 1))
     inferencer = VideoInferencer(**options, live=live)
-    say(f'{model} runs {inferencer.description}')
+    say(f'{model} runs {inferencer.point}')
     _detect_in_video(inferencer, input, outputs, say)
 
 

@@ -12,10 +12,10 @@ import torch
 
 from semidff.checkpoints.detectors import read_model
 from semidff.datasets.vid_json import check_frames_between
-from semidff.inference import Acceleration, ErrorPredictor
+from semidff.inference import Acceleration
 from semidff.inference.executors import Executor
 from semidff.inference.loading import load_model
-from semidff.inference.point import ADAPTIVE, Point, grid
+from semidff.inference.point import Point, grid
 from semidff.points.clips import MAX_FRAMES, Clip, labeled_clips, labels_of
 from semidff.points.live import measure_live
 from semidff.points.measure import measure
@@ -38,13 +38,12 @@ class Grid:
     """Operating points.
 
     Attributes:
-        methods: Default: all that the model supports; adaptive needs --adaptive.
+        methods: Default: frame, track, interpolate, with a temporal module propagate.
         key_intervals: Key-frame intervals.
         scales: Input sizes relative to the config's.
         light_every: Distances between the light frames; other non-key frames are tracked.
         filters: Filters of the results: none, causal, both.
         runtime: What computes the frames.
-        adaptive: Error predictor, made by tools/analysis/fit_adaptive.py.
     """
 
     methods: Sequence[str] | None = None
@@ -53,12 +52,10 @@ class Grid:
     light_every: Sequence[int] = (1,)
     filters: Sequence[str] = ('none',)
     runtime: str = 'torch'
-    adaptive: Input | None = None
 
     def points(self, has_temporal: bool) -> list[Point]:
         """Return the points, the detector at each input size among them."""
-        adaptive = [ADAPTIVE] if has_temporal and self.adaptive else []
-        methods = self.methods or [*UNTRAINED, *(['propagate'] if has_temporal else []), *adaptive]
+        methods = self.methods or [*UNTRAINED, *(['propagate'] if has_temporal else [])]
         filters = [None if name == 'none' else name for name in self.filters]
         common = dict(scale=self.scales, filter=filters, runtime=[self.runtime])
         others = dict(key_interval=self.key_intervals, light_every=self.light_every)
@@ -149,12 +146,10 @@ def operating_points(
             lengths = (len(clip.files) for clip in clips)
             check_frames_between(lengths, str(labels), ', '.join(others))
     settings = dict(min_score=protocol.min_score, phases=protocol.phases, device=device)
-    settings['adaptive'] = points.adaptive and Path(points.adaptive).read_text()
     key = key_of(cfg, untrained, clips, labels, str(checkpoint), **settings)
-    predictor = points.adaptive and ErrorPredictor.load(points.adaptive)
     table = Table.open(out / 'points.json', key)
     with time_left('measuring') as shown:
-        measure(table, chosen, clips, load, truth, predictor, protocol.rounds, shown)
+        measure(table, chosen, clips, load, truth, protocol.rounds, shown)
     if protocol.live_rate:
         progress = partial(print, file=sys.stderr, flush=True)
         measure_live(table, clips, load, protocol.live_rate, truth, progress)

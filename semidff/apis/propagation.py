@@ -1,73 +1,15 @@
-"""Propagation on videos: figures of it, and the fit of an adaptive schedule to its errors."""
+"""Figures of propagation on videos."""
 
 from collections.abc import Sequence
 from contextlib import closing
 
 from semidff.datasets.video_readers import Frame, open_video
 from semidff.inference.methods.base import MethodError
-from semidff.inference.schedule_fit import fit_adaptive, unlabeled_videos
 from semidff.utils.atomic_write import atomic_path
-from semidff.utils.command_line import Checkpoint, Count, Input, Output
-from semidff.utils.tables import text_table
+from semidff.utils.command_line import Checkpoint, Input, Output
 from semidff.visualization.propagation import draw_propagation, view_pair
 
 from .video_inferencer import VideoInferencer
-
-
-def fit_schedule(
-    config: Input,
-    checkpoint: Checkpoint | None = None,
-    *,
-    out: Output,
-    videos: Input | None = None,
-    clips: Count = 60,
-    clip_length: Count = 60,
-    max_interval: Count = 30,
-    device: str | None = None,
-) -> str:
-    """Fit an adaptive key-frame schedule to a video detector, on unlabeled videos.
-
-    Fits a predictor of the error of propagated features, given flow, scale field and images; the
-    feature network gives the true features. Then measures the average key-frame interval for each
-    tolerated error. Use the file with ``--adaptive FILE --key-interval L`` of ``tools/test.py`` and
-    ``tools/video_demo.py``.
-
-    Args:
-        config: Config of a video detector (stage two), or a folder of tools/adapt.py.
-        checkpoint: Its weights; not needed with a folder.
-        out: JSON file to write.
-        videos: Text file with a video file, a folder of frames or a glob on each line (default: the
-            unlabeled videos of the config's training).
-        clips: Number of clips.
-        clip_length: Frames of a clip, fewer where videos are shorter; average intervals up to 0.4
-            of it are calibrated.
-        max_interval: Longest key-frame interval.
-        device: Where to run (default: a GPU if available).
-
-    Returns:
-        A report.
-    """
-    inferencer = VideoInferencer(
-        config, checkpoint, device, method='propagate', show_progress=False
-    )
-    fit = fit_adaptive(
-        inferencer.model,
-        lambda image: inferencer.preprocess(Frame(image, 0, 0.0)),
-        unlabeled_videos(inferencer.model.cfg, videos),
-        clips,
-        clip_length,
-        max_interval,
-    )
-    fit.predictor.save(out)
-    explained = '-' if fit.explained is None else f'{fit.explained:.3f}'
-    low, middle, high = fit.errors
-    calibrated = zip(fit.predictor.intervals, fit.predictor.tolerances, strict=True)
-    rows = [(f'{interval:.2f}', f'{tolerance:.3f}') for interval, tolerance in calibrated]
-    return (
-        f'{fit.pairs} pairs; relative feature error {middle:.2f} ({low:.2f} to {high:.2f}); '
-        f'R2 of its logarithm on held-out clips: {explained}\n'
-        f'{text_table([("average interval", "tolerated error"), *rows[::3]])}\nWritten: {out}'
-    )
 
 
 def show_propagation(

@@ -60,8 +60,8 @@ class VideoInferencer:
         compile: Whether to compile the networks.
         read_ahead: Number of frames that a thread decodes ahead, and a second one preprocesses;
             default: 4 for files, folders and lists, 0 for cameras and iterators.
-        schedule: Key-frame schedule or its config in place of fixed intervals, see
-            :func:`~semidff.inference.schedule_config`.
+        schedule: Key-frame schedule or its config in place of fixed intervals, for example
+            ``dict(type='SceneCutSchedule', base=10)``.
         trust: Whether to load a checkpoint that can run code.
         filter: ``causal`` or ``both`` track objects, which improves results; ``identities`` only
             adds track ids; ``none``. Default: ``none``, or what a folder recommends.
@@ -90,7 +90,6 @@ class VideoInferencer:
         model: The video detector.
         stages: The stages through which frames travel.
         point: The operating point.
-        description: The operating point and schedule in words.
 
     Example:
         >>> inferencer = VideoInferencer('config.py', 'last.pth', key_interval=10)
@@ -134,7 +133,7 @@ class VideoInferencer:
         if isinstance(model, str | Path) and Path(model).is_dir():
             folder = AdaptedFolder.read(model, point, **options)
             cache = cache or folder.path / 'graphs'
-            self.point, schedule = folder.point, schedule or folder.schedule
+            self.point = folder.point
             model, weights = folder.config, weights or folder.weights
         self.read_ahead, self.panels, self.show_progress = read_ahead, tuple(panels), show_progress
         if isinstance(live, str):
@@ -161,7 +160,6 @@ class VideoInferencer:
         self.model = executor.model
         self.pipeline = frame_pipeline(self.model.cfg, scale=self.point.scale)
         self.stages = Stages(executor, self.point, schedule, keep_fields=bool(panels))
-        self.description = f'{self.point}' + ', adaptive key frames' * (schedule is not None)
         self.workers = workers or default_workers(decoder_threads)
         self._latency = latency
         if latency not in (None, 'bounded', 'synchronous'):

@@ -209,7 +209,7 @@ def apply_test_options(cfg: Config, points: MethodOptions, options: VideoTestOpt
     if schedule := points.schedule(test.get('key_interval', 10)):
         test.schedule = schedule
     elif test.get('schedule') and points.key_interval is not None:
-        # The schedule alone decides; without an interval, as with a tolerated error, it stays.
+        # The schedule alone decides.
         schedule = test.schedule
         while isinstance(schedule.get('base'), dict):
             schedule = schedule.base

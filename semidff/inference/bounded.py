@@ -89,8 +89,6 @@ def detect_bounded(frames: Iterable[Frame], stages: Any, detector: Pool) -> Iter
                 frame = copy.copy(frame)
                 frame.sample, frame.done = frame.sample.new(), Future()
                 frame.kind = LIGHT if stages.point.light_every == 1 else TRACKED
-            elif frame.key is not known:
-                frame.flow_field = None
             if detections is not None:
                 frame.kind = TRACKED
             frame.key = known

@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from semidff.utils.command_line import Count, Input
-
-from .schedules import schedule_config
+from semidff.utils.command_line import Count
 
 
 @dataclass(frozen=True)
@@ -20,10 +18,7 @@ class MethodOptions:
             frames, offline; centered: as propagate, from the nearest key frame before or after,
             offline; sff-fast, sff-slow: features propagated by OpenCV's optical flow (default: that
             of the config or of the folder, else propagate, and frame without temporal module).
-        key_interval: Key-frame interval l; with --adaptive, its average (default: as for the
-            method, else 10).
-        adaptive: Choose key frames by the predicted error of propagation, with a file of
-            tools/analysis/fit_adaptive.py.
+        key_interval: Key-frame interval l (default: as for the method, else 10).
         scene_cuts: Add a key frame at each scene cut.
         filter: Follow objects through the video: with earlier frames alone, or with later ones,
             too, which is better; identities: keep the boxes of the method.
@@ -33,7 +28,6 @@ class MethodOptions:
 
     method: str | None = None
     key_interval: Count | None = None
-    adaptive: Input | None = None
     scene_cuts: bool = False
     filter: Literal['none', 'causal', 'both', 'identities'] | None = None
     light_every: int | None = None
@@ -43,4 +37,4 @@ class MethodOptions:
         none is given.
         """
         interval = self.key_interval if self.key_interval is not None else key_interval
-        return schedule_config(interval, self.adaptive, self.scene_cuts)
+        return dict(type='SceneCutSchedule', base=interval) if self.scene_cuts else None

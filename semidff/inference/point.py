@@ -7,9 +7,6 @@ from typing import Any
 
 from .methods import MethodError, method_class
 
-ADAPTIVE = 'adaptive'
-"""Method *propagate* with an adaptive schedule."""
-
 FILTERS = 'causal', 'both', 'identities'
 """``causal``: results depend on earlier frames alone. ``both``: on some later ones, too, for which
 they wait. ``identities``: results are those of the method, with the track ids of the causal filter.
@@ -24,8 +21,8 @@ class Point:
     tracked frames and *focus* need a filter, which is causal unless it is ``both``.
 
     Attributes:
-        method: Name of a method, see :mod:`semidff.inference.methods`, or *adaptive*.
-        key_interval: Key-frame interval l; with *adaptive*, the requested average.
+        method: Name of a method, see :mod:`semidff.inference.methods`.
+        key_interval: Key-frame interval l.
         scale: Input size relative to that of the config, for height and width.
         light_every: Distance between the non-key frames on which the method detects; the boxes of
             the others are tracked. 1: on all; 0: on none.
@@ -53,7 +50,7 @@ class Point:
                 'and 0, 1, 2, ...'
             )
         implied: dict[str, Any] = {}
-        kind = method_class(self.run_as)
+        kind = method_class(self.method)
         if self.method == 'frame':
             implied = dict(key_interval=1, light_every=1)
         elif kind.key_only:
@@ -65,19 +62,14 @@ class Point:
             object.__setattr__(self, name, value)
 
     @property
-    def run_as(self) -> str:
-        """Name of the method in :mod:`semidff.inference.methods`."""
-        return 'propagate' if self.method == ADAPTIVE else self.method
-
-    @property
     def uses_temporal(self) -> bool:
         """Whether the temporal module runs, whose weights are required."""
-        return method_class(self.run_as).uses_temporal
+        return method_class(self.method).uses_temporal
 
     @property
     def is_causal(self) -> bool:
         """Whether results depend on earlier frames alone, so that live video has them at once."""
-        return self.filter != 'both' and not method_class(self.run_as).needs_next
+        return self.filter != 'both' and not method_class(self.method).needs_next
 
     @property
     def unfiltered(self) -> 'Point':
@@ -85,7 +77,7 @@ class Point:
 
         Where detections depend on the light frames before them, it has these, and a filter.
         """
-        if method_class(self.run_as).sequential:
+        if method_class(self.method).sequential:
             return replace(self, filter='causal')
         method = 'copy' if self.method == 'track' else self.method
         return replace(self, method=method, light_every=1, filter=None)

@@ -66,7 +66,6 @@ class KeyFrameSchedule(ABC):
     key frames (``frame.begins_scene``).
     """
 
-    observes = False  # observe() is called with each non-key frame, which has its flow field
     longest: float = math.inf  # frames from one key frame to the next, at most
 
     @abstractmethod
@@ -81,9 +80,6 @@ class KeyFrameSchedule(ABC):
         """Return whether a frame begins another scene; called ahead of :meth:`is_key`."""
         return False
 
-    def observe(self, frame: Frame) -> None:  # noqa: B027 (optional)
-        """Take a non-key frame, whose ``flow_field`` is known."""
-
     def note_key(self, frame: Frame) -> None:  # noqa: B027 (optional)
         """Take a key frame; called for every one."""
 
@@ -92,7 +88,6 @@ def schedule(
     frames: Iterable[Frame],
     rule: KeyFrameSchedule,
     light_every: int = 1,
-    observe: Callable[[Frame], None] | None = None,
     may_be_key: Callable[[], bool] = lambda: True,
 ) -> Iterator[Frame]:
     """Set ``kind``, ``key``, ``number``, ``begins_scene`` and ``trail`` of a stream's frames.
@@ -104,8 +99,6 @@ def schedule(
         light_every: Non-key frames at multiples of this distance from their key frame, or the next
             ones if these were dropped, are light frames; the others are tracked. 0: all are
             tracked.
-        observe: Called with each frame to set its flow field, ahead of the detection, if the rule
-            observes.
         may_be_key: Called for each frame; without it, key frames begin scenes only.
     """
     rule, times = copy.deepcopy(rule), FrameTimes()
@@ -134,8 +127,4 @@ def schedule(
             is_light = light_every and distance // light_every > before // light_every
             frame.kind, frame.key = LIGHT if is_light else TRACKED, key
         frame.sample.set_metainfo(dict(is_key_frame=frame.kind == KEY, frame_kind=frame.kind))
-        if observe:
-            observe(frame)
-            if frame.kind != KEY:
-                rule.observe(frame)
         yield frame

@@ -15,15 +15,14 @@ from torch import nn
 from semidff.datasets.video_readers import Frame
 from semidff.filter import picture_of
 from semidff.filter.video import AHEAD
-from semidff.models.key_frame import KeyFrame
 from semidff.utils.threads import opencv_threads, torch_threads, worker_threads
 
 from .bounded import detect_bounded
 from .detect import Stream, Together, detect_pairs
 from .executors import Executor, as_executor
 from .follow import Follow
-from .methods import MethodError, VideoMethod, method_class, methods_where, pairwise_methods
-from .point import ADAPTIVE, Point
+from .methods import MethodError, VideoMethod, method_class, pairwise_methods
+from .point import Point
 from .schedule import KEY, LIGHT, KeyFrameSchedule, schedule
 from .schedules import build_schedule
 
@@ -68,7 +67,7 @@ class Stages:
         filters: bool = True,
     ) -> None:
         self.point = point = point or Point()
-        kind, executor = method_class(point.run_as), as_executor(model)
+        kind, executor = method_class(point.method), as_executor(model)
         self._arguments = executor, point, schedule, keep_fields, filters
         self._filter = point.filter if filters else None
         self.model = executor.model.eval()
@@ -81,16 +80,7 @@ class Stages:
             raise MethodError(
                 f'the filter tracks boxes, but this model predicts {self.model.spatial.prediction}'
             )
-        if point.method == ADAPTIVE and schedule is None:
-            raise MethodError('method adaptive needs a schedule, see schedule_config')
         self.rule = build_schedule(schedule or point.key_interval)
-        if self.rule.observes and (kind.needs_next or not self.method.has_flow):
-            able = methods_where(lambda kind: kind.propagates and not kind.needs_next)
-            raise MethodError(
-                f'{type(self.rule).__name__} observes the feature flow, which method '
-                f'{point.run_as!r} of this model does not have at that point: choose one of '
-                f'{", ".join(able)}, with a temporal module that has a flow'
-            )
 
     def __reduce__(self) -> tuple:
         return Stages, self._arguments
@@ -119,15 +109,9 @@ class Stages:
                 frame.inputs = frame.inputs.pin_memory()  # for a copy that does not block
             yield frame
 
-    def schedule(
-        self,
-        frames: Iterable[Frame],
-        observe: Callable[[Frame], None] | None = None,
-        **options: Any,
-    ) -> Iterator[Frame]:
+    def schedule(self, frames: Iterable[Frame], **options: Any) -> Iterator[Frame]:
         """Set the kind of prepared frames, see :func:`~semidff.inference.schedule.schedule`."""
-        observe = (observe or self._observe) if self.rule.observes else None
-        return schedule(frames, self.rule, self.point.light_every, observe, **options)
+        return schedule(frames, self.rule, self.point.light_every, **options)
 
     def run(
         self, frames: Iterable[Frame], workers: int = 1, chunk: int | None = None
@@ -148,8 +132,8 @@ class Stages:
                 later frames.
         """
         error = None
-        with self._workers(workers) as (observe, *calls):
-            stream = Stream(self, self.schedule(frames, observe), *calls, chunk)
+        with self._workers(workers) as calls:
+            stream = Stream(self, self.schedule(frames), *calls, chunk)
             while not stream.ended:
                 try:
                     stream.read()
@@ -223,7 +207,7 @@ class Stages:
     @torch.no_grad()
     def prepare_executor(self, frame: Frame) -> None:
         """Let the executor prepare for frames of this size, before workers see them."""
-        has_fields = self.rule.observes or getattr(self.method, 'keep_fields', False)
+        has_fields = getattr(self.method, 'keep_fields', False)
         has_light = self.rule.longest > 1 and self.point.light_every != 0 and not has_fields
 
         @torch.no_grad()
@@ -239,28 +223,13 @@ class Stages:
         with self._free_method() as method:
             method.executor.prepare((type(method), has_light, frame.size), predict)
 
-    @torch.no_grad()
-    def _observe(self, frame: Frame) -> None:
-        """Compute the flow field of a frame; of key frames, the image is enough."""
-        with self._free_method() as method:
-            inputs, _ = method.batch([frame])
-            if frame.kind == KEY:
-                frame.key_image = method.executor.model.key_image(inputs)
-            else:
-                key = KeyFrame(frame.key.key_image, ())
-                frame.flow_field = method.executor.flow_field(inputs, key)
-
     @contextmanager
-    def _workers(self, count: int) -> Iterator[tuple[Callable, Callable, Callable, int]]:
-        """Yield what observes, detects and prepares, and how many frames are submitted ahead."""
-        if count == 1 or not self.make_methods(count + self.rule.observes):
-            yield self._observe, self.detect, self.prepare_executor, 0
+    def _workers(self, count: int) -> Iterator[tuple[Callable, Callable, int]]:
+        """Yield what detects and prepares, and how many frames are submitted ahead."""
+        if count == 1 or not self.make_methods(count):
+            yield self.detect, self.prepare_executor, 0
             return
-        # The workers have the other cores.
-        with worker_threads(count) as pool, worker_threads(1, share=1) as observing:
-
-            def observe(frame: Frame) -> None:
-                observing.submit(self._observe, frame).result()
+        with worker_threads(count) as pool:
 
             def submit(frames: list[Frame]) -> None:
                 with suppress(RuntimeError):  # the pool is shut down
@@ -269,7 +238,7 @@ class Stages:
             def prepare(frame: Frame) -> None:
                 pool.submit(self.prepare_executor, frame).result()
 
-            yield observe, submit, prepare, _FRAMES_AHEAD * count
+            yield submit, prepare, _FRAMES_AHEAD * count
 
     def make_methods(self, count: int) -> bool:
         """Make methods for as many threads; return whether there can be so many."""

@@ -56,14 +56,6 @@ class FlowField(NamedTuple):
         """Flow, scale field and context, as the temporal module's ``fields()`` returns them."""
         return self.flow, self.scale, self.context
 
-    @classmethod
-    def batch(cls, fields: 'Sequence[FlowField]') -> 'FlowField':
-        """Concatenate flow fields of frames of equal size; a single one is not copied."""
-        if len(fields) == 1:
-            return fields[0]
-        parts = zip(*fields, strict=True)
-        return cls(*(None if part[0] is None else torch.cat(part) for part in parts))
-
     def frame(self, index: int) -> 'FlowField':
         """Return the flow field (N = 1) of one of the frames, without a copy."""
         one = slice(index, index + 1)

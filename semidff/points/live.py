@@ -38,7 +38,7 @@ def measure_live(
     It is measured in real time with a camera of ``rate`` frames per second, with each latency that
     a point has. Agreement is with the reference's boxes on all frames.
     """
-    causal = [point for point in table.measured if point.is_causal and point.method != 'adaptive']
+    causal = [point for point in table.measured if point.is_causal]
     causal.sort(key=lambda point: -table.metric(point, 'AP'))
     of_methods = {point.method: point for point in reversed(causal)}.values()
     reference = Reference.load(table)

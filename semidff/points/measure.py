@@ -17,10 +17,10 @@ import torch
 from semidff.datasets.video_readers import Frame
 from semidff.evaluation import Detections, VIDEvaluator
 from semidff.evaluation.metrics import FIGURES, MIN_SCORE, class_ap, confident
-from semidff.inference import AdaptiveSchedule, ErrorPredictor, FixedSchedule, Stages
+from semidff.inference import FixedSchedule, Stages
 from semidff.inference.executors import Executor
 from semidff.inference.loading import frame_pipeline
-from semidff.inference.point import ADAPTIVE, Point
+from semidff.inference.point import Point
 from semidff.utils.logs import log_warning
 
 from .clips import Clip
@@ -53,7 +53,6 @@ def measure(
     clips: Sequence[Clip],
     load: Load,
     truth: VIDEvaluator | None = None,
-    predictor: ErrorPredictor | None = None,
     rounds: int = 3,
     progress: Progress = lambda text, share: None,
     refined: Callable[[], None] | None = None,
@@ -70,12 +69,11 @@ def measure(
         points: All of one runtime and precision.
         clips: The first one is that of the times, from its first frame on.
         truth: Evaluator of labeled clips.
-        predictor: Of adaptive key frames.
         refined: If given, the first third of the clips is measured first, and only points that no
             other point clearly dominates there are measured on the others. It is called when a new
             table has the first group of points.
     """
-    measurement = _Measurement(table, clips, load, truth, predictor, progress)
+    measurement = _Measurement(table, clips, load, truth, progress)
     missing, first = measurement.missing(points), len(clips) // 3 if refined else 0
     is_new, parts = not table.measured, [*filter(None, (clips[:first], clips[first:]))]
     for part in parts:
@@ -98,7 +96,6 @@ class _Measurement:
     clips: Sequence[Clip]
     load: Load
     truth: VIDEvaluator | None
-    predictor: ErrorPredictor | None
     report: Progress
     reference: Reference | None = None
     runs: dict[Point, list[Run]] = field(default_factory=dict)
@@ -144,7 +141,7 @@ class _Measurement:
             self.report(text, self.done / self.total)
 
         known = self.detections.setdefault(_group(group[0])[:-1], {})
-        found = run_clips(executor, clips, wanted, self.predictor, phases, progress, known)
+        found = run_clips(executor, clips, wanted, phases, progress, known)
         for point, own in found.items():
             before = self.runs.pop(point, ())
             runs[point] = [
@@ -174,20 +171,14 @@ class _Measurement:
         return table.missing(missing)
 
     def _measurable(self, points: Sequence[Point]) -> list[Point]:
-        """Leave out points whose interval is not calibrated, or longer than all clips."""
-        known = self.predictor.intervals if self.predictor else ()
+        """Leave out points whose interval is longer than all clips."""
         longest = max(clip.length() for clip in self.clips) if points else 0
         kept = []
         for point in points:
-            if point.method == ADAPTIVE and not known:
-                raise ValueError(
-                    f'{point}: needs a calibrated error predictor, made by '
-                    'tools/analysis/fit_adaptive.py: give its file'
-                )
             if point.key_interval > longest:
                 self.table.failed[point] = f'the longest clip has {longest} frames'
                 log_warning(f'{point} is left out: {self.table.failed[point]}')
-            elif point.method != ADAPTIVE or known[0] <= point.key_interval <= known[-1]:
+            else:
                 kept.append(point)
         return kept
 
@@ -272,7 +263,7 @@ class _Measurement:
         if cases:
             cases |= {_case(detector): detector}
             report = lambda text: self.report(text, self.done / max(self.total, 1))  # noqa: E731
-            laps = times(cases, self.clips[0], self.load, self.predictor, rounds, report)
+            laps = times(cases, self.clips[0], self.load, rounds, report)
             self.laps |= {case: (own, laps[_case(detector)]) for case, own in laps.items()}
 
         def seconds(point: Point, laps: Sequence[Laps]) -> float:
@@ -346,7 +337,6 @@ def times(
     cases: dict[Any, Point],
     clip: Clip,
     load: Load,
-    predictor: ErrorPredictor | None = None,
     rounds: int = 3,
     progress: Callable[[str], None] = lambda text: None,
     frames: int = TIMED_FRAMES,
@@ -358,10 +348,7 @@ def times(
     clip, tasks = clip._replace(start=0, stop=None), {}
     for case, point in cases.items():
         executor = load(point)
-        schedule = None
-        if point.method == ADAPTIVE:
-            schedule = AdaptiveSchedule(predictor, tolerance=float('inf'))
         pipeline = frame_pipeline(executor.model.cfg, scale=point.scale)
-        timer = Timer(executor, point, pipeline, frames, schedule, filters=False)
+        timer = Timer(executor, point, pipeline, frames, filters=False)
         tasks[case] = on_clips(timer.run, clips_of(clip, frames + 1))
     return take_turns(tasks, rounds, lambda text: progress(f'times, {text}'), _LONG_ENOUGH)

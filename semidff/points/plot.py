@@ -18,7 +18,6 @@ METHOD_COLORS = {
     'interpolate': 'tab:green',
     'propagate': 'tab:red',
     'centered': 'tab:purple',
-    'adaptive': 'tab:pink',
 }
 """Color of each method, the same in all pictures."""
 

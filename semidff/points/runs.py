@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from semidff.datasets.video_readers import Frame
 from semidff.evaluation import Detections
 from semidff.filter import picture_of
-from semidff.inference import AdaptiveSchedule, ErrorPredictor, FixedSchedule, Stages
+from semidff.inference import FixedSchedule, Stages
 from semidff.inference.executors import Executor, executors_at_once
 from semidff.inference.loading import frame_pipeline
-from semidff.inference.point import ADAPTIVE, Point
-from semidff.inference.schedule import KEY, LIGHT, TRACKED, KeyFrameSchedule
+from semidff.inference.point import Point
+from semidff.inference.schedule import KEY, LIGHT, TRACKED
 from semidff.models.key_frame import FlowField, KeyFrame
 from semidff.utils.threads import default_workers, worker_threads
 from semidff.utils.worker_pool import pool_map
@@ -84,8 +84,6 @@ Case = tuple[Point, int]
 def _cases_of(point: Point, phases: int) -> list[Case]:
     """Return the phases of the key frames: the first interval is l, l - l / phases, ..."""
     interval = point.key_interval
-    if point.method == ADAPTIVE:
-        return [(point, interval)]
     firsts = sorted({interval - interval * number // phases for number in range(phases)})
     return [(point, first) for first in firsts]
 
@@ -94,7 +92,6 @@ def run_clips(
     executor: Executor,
     clips: Sequence[Clip],
     points: Sequence[Point],
-    predictor: ErrorPredictor | None = None,
     phases: int = 1,
     progress: Callable[[str, float], None] = lambda text, share: None,
     known: dict[Clip, dict] | None = None,
@@ -105,7 +102,6 @@ def run_clips(
     fork, and then by processes that filter.
 
     Args:
-        predictor: Of adaptive key frames.
         progress: Is called with what was done, and the share of all that is done.
         known: Detections of this executor at this input size, to which those of the clips are
             added.
@@ -131,7 +127,7 @@ def run_clips(
         free = executors.get()
         try:
             memo = Memo(free, None if known is None else known.setdefault(clip, {}))
-            return _detect(memo, clip, cases, predictor)
+            return _detect(memo, clip, cases)
         finally:
             executors.put(free)
 
@@ -168,9 +164,7 @@ class _Detected(NamedTuple):
     seconds: float
 
 
-def _detect(
-    memo: 'Memo', clip: Clip, cases: Sequence[Case], predictor: ErrorPredictor | None
-) -> _Detected:
+def _detect(memo: 'Memo', clip: Clip, cases: Sequence[Case]) -> _Detected:
     """Detect with all cases at once, so that the clip is decoded once, and is not kept."""
     pipeline = frame_pipeline(memo.model.cfg, scale=cases[0][0].scale)
     pictures, seconds = [], 0.0
@@ -189,9 +183,7 @@ def _detect(
 
     def run(case: Case, frames: Iterable[Frame]) -> Iterator[Frame]:
         point, first = case
-        rule: KeyFrameSchedule = FixedSchedule(point.key_interval, first)
-        if point.method == ADAPTIVE:
-            rule = AdaptiveSchedule(predictor, interval=point.key_interval)
+        rule = FixedSchedule(point.key_interval, first)
         own = (replace(frame, sample=frame.sample.new()) for frame in frames)
         return Stages(memo, point, rule, filters=False).run(own)
 
@@ -200,7 +192,6 @@ def _detect(
     for frames in zip(*map(run, detected, copies), strict=True):
         for done, frame in zip(detected.values(), frames, strict=True):
             frame.image = frame.picture = None
-            frame.flow_field = None  # with its images, larger than the frame
             done.append(frame)
     for frame in chain(*detected.values()):
         if frame.key:

@@ -28,7 +28,7 @@ from semidff.datasets.video_readers import Frame
 from semidff.inference import FixedSchedule, Stages
 from semidff.inference.executors import Executor, as_executor, executors_at_once
 from semidff.inference.point import Point
-from semidff.inference.schedule import KEY, LIGHT, KeyFrameSchedule
+from semidff.inference.schedule import KEY, LIGHT
 from semidff.models.key_frame import KeyFrame
 from semidff.models.spatial import plain_samples
 from semidff.models.video_detector import VideoDetector
@@ -150,7 +150,6 @@ class Timer:
         model: Detector, already on its device, or its executor.
         length: Key-frame interval of the clips; default: that of the point, and for *frame* ten
             frames.
-        schedule: Key-frame schedule, whose decisions are made on the frames after the key frame.
         workers: Number of intervals that are processed at once; None: as many as
             :class:`~semidff.apis.VideoInferencer` does.
         filters: Whether the filter is part of the time.
@@ -162,13 +161,12 @@ class Timer:
         point: Point,
         pipeline: Pipeline,
         length: int | None = None,
-        schedule: KeyFrameSchedule | None = None,
         workers: int | None = None,
         filters: bool = True,
     ) -> None:
         executor, is_dense = as_executor(model), point.method == 'frame'
         self.length = length or (MOST_DENSE_FRAMES if is_dense else point.key_interval)
-        schedule = schedule or FixedSchedule(1 if is_dense else self.length)
+        schedule = FixedSchedule(1 if is_dense else self.length)
         executors = executors_at_once(executor, workers or default_workers())
         self._stages = [Stages(each, point, schedule, filters=filters) for each in executors]
         self._pipeline, self._model = pipeline, executor.model

@@ -163,7 +163,6 @@ VIDEO = ('in.mp4', *DETECTOR, '--device', 'cpu')
 # Tool, arguments, options of which each is refused, words of the message.
 OPTIONS = (
     ('video_demo.py', VIDEO, '--max-frames 0', 'max_frames'),
-    ('video_demo.py', VIDEO, '--adaptive images/val.json', r'val\.json'),
     ('video_demo.py', VIDEO, '--method frame --panels flow', 'panel'),
     ('test.py', DETECTOR, '--protocol pairs --scene-cuts', 'leave out schedule'),
     ('test.py', DETECTOR, '--cfg-options test_dataloader.dataset.ann_file=gone.json', 'gone'),

@@ -153,14 +153,14 @@ def test_without_training(project, untrained, capsys):
     inferencer = VideoInferencer(untrained, device='cpu', show_progress=False)
     assert inferencer.point.method == recommended['method']
     text = (untrained / 'report.md').read_text()
-    assert f'This folder runs {inferencer.description}:' in text
+    assert f'This folder runs {inferencer.point}:' in text
     assert f'VideoInferencer({str(untrained)!r})' in text
     before = times(untrained)
     run(project, untrained, no_training=True)
     assert times(untrained) == before  # nothing to do
-    assert f'The folder runs {inferencer.description}:' in capsys.readouterr().out
+    assert f'The folder runs {inferencer.point}:' in capsys.readouterr().out
     call('video_demo.py', project / 'videos' / '0.mp4', untrained, '--max-frames', 3)
-    assert f'{untrained} runs {inferencer.description}' in capsys.readouterr().out
+    assert f'{untrained} runs {inferencer.point}' in capsys.readouterr().out
     assert (live := AdaptedFolder.read(untrained).live).is_causal
     with pytest.raises(SystemExit):
         call('video_demo.py', 99, untrained)  # There is no such camera.

@@ -52,9 +52,7 @@ def test_video_test_takes_them():
 
 
 FIXED = dict(type='FixedSchedule', interval=10, first=5)
-ADAPTIVE = dict(type='AdaptiveSchedule', file='a.json', interval=9)
 CUTS = dict(type='SceneCutSchedule')
-TOLERANT = dict(type='AdaptiveSchedule', file='a.json', tolerance=0.1)
 
 
 @pytest.mark.parametrize(
@@ -62,8 +60,6 @@ TOLERANT = dict(type='AdaptiveSchedule', file='a.json', tolerance=0.1)
     [
         (None, dict(key_interval=5), None),
         (None, dict(key_interval=5, scene_cuts=True), dict(CUTS, base=5)),
-        (None, dict(key_interval=9, adaptive='a.json'), ADAPTIVE),
-        (None, dict(key_interval=9, adaptive='a.json', scene_cuts=True), dict(CUTS, base=ADAPTIVE)),
         # The schedule of the config takes the interval, unless it has another setting in place of
         # it.
         (FIXED, {}, FIXED),
@@ -71,7 +67,6 @@ TOLERANT = dict(type='AdaptiveSchedule', file='a.json', tolerance=0.1)
         (dict(CUTS, base=10), dict(key_interval=20), dict(CUTS, base=20)),
         (dict(CUTS, base=FIXED), dict(key_interval=20), dict(CUTS, base=dict(FIXED, interval=20))),
         (CUTS, dict(key_interval=20), dict(CUTS, base=20)),
-        (TOLERANT, dict(key_interval=20), TOLERANT),
         (dict(type='Custom'), dict(key_interval=20), dict(type='Custom')),
     ],
 )

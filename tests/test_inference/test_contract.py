@@ -6,7 +6,6 @@ it.
 
 import copy
 import functools
-import math
 from collections.abc import Callable, Iterator
 from itertools import islice, product
 
@@ -17,8 +16,6 @@ from mmdet.structures import SampleList
 from semidff.inference import (
     METHODS,
     Acceleration,
-    AdaptiveSchedule,
-    ErrorPredictor,
     FixedSchedule,
     SceneCutSchedule,
     Stages,
@@ -31,10 +28,8 @@ from tests.tiny import models
 from tests.tiny.stages import frame_of, results, stages, together
 from tests.tiny.videos import batch
 
-ERROR = ErrorPredictor([1.0, 0, 0, 0], math.log(0.01), max_interval=5)  # 0.01 * (1 + mean motion)
 SETTINGS = dict(
     cuts=dict(schedule=SceneCutSchedule(4)),
-    adaptive=dict(schedule=SceneCutSchedule(AdaptiveSchedule(ERROR, tolerance=0.06))),
     fields=dict(schedule=SceneCutSchedule(4), keep_fields=True),
     causal=dict(schedule=SceneCutSchedule(4), filter='causal'),
     both=dict(schedule=SceneCutSchedule(4), filter='both'),
@@ -171,7 +166,7 @@ def identities(results: SampleList) -> set[int]:
 
 def cases() -> Iterator[tuple[str, str, str, str, str]]:
     every = list(METHODS.module_dict)
-    fast, flows = ('frame', 'propagate'), ('propagate', 'sff-fast')
+    fast = 'frame', 'propagate'
     yield from product(['eager'], ['retinanet'], every, WAYS, ['cuts'])
     yield from product(['eager'], ['retinanet'], every, [WORKERS], FILTERED)
     yield from product(['eager'], ['rfcn', 'faster_rcnn'], [*fast, 'focus'], [WORKERS], ['light'])
@@ -182,12 +177,11 @@ def cases() -> Iterator[tuple[str, str, str, str, str]]:
         ['batched', CHUNKS],
         FILTERED,
     )
-    yield from product(['eager'], ['retinanet'], flows, list(WAYS)[1:], ['adaptive'])
     yield from product(['eager'], ['rfcn', 'faster_rcnn'], fast, ['batched', WORKERS], ['cuts'])
     yield from product(['graphs'], ['retinanet'], every, ['live', FILE], ['cuts'])
     yield from product(['graphs'], ['rfcn', 'faster_rcnn'], fast, ['live', FILE], ['cuts'])
     yield from product(['graphs'], ['retinanet'], fast, ['batched'], ['cuts'])
-    yield from product(['graphs'], ['retinanet'], ['propagate'], ['live'], ['adaptive', 'fields'])
+    yield from product(['graphs'], ['retinanet'], ['propagate'], ['live'], ['fields'])
     for executor in ('channels_last', 'bf16', 'fp16'):
         yield from product([executor], models.KINDS, ['propagate'], ['live'], ['cuts'])
     offline = ('frame', 'centered', 'interpolate', 'sff-fast')
@@ -205,20 +199,12 @@ def test_results_are_those_of_single_frames(executor, kind, method, way, setting
     if setting in FILTERED and tolerance:
         share = 0.15  # rounding turns over near ties, which later frames remember
     run = stages(make(copy.deepcopy(detector(kind))), method, **SETTINGS[setting])
-    flows = []
-    if setting == 'adaptive':
-        temporal = run.method.executor.model.temporal
-        temporal.flow_network.register_forward_hook(
-            lambda _, inputs, output: flows.append(len(inputs[0]))
-        )
     found = sum(WAYS[way](run, [video(number) for number in range(3)]), [])
     assert_equal(found, sum(reference(kind, method, setting), []), tolerance, share)
     if gpu:
         assert gpu.captures and not gpu.failed_captures
         if (method, setting) == ('propagate', 'cuts') and way in CAPTURES:
             assert gpu.captures == CAPTURES[way]
-    if setting == 'adaptive':
-        assert sum(flows) == sum(not result.is_key_frame for result in found)
 
 
 @pytest.mark.parametrize(
@@ -249,12 +235,6 @@ def test_scenes_are_as_each_alone(method, setting):
                 ids = one.pred_instances.instances_id
                 ids[ids >= 0] += shift
         assert_equal(own, alone, 0, 0)
-
-
-def test_adaptive_key_frames_depend_on_the_video():
-    found = reference('retinanet', 'sff-fast', 'adaptive')
-    still, cut, small = ([r.frame_id for r in own if r.is_key_frame] for own in found)
-    assert still == small == [0, 5] and cut[-2:] == [6, 8] and 0 < cut[1] < 5
 
 
 @pytest.mark.parametrize('large', [False, True])

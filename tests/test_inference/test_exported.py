@@ -49,9 +49,7 @@ def exported(runtime: str, kind: str, cache) -> ExportedGraphs:
 
 def cases():
     yield from product(RUNTIMES, ['retinanet'], ['propagate'], WAYS, ['cuts'])
-    yield from product(
-        ['openvino'], ['retinanet'], ['propagate'], [WORKERS], ['adaptive', 'fields']
-    )
+    yield from product(['openvino'], ['retinanet'], ['propagate'], [WORKERS], ['fields'])
     others = 'frame', 'centered', 'small', 'focus', 'sff-fast'
     yield from product(RUNTIMES, ['retinanet'], others, [WORKERS], ['cuts'])
     yield from product(RUNTIMES, ['rfcn', 'faster_rcnn', 'yolox'], ['propagate'], [FILE], ['light'])

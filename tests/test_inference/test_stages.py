@@ -8,7 +8,7 @@ import pytest
 import torch
 from mmdet.structures import DetDataSample
 
-from semidff.inference import METHODS, FixedSchedule, KeyFrameSchedule, MethodError, Stages
+from semidff.inference import METHODS, FixedSchedule, MethodError, Stages
 from semidff.inference.methods import methods_where
 from tests.tiny.stages import frame_of, live, results, stages, together
 from tests.tiny.videos import batch, build, detector_cfg
@@ -130,8 +130,6 @@ def test_what_a_model_cannot_do_is_refused(model):
         stages(build(detector_cfg()), 'propagate')
     with pytest.raises(MethodError, match="'magic'"):
         stages(model, 'magic')
-    with pytest.raises(MethodError, match='needs a schedule'):
-        stages(model, 'adaptive')
 
 
 def test_intervals():
@@ -173,42 +171,6 @@ def test_a_key_or_light_frame_that_was_dropped_is_the_next_one(model):
     kinds = {one.frame_id: one.frame_kind for one in found}
     assert [n for n, kind in kinds.items() if kind == 'key'] == [0, 8]
     assert [n for n, kind in kinds.items() if kind == 'light'] == [3, 4, 11, 12]
-
-
-class Observing(KeyFrameSchedule):
-    """Records its calls, with a key frame every 4 frames."""
-
-    observes = True
-    seen, keys = [], []  # of all copies
-
-    def is_key(self, frame, distance):
-        return distance >= 4
-
-    def observe(self, frame):
-        field = frame.flow_field
-        self.seen.append((frame.number, frame.position, field.flow.shape, field.scale.shape))
-
-    def note_key(self, frame):
-        self.keys.append((frame.number, frame.sample.frame_id))
-
-
-def test_a_schedule_observes_the_flow_of_each_non_key_frame(model):
-    calls = count_calls(model.temporal.flow_network)
-    Observing.seen.clear()
-    Observing.keys.clear()
-    found = results_of(model, 'propagate', schedule=Observing())
-    assert len(calls) == 6
-    assert keys_of(found) == [0, 4, 8] and Observing.keys == [(0, 0), (4, 4), (8, 8)]
-    fields = ((1, 2, 4, 6), (1, 8, 4, 6))
-    distances = {1: 1, 2: 2, 3: 3, 5: 1, 6: 2, 7: 3}
-    assert Observing.seen == [(index, far, *fields) for index, far in distances.items()]
-    assert all_same(found, results_of(model, 'propagate'))
-
-
-@pytest.mark.parametrize('method', ['copy', 'centered', 'frame'])
-def test_a_schedule_that_observes_needs_a_method_with_flow_fields(model, method):
-    with pytest.raises(MethodError, match='propagate'):
-        stages(model, method, schedule=Observing())
 
 
 def test_frames_of_a_batch_go_through_the_network_together(model):

@@ -275,7 +275,8 @@ def test_methods_without_training_run_the_detector_of_before(clip, model, laps, 
 
 
 def test_labels(folder, model, laps, tmp_path):
-    """With labels, mAP is that of the metric; test_schedule_fit compares it with tools/test.py."""
+    """With labels, mAP is that of the metric; tests/test_apis/test_points.py compares it with
+    tools/test.py."""
     nameless = copy.copy(model)
     nameless.dataset_meta = dict(classes=())  # the classes are those of the json
     clips, truth = labeled_clips(folder / 'val.json', None, None)
@@ -294,13 +295,6 @@ def test_live_rows(folder, clip, model, laps, tmp_path):
     rows = Table.open(table.file, KEY).rows
     assert [one['latency'] for one in rows[Point('track', 3)].live] == ['synchronous', 'bounded']
     assert '## Live, at 50 frames per second' in report(table)
-
-
-def test_adaptive_points_without_a_predictor_are_refused_before_anything_runs(
-    clip, model, tmp_path
-):
-    with pytest.raises(ValueError, match='needs a calibrated error predictor'):
-        table_of(tmp_path, [Point('adaptive', 4)], [clip], model)
 
 
 def test_agreement_is_that_with_confident_boxes_and_weights_classes_by_them():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from semidff.inference import AdaptiveSchedule, ErrorPredictor, MethodError, stages
+from semidff.inference import MethodError, stages
 from semidff.inference.methods.boxes import Copy, Small
 from semidff.inference.methods.propagation import Centered
 from semidff.inference.point import Point
@@ -133,19 +133,6 @@ def test_reading_goes_on_beside_the_networks(reading, memory, workers, expected)
     assert laps.network(0.5, 0.5) == 13 / workers and laps.total(0.5, 0.5) == expected
     reads = 0 if memory else (reading + 1) / workers
     assert laps.total(0.5, 0.5, filtering=100) == pytest.approx(13 / workers + 100 + reads)
-
-
-def test_a_schedule_does_its_work_on_every_frame(model, monkeypatch):
-    observed, observe = [], AdaptiveSchedule.observe
-
-    def note(schedule, frame):
-        observed.append(frame.number)
-        observe(schedule, frame)
-
-    schedule = AdaptiveSchedule(ErrorPredictor([0] * 4, 0.0), tolerance=float('inf'))
-    monkeypatch.setattr(AdaptiveSchedule, 'observe', note)
-    laps = Timer(model, Point('propagate', 4), plain, schedule=schedule, workers=1).run(FRAMES)
-    assert observed == [1, 2, 3, 4] and laps.others > 0
 
 
 def test_times_every_part(model):

@@ -75,12 +75,10 @@ class Frame:
         begins_scene: Whether nothing before this frame affects it.
         trail: Its picture, linked to those of later frames, until the frame is handed on.
         windows: (n, 4) parts of the frame, xyxy, that the method has looked at; None: all.
-        flow_field: Its flow field, if the schedule observes the flow.
         done: Completed with its result, while it is detected.
         seconds: Time of the detection, divided by the frames of the batch.
         next: Of a key frame, the next key frame of the scene, once there is one.
         features, detections: Of a key frame, what non-key frames need of it, by method.
-        key_image: Of a key frame, input of the temporal module, if the schedule observes the flow.
     """
 
     image: Any
@@ -99,13 +97,11 @@ class Frame:
     begins_scene: bool = False
     trail: Trail | None = None
     windows: np.ndarray | None = None
-    flow_field: Any = None
     done: Future | None = None
     seconds: float = 0.0
     next: 'Frame | None' = None
     features: Any = None
     detections: Any = None
-    key_image: Tensor | None = None
 
     @property
     def position(self) -> int:
@@ -119,7 +115,7 @@ class Frame:
 
     def release(self) -> None:
         """Forget what the non-key frames of a key frame needed."""
-        self.features = self.detections = self.key_image = self.next = None
+        self.features = self.detections = self.next = None
 
 
 class FrameStream:

@@ -39,7 +39,6 @@ class VideoMethod(ABC):
     sequential = False
     light_weights = LIGHT_WEIGHTS  # of the boxes and scores of light frames, to begin with
     reads_pixels = True  # of non-key frames, and not just boxes of key frames
-    has_flow = False  # the temporal module has a feature flow
 
     def __init__(self, executor: Executor) -> None:
         self.executor = executor

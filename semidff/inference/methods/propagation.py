@@ -8,7 +8,7 @@ from mmdet.structures import SampleList
 
 from semidff.datasets.video_readers import Frame
 from semidff.inference.executors import Executor
-from semidff.models.key_frame import FlowField, KeyFrame
+from semidff.models.key_frame import KeyFrame
 from semidff.models.temporal.temporal_module import with_normalization
 from semidff.utils.logs import log_warning
 
@@ -39,8 +39,7 @@ class Propagate(VideoMethod):
             )
         super().__init__(executor)
         temporal = executor.model.temporal
-        self.has_flow = hasattr(temporal, 'fields')
-        if keep_fields and not self.has_flow:
+        if keep_fields and not hasattr(temporal, 'fields'):
             raise MethodError(f'{type(temporal).__name__} has no feature flow to keep')
         self.keep_fields = keep_fields
 
@@ -57,11 +56,7 @@ class Propagate(VideoMethod):
         """Detect on frames, each with the features of a key frame."""
         key = KeyFrame.batch([key.features for key in keys])
         inputs, samples = self.batch(frames)
-        flow_field = None
-        if frames[0].flow_field is not None:
-            flow_field = FlowField.batch([frame.flow_field for frame in frames])
-        elif self.keep_fields:
-            flow_field = self.executor.flow_field(inputs, key)
+        flow_field = self.executor.flow_field(inputs, key) if self.keep_fields else None
         results = self.executor.predict_non_key(inputs, samples, key, flow_field)
         if self.keep_fields:
             for index, result in enumerate(results):
