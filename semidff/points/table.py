@@ -18,6 +18,7 @@ from typing import Any
 from mmengine.config import Config
 
 from semidff.checkpoints.read import detector_digest, read_checkpoint, weights_digest
+from semidff.inference.methods import METHODS
 from semidff.inference.point import Point
 from semidff.utils.atomic_write import read_json, write_json
 
@@ -103,6 +104,8 @@ class Table:
         is_same = known.get('trained') == table.key.get('trained')
         names = [field.name for field in fields(Point)]
         for row in content['points'] + content['failed']:
+            if row['method'] not in METHODS:  # withdrawn
+                continue
             point = Point(**{name: row.pop(name) for name in names})
             if not is_same and point.uses_temporal:
                 continue

@@ -147,6 +147,9 @@ def test_a_table_is_read_as_it_was_written(tmp_path):
     assert not Table.open(found.file, dict(found.key, clips=['b'])).rows
     trained = Table.open(found.file, dict(found.key, trained='y'))  # the detector is the same
     assert trained.missing(found.rows) == [Point('propagate', 5)]
+    withdrawn = found.file.read_text().replace('"track"', '"blend"')
+    found.file.write_text(withdrawn)
+    assert Table.open(found.file, found.key).rows.keys() == found.rows.keys() - {TRACK}
 
 
 def test_a_point_is_that_of_the_runtime_that_computed_it():
